@@ -1,0 +1,40 @@
+# Two commands are all that a user needs: `make train` and `make test`. Both make .venv first where it is missing or old.
+#   make train PRESET=presets/tiny/run.yaml ARGS="--set rollout.group_size=6 --out runs/mine"
+PRESET ?= presets/tiny/run.yaml
+ARGS ?=
+PYTEST = .venv/bin/python -m pytest
+SOURCES = actors benchmarks learner rollout scenes serving tests
+
+.PHONY: train test test-fast lint format venv clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make train      train on this machine with the small models; the report is runs/NAME/report.html'
+	@echo 'make test       lint, then all tests, those that start the engines last'
+	@echo 'make test-fast  lint, then the tests that start no engine (seconds)'
+	@echo 'make lint       ruff check and format check;  make format  applies them'
+	@echo 'make clean      remove .venv and caches; runs/ stays'
+
+venv:
+	@deploy/setup_venv.sh
+
+train: venv
+	@.venv/bin/rlrig train $(PRESET) $(ARGS)
+
+test: test-fast
+	$(PYTEST) -m engines --durations=10
+
+test-fast: lint
+	$(PYTEST) -m "not engines"
+
+lint: venv
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+
+format: venv
+	.venv/bin/ruff check --fix $(SOURCES)
+	.venv/bin/ruff format $(SOURCES)
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""The Diffuser: a frozen text-to-image model. `ray.remote(Diffuser)` makes it a Ray actor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.flux_model import FluxModel
+
+
+class Diffuser:
+    """Draws batches of images.
+
+    Args:
+        path: pipeline folder, or hub id.
+        replica: the name by which this replica is known.
+        threads: CPU threads of torch; several replicas with more than their share of the cores slow each other down.
+        settings: everything else that FluxModel takes.
+
+    Raises:
+        ModelLoadError, ValueError: as FluxModel.
+    """
+
+    def __init__(self, path: str | Path, replica: str = "diffuser-0", threads: int = 1, **settings: Any) -> None:
+        torch.set_num_threads(threads)
+        self.replica = replica
+        self.model = FluxModel(path, **settings)
+
+    def ping(self) -> str:
+        """The replica's name: it is loaded and takes calls."""
+        return self.replica
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
+        """One (H, W, 3) uint8 image for each prompt; see FluxModel.draw."""
+        return self.model.draw(prompts, seeds, steps)

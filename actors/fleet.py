@@ -1,0 +1,184 @@
+"""A fleet: several Ray actors of one kind that share batches. No call can wait for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+
+from actors.edit import Edit
+from actors.flow_path import FlowSde
+
+
+class FleetError(RuntimeError):
+    """A replica of a fleet did not answer; the message names replica and method. Its batch can be sent again."""
+
+
+class ReplicaTimeout(FleetError, TimeoutError):
+    """The deadline passed before a replica answered; it may hang."""
+
+
+class ReplicaDied(FleetError):
+    """A replica's process ended; Ray restarts it if its actor has restarts left, with the weights on disk."""
+
+
+class Fleet:
+    """Splits batches over the replicas and puts the answers together in the order of the batch.
+
+    An error that a replica's own code raises keeps its type, with a note that names the replica. A Fleet can be sent
+    to other processes; all of them use the same replicas.
+
+    Args:
+        handles: Ray actor handles, by replica name or as a list.
+        deadline_s: seconds until a call without its own deadline fails; waiting behind other callers counts.
+    """
+
+    def __init__(self, handles: Mapping[str, ActorHandle] | Sequence[ActorHandle], deadline_s: float = 300.0) -> None:
+        if not handles:
+            raise ValueError("handles is empty; a fleet needs at least one replica")
+        if not isinstance(handles, Mapping):
+            handles = {f"replica-{i}": handle for i, handle in enumerate(handles)}
+        self.handles = dict(handles)
+        self.deadline_s = deadline_s
+
+    @classmethod
+    def start(
+        cls,
+        kind: type,
+        replicas: int,
+        options: Mapping[str, Any] | None = None,
+        deadline_s: float = 300.0,
+        **arguments: Any,
+    ) -> Fleet:
+        """Start `replicas` actors of class `kind` and return when all have loaded.
+
+        Args:
+            kind: Diffuser or InverseDiffuser.
+            replicas: how many.
+            options: Ray actor options, such as num_cpus, max_restarts, resources.
+            deadline_s: seconds for the start, and for later calls.
+            arguments: constructor arguments; each replica gets its name as `replica`.
+
+        Raises:
+            FleetError: a replica did not start in time, or died; all are killed again.
+        """
+        names = [f"{kind.__name__}-{i}" for i in range(replicas)]
+        actor_class = ray.remote(kind).options(**(options or {}))
+        fleet = cls({name: actor_class.remote(replica=name, **arguments) for name in names}, deadline_s)
+        try:
+            fleet.broadcast("ping")
+        except BaseException:
+            fleet.close()
+            raise
+        return fleet
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the replicas, which are also those in their receipts if `start` made them."""
+        return list(self.handles)
+
+    def draw(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None, deadline_s: float | None = None
+    ) -> list[np.ndarray]:
+        """Diffuser.draw over the fleet."""
+        return self.split_call("draw", [prompts, seeds], deadline_s, steps=steps)
+
+    def edit(
+        self,
+        images: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sde: FlowSde | None = None,
+        steps: int | None = None,
+        deadline_s: float | None = None,
+    ) -> list[Edit]:
+        """InverseDiffuser.edit over the fleet."""
+        return self.split_call("edit", [images, prompts, seeds], deadline_s, sde=sde, steps=steps)
+
+    def split_call(
+        self, method: str, columns: Sequence[Sequence[Any]], deadline_s: float | None = None, **arguments: Any
+    ) -> list[Any]:
+        """Call `method` with a contiguous part of every column on each replica; answers in the order of the rows.
+
+        Raises:
+            ValueError: columns of different lengths.
+            FleetError: a replica did not answer.
+        """
+        lengths = [len(column) for column in columns]
+        if len(set(lengths)) != 1:
+            raise ValueError(f"{method}: columns have lengths {lengths}; they must be equal")
+        parts = split(lengths[0], len(self.handles))
+        calls = {
+            name: lambda handle, part=part: getattr(handle, method).remote(*(c[part] for c in columns), **arguments)
+            for name, part in zip(self.handles, parts, strict=False)
+        }
+        return [row for answer in self._gather(method, calls, deadline_s).values() for row in answer]
+
+    def broadcast(self, method: str, *arguments: Any, deadline_s: float | None = None) -> dict[str, Any]:
+        """Call `method` with the same arguments on every replica: answers by replica name.
+
+        Raises:
+            FleetError: a replica did not answer.
+        """
+        calls = {name: lambda handle: getattr(handle, method).remote(*arguments) for name in self.handles}
+        return self._gather(method, calls, deadline_s)
+
+    def close(self) -> None:
+        """Kill all replicas."""
+        for handle in self.handles.values():
+            ray.kill(handle)
+
+    def _gather(
+        self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], deadline_s: float | None
+    ) -> dict[str, Any]:
+        limit = self.deadline_s if deadline_s is None else deadline_s
+        end = time.monotonic() + limit
+        pending = {call(self.handles[name]): name for name, call in calls.items()}
+        answers: dict[str, Any] = {}
+        while pending:
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=max(0.0, end - time.monotonic()))
+            if not ready:
+                raise ReplicaTimeout(
+                    f"{', '.join(self._label(name) for name in pending.values())}: no answer to {method} within "
+                    f"{limit:g} s; raise the deadline if it is only slow, otherwise kill the replica"
+                )
+            name = pending.pop(ready[0])
+            answers[name] = self._result(ready[0], name, method)
+        return {name: answers[name] for name in calls}
+
+    def _result(self, ref: ray.ObjectRef, name: str, method: str) -> Any:
+        try:
+            return ray.get(ref, timeout=0)
+        except RayTaskError as error:
+            error.add_note(f"raised by {method} of {self._label(name)}")
+            raise
+        except RayActorError as error:
+            cause = _constructor_error(error)
+            raise ReplicaDied(f"{self._label(name)} died during {method}: {cause or error}") from error
+        except RayError as error:
+            raise FleetError(f"{self._label(name)}: the answer to {method} was lost: {error}") from error
+
+    def _label(self, name: str) -> str:
+        return f"{name} (actor {self.handles[name]._actor_id.hex()[:12]})"
+
+
+def split(count: int, parts: int) -> list[slice]:
+    """At most `parts` contiguous slices that cover `count` rows, none empty, lengths differing by at most 1."""
+    used = min(count, parts)
+    size, larger = divmod(count, used) if used else (0, 0)
+    starts = [i * size + min(i, larger) for i in range(used + 1)]
+    return [slice(a, b) for a, b in pairwise(starts)]
+
+
+def _constructor_error(error: RayActorError) -> str | None:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if isinstance(error, ActorDiedError) and "creation task" in str(error) else None

@@ -1,0 +1,106 @@
+"""What a flow-matching SDE sampler is asked to do, and the path it took. Neither torch nor ray is imported here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_LATENT_DTYPE = np.dtype("<f4")  # the byte order of a stored path does not depend on the machine
+
+
+@dataclass(frozen=True)
+class FlowSde:
+    """Settings of the sampler. Step k goes from σ_k to σ_{k+1}; steps are numbered 0 … `steps` − 1.
+
+    Attributes:
+        eta: noise level η > 0 (Flow-GRPO, arXiv 2505.05470).
+        steps: denoising steps in all, at least 2.
+        window: (start, stop) of the steps that are stochastic, stop excluded; all others are ODE steps. None: every
+            step but the last. The last step (σ_next = 0) is never stochastic: what noise it adds no later step takes
+            away, so it would stay in the image. Flow-GRPO trains on T − 1 of T steps for the same reason.
+
+    Raises:
+        ValueError: a setting that no sampler can follow; the message names it.
+    """
+
+    eta: float
+    steps: int
+    window: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.eta) and self.eta > 0):
+            raise ValueError(f"eta is {self.eta}; it must be above 0 (without noise there is no log-probability)")
+        if self.steps < 2:
+            raise ValueError(f"steps is {self.steps}; it must be at least 2, as the last step is never stochastic")
+        start, stop = self.stochastic_steps
+        if not 0 <= start < stop <= self.steps - 1:
+            raise ValueError(
+                f"window is {self.window}; with steps={self.steps} it must be (start, stop) with "
+                f"0 <= start < stop <= {self.steps - 1}"
+            )
+
+    @property
+    def stochastic_steps(self) -> tuple[int, int]:
+        """(start, stop) of the steps that are stochastic."""
+        return (0, self.steps - 1) if self.window is None else (int(self.window[0]), int(self.window[1]))
+
+
+@dataclass(frozen=True)
+class FlowPath:
+    """The stochastic part of one sample's path: K steps through K + 1 latents, all float32.
+
+    Attributes:
+        latents: (K + 1, S, C) packed latents, S tokens of C channels; step k went from latents[k] to latents[k + 1].
+        sigmas: (K + 1,) noise levels, decreasing; sigmas[0] is 1 where the window starts at step 0.
+        log_probs: (K,) log-probability of each step, a mean over S·C, under the weights that sampled it.
+        eta: noise level of the sampler.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+    """
+
+    latents: np.ndarray
+    sigmas: np.ndarray
+    log_probs: np.ndarray
+    eta: float
+
+    def __post_init__(self) -> None:
+        for name in ("latents", "sigmas", "log_probs"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float32))
+        steps = len(self.log_probs)
+        if self.latents.ndim != 3 or self.latents.shape[0] != steps + 1 or self.sigmas.shape != (steps + 1,):
+            raise ValueError(
+                f"a path of {steps} log_probs needs latents ({steps + 1}, S, C) and sigmas ({steps + 1},); "
+                f"got latents {self.latents.shape} and sigmas {self.sigmas.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    def to_record(self) -> dict[str, Any]:
+        """Flat values for one Arrow row; `latents` are the little-endian float32 bytes of an array of `shape`."""
+        return {
+            "latents": self.latents.astype(_LATENT_DTYPE).tobytes(),
+            "shape": list(self.latents.shape),
+            "sigmas": self.sigmas.tolist(),
+            "log_probs": self.log_probs.tolist(),
+            "eta": float(self.eta),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> FlowPath:
+        """The inverse of `to_record`, exact to the bit.
+
+        Raises:
+            ValueError: the number of bytes does not fit the shape.
+        """
+        shape = tuple(int(n) for n in record["shape"])
+        expected = math.prod(shape) * _LATENT_DTYPE.itemsize
+        if len(record["latents"]) != expected:
+            raise ValueError(f"latents has {len(record['latents'])} bytes; shape {shape} needs {expected}")
+        latents = np.frombuffer(record["latents"], dtype=_LATENT_DTYPE).reshape(shape)
+        return cls(latents, np.asarray(record["sigmas"]), np.asarray(record["log_probs"]), float(record["eta"]))

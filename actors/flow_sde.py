@@ -1,0 +1,172 @@
+"""Sampling a flow-matching model as an SDE, with the log-probability of each step (Flow-GRPO, arXiv 2505.05470).
+
+σ runs 1 → 0, v is the model's velocity, dt = σ_next − σ < 0, η the noise level:
+
+    s    = η·sqrt(σ / (1 − σ)),  at σ = 1 with σ_next in the denominator
+    mean = x·(1 + s²/(2σ)·dt) + v·(1 + s²(1 − σ)/(2σ))·dt
+    x'   = mean + s·sqrt(−dt)·ε
+    logp = mean over all non-batch dimensions of −(x' − mean)²/(2 s²(−dt)) − log(s·sqrt(−dt)) − ½ log 2π
+
+Everything is computed in float32, by the rollout and by the learner with the same functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
+
+from actors.flow_path import FlowPath, FlowSde
+
+__all__ = ["FlowPath", "FlowSde", "FlowSdeScheduler", "sde_log_prob", "sde_mean_std", "sde_step"]
+
+Sigma = float | torch.Tensor
+
+
+def sde_mean_std(
+    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of one step's Gaussian, in float32.
+
+    Args:
+        x: (B, …) latents at `sigma`.
+        v: (B, …) velocity there.
+        sigma: noise level in (0, 1], one number or (B,).
+        sigma_next: noise level in [0, sigma), one number or (B,).
+        eta: noise level η of the sampler.
+
+    Returns:
+        mean (B, …), and std that broadcasts against it.
+
+    Raises:
+        ValueError: not 0 ≤ sigma_next < sigma ≤ 1.
+    """
+    x, v = x.float(), v.float()
+    sigma, sigma_next = _per_sample(sigma, x), _per_sample(sigma_next, x)
+    if not bool(((sigma_next >= 0) & (sigma_next < sigma) & (sigma <= 1)).all()):
+        raise ValueError(
+            f"sigma is {sigma.flatten().tolist()} and sigma_next {sigma_next.flatten().tolist()}; "
+            "each step needs 0 <= sigma_next < sigma <= 1"
+        )
+    dt = sigma_next - sigma
+    s = eta * torch.sqrt(sigma / (1 - torch.where(sigma == 1, sigma_next, sigma)))
+    pull = s**2 / (2 * sigma)
+    mean = x * (1 + pull * dt) + v * (1 + pull * (1 - sigma)) * dt
+    return mean, s * torch.sqrt(-dt)
+
+
+def sde_step(
+    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, noise: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One stochastic step with the standard normal `noise` (B, …); arguments as in `sde_mean_std`.
+
+    Returns:
+        x_next (B, …) in x's dtype, and the log-probability (B,) of exactly that rounded x_next.
+    """
+    mean, std = sde_mean_std(x, v, sigma, sigma_next, eta)
+    x_next = (mean + std * noise.float()).to(x.dtype)
+    return x_next, _normal_log_prob(x_next, mean, std)
+
+
+def sde_log_prob(
+    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, x_next: torch.Tensor
+) -> torch.Tensor:
+    """Log-probability (B,) of having stepped from x to x_next, float32; differentiable in v."""
+    return _normal_log_prob(x_next, *sde_mean_std(x, v, sigma, sigma_next, eta))
+
+
+def _normal_log_prob(x_next: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    log_prob = -((x_next.float() - mean) ** 2) / (2 * std**2) - torch.log(std) - 0.5 * math.log(2 * math.pi)
+    return log_prob.flatten(1).mean(1)
+
+
+def _per_sample(sigma: Sigma, x: torch.Tensor) -> torch.Tensor:
+    column = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+    return column.reshape(-1, *[1] * (x.ndim - 1))
+
+
+@dataclass(frozen=True)
+class _Step:
+    x: torch.Tensor
+    x_next: torch.Tensor
+    sigma: float
+    sigma_next: float
+    log_prob: torch.Tensor
+
+
+class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
+    """A drop-in scheduler for diffusers' Flux pipelines that takes SDE steps in a window, and records them.
+
+    `start` before each pipeline call says what to do; after the call, `paths` gives one FlowPath a sample. Every sample
+    draws its noise from its own generator, so that it does not depend on what else is in the batch. Without `start`
+    it is the ODE sampler that it derives from.
+    """
+
+    _sde: FlowSde | None = None
+    _generators: Sequence[torch.Generator] = ()
+    _steps: Sequence[_Step] = ()
+
+    def start(self, sde: FlowSde, generators: Sequence[torch.Generator]) -> None:
+        """Arm the sampler for one pipeline call.
+
+        Args:
+            sde: settings; `sde.steps` must be the call's `num_inference_steps`.
+            generators: the source of each sample's step noise, in the order of the batch.
+        """
+        self._sde = sde
+        self._generators = list(generators)
+        self._steps = []
+
+    def paths(self) -> list[FlowPath]:
+        """One path for each sample of the last pipeline call; empty if `start` was not called.
+
+        Raises:
+            RuntimeError: the pipeline call did not go through all stochastic steps.
+        """
+        if self._sde is None:
+            return []
+        start, stop = self._sde.stochastic_steps
+        if len(self._steps) != stop - start:
+            raise RuntimeError(
+                f"{len(self._steps)} of {stop - start} stochastic steps are taken; run the pipeline first"
+            )
+        latents = torch.stack([step.x for step in self._steps] + [self._steps[-1].x_next], dim=1).float().cpu().numpy()
+        log_probs = torch.stack([step.log_prob for step in self._steps], dim=1).cpu().numpy()
+        sigmas = [step.sigma for step in self._steps] + [self._steps[-1].sigma_next]
+        return [FlowPath(latents[i], sigmas, log_probs[i], self._sde.eta) for i in range(len(latents))]
+
+    def step(
+        self,
+        model_output: torch.Tensor,
+        timestep: float | torch.Tensor,
+        sample: torch.Tensor,
+        *args,
+        return_dict: bool = True,
+        **kwargs,
+    ) -> FlowMatchEulerDiscreteSchedulerOutput | tuple[torch.Tensor]:
+        """As in diffusers; within the window the step is stochastic and is recorded.
+
+        Raises:
+            ValueError: the pipeline's number of steps or batch size is not the one that `start` was given.
+        """
+        if self._sde is None:
+            return super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)
+        if len(self.timesteps) != self._sde.steps:
+            raise ValueError(f"num_inference_steps is {len(self.timesteps)}; the sampler was given {self._sde.steps}")
+        if len(sample) != len(self._generators):
+            raise ValueError(f"the batch has {len(sample)} samples; the sampler was given {len(self._generators)}")
+        if self.step_index is None:
+            self._init_step_index(timestep)
+        start, stop = self._sde.stochastic_steps
+        if not start <= self.step_index < stop:
+            return super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)
+        sigma, sigma_next = (float(self.sigmas[self.step_index + i]) for i in (0, 1))
+        noise = torch.stack([torch.randn(sample.shape[1:], generator=generator) for generator in self._generators])
+        x_next, log_prob = sde_step(sample, model_output, sigma, sigma_next, self._sde.eta, noise.to(sample.device))
+        self._steps.append(_Step(sample, x_next, sigma, sigma_next, log_prob))
+        self._step_index += 1
+        return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=x_next) if return_dict else (x_next,)

@@ -1,0 +1,43 @@
+"""Group-relative advantages: a member of a group is compared with the other answers to the same state."""
+
+from __future__ import annotations
+
+import numpy as np
+
+EPSILON = 1e-4
+
+
+def group_advantages(rewards: np.ndarray) -> np.ndarray:
+    """A_i = (r_i − mean r) / (std r + 1e-4), with the population standard deviation (GRPO, arXiv 2402.03300).
+
+    Args:
+        rewards: (G,) one reward for each member of the group.
+
+    Returns:
+        (G,) float64 advantages; they sum to zero, and are all zero where the rewards are equal.
+
+    Raises:
+        ValueError: another shape, fewer than two members, or a reward that is not finite.
+    """
+    rewards = _checked(rewards)
+    if not has_signal(rewards):
+        return np.zeros_like(rewards)
+    return (rewards - rewards.mean()) / (rewards.std() + EPSILON)
+
+
+def has_signal(rewards: np.ndarray) -> bool:
+    """Whether the members of the group differ; a group of equal rewards teaches nothing and should be replaced."""
+    rewards = _checked(rewards)
+    return bool(np.ptp(rewards) > 0)
+
+
+def _checked(rewards: np.ndarray) -> np.ndarray:
+    rewards = np.asarray(rewards, dtype=np.float64)
+    if rewards.ndim != 1 or rewards.size < 2:
+        raise ValueError(
+            f"rewards have shape {rewards.shape}; a group needs one reward for each of at least 2 members, "
+            "because an advantage compares a member with the others"
+        )
+    if not np.isfinite(rewards).all():
+        raise ValueError(f"rewards contain a value that is not finite: {rewards.tolist()}")
+    return rewards

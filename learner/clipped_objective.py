@@ -1,0 +1,42 @@
+"""The part of the loss that both policies share: PPO's clipped objective and truncated importance sampling."""
+
+from __future__ import annotations
+
+import torch
+
+
+def clipped_objective(
+    log_probs: torch.Tensor,
+    behaviour_log_probs: torch.Tensor,
+    advantages: torch.Tensor,
+    clip_low: float,
+    clip_high: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A) for each element, with ρ = exp(log p_new − log p_behaviour).
+
+    PPO (arXiv 1707.06347) with the two bounds apart as in DAPO (arXiv 2503.14476). The bound acts only where it makes
+    the objective smaller: from above for A > 0, from below for A < 0.
+
+    Args:
+        log_probs: any shape, with gradient.
+        behaviour_log_probs: the same shape, of the weights before the first optimizer step of the update.
+        advantages: broadcastable to that shape.
+
+    Returns:
+        objective (to be maximised), ratio ρ, and a boolean that is true where the clip stopped the gradient.
+    """
+    ratio = torch.exp(log_probs - behaviour_log_probs)
+    free = ratio * advantages
+    bounded = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
+    return torch.minimum(free, bounded), ratio.detach(), bounded.detach() < free.detach()
+
+
+def truncated_importance(
+    behaviour_log_probs: torch.Tensor, rollout_log_probs: torch.Tensor, cap: float
+) -> torch.Tensor:
+    """w = min(exp(log p_learner − log p_rollout), cap), without gradient, element by element.
+
+    It corrects for answers that another engine, or older weights, sampled (truncated importance sampling, as in
+    "Your efficient RL framework secretly brings you off-policy RL training", 2025).
+    """
+    return torch.exp(behaviour_log_probs - rollout_log_probs).clamp(max=cap).detach()

@@ -1,0 +1,109 @@
+"""One rank's process group and DeepSpeed engine, on CPU with gloo."""
+
+from __future__ import annotations
+
+import math
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from learner.learner_config import LearnerConfig
+
+
+def listen(host: str, ranks: int, deadline_s: float) -> torch.distributed.TCPStore:
+    """The meeting point of all ranks, held by rank 0 on a port that the system picks (read it from `.port`)."""
+    return torch.distributed.TCPStore(
+        host, 0, ranks, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=deadline_s)
+    )
+
+
+def join(
+    store: torch.distributed.TCPStore | None, host: str, port: int, rank: int, ranks: int, deadline_s: float
+) -> None:
+    """Make this process rank `rank` of `ranks`, in torch.distributed and in DeepSpeed.
+
+    Args:
+        store: what `listen` returned, at rank 0; None elsewhere.
+
+    Raises:
+        torch.distributed.DistError: the other ranks did not come within the deadline.
+    """
+    timeout = timedelta(seconds=deadline_s)
+    if store is None:
+        store = torch.distributed.TCPStore(host, port, ranks, is_master=False, timeout=timeout)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=timeout)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK="0", MASTER_ADDR=host, MASTER_PORT=str(port))
+    _quiet_deepspeed().init_distributed(dist_backend="gloo", verbose=False)
+
+
+def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
+    """A DeepSpeed engine that trains all parameters of `module` that ask for a gradient.
+
+    Raises:
+        ValueError: none does, or one of them has no elements.
+    """
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if not trained:
+        raise ValueError(f"{type(module).__name__} has no parameter that requires a gradient; nothing would be trained")
+    empty = [name for name, parameter in trained.items() if parameter.numel() == 0]
+    if empty:
+        raise ValueError(f"{type(module).__name__}: parameters without elements cannot be trained: {empty[:3]}")
+    engine, *_ = _quiet_deepspeed().initialize(
+        model=module, model_parameters=list(trained.values()), config=_engine_config(config)
+    )
+    module.eval()  # ratios compare equal networks, so nothing random may act in either of the two
+    return engine
+
+
+def step(engine: Any) -> float:
+    """Clip the accumulated gradients, take an optimizer step, and return the L2 norm before clipping.
+
+    Raises:
+        FloatingPointError: the norm is not finite.
+    """
+    if engine.zero_optimization():
+        engine.step()
+        norm = float(engine.get_global_grad_norm())
+    else:  # DeepSpeed keeps no norm without ZeRO
+        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if math.isfinite(norm):
+            engine.step()
+    if not math.isfinite(norm):
+        raise FloatingPointError(
+            f"the gradient norm is {norm}; load the last checkpoint and lower learning_rate (now {engine.get_lr()[0]})"
+        )
+    return norm
+
+
+def _engine_config(config: LearnerConfig) -> dict[str, Any]:
+    """DeepSpeed's configuration. Gradients accumulate over as many forward passes as a batch has, so its own counter
+    of them stays at 1 and the engine is told which pass is the last."""
+    adamw = {
+        "lr": config.learning_rate,
+        "betas": list(config.betas),
+        "eps": 1e-8,
+        "weight_decay": config.weight_decay,
+        "torch_adam": True,
+    }
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "optimizer": {"type": "AdamW", "params": adamw},
+        "gradient_clipping": config.max_grad_norm,
+        "zero_optimization": {"stage": config.zero_stage},
+        "steps_per_print": 1 << 30,
+    }
+
+
+def _quiet_deepspeed() -> Any:
+    import deepspeed
+    from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
+    from deepspeed.utils import logger
+
+    logger.setLevel("WARNING")
+    # DeepSpeed compiles this operator at start, half a minute, and uses it for inference only.
+    deepspeed.ops.__compatible_ops__[ShareMemCommBuilder.NAME] = False
+    return deepspeed

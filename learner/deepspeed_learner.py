@@ -1,0 +1,205 @@
+"""The learner of one policy, as the driver holds it: DeepSpeed on one or more ranks, called together."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from learner.checkpoint import atomic_directory, recover
+from learner.learner_config import LearnerConfig
+from learner.learner_rank import LearnerRank
+from learner.learner_stats import LearnerStats, merge
+from learner.samples import ActorSample, EditorSample
+from learner.weights import WeightUpdate
+
+_SAMPLE_TYPES = {"actor": ActorSample, "editor": EditorSample}
+_LOOPBACK = "127.0.0.1"
+_CLOSE_DEADLINE_S = 10.0
+
+
+class LearnerFailed(RuntimeError):
+    """A rank of the learner died or did not answer in time; the learner is closed."""
+
+
+class _RankActor(LearnerRank):
+    """LearnerRank with what only a Ray actor knows."""
+
+    def process(self) -> tuple[int, str, str]:
+        """Process id, and id and address of the machine."""
+        return os.getpid(), ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+
+class Learner:
+    """Trains one policy. Starting it loads the model on every rank; `close` ends the processes.
+
+    All ranks answer every call, each call has a deadline, and an error of a rank is raised here. Where several ranks
+    share the batch, or a rank is lost, an error ends all of them: the others would wait for the one that failed.
+
+    Args:
+        policy: `actor` (a vision-language model) or `editor` (the transformer of a FLUX-Kontext pipeline).
+        model_path: folder or hub id of the model to start from.
+        config: settings.
+        model_settings: for the editor, what FluxModel takes besides the path (`image_size`, …), as in the rollout.
+
+    Raises:
+        LearnerFailed: a rank died, or was not ready within `config.start_deadline_s`.
+        ValueError, OSError, ModelLoadError: the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        model_path: str | Path,
+        config: LearnerConfig,
+        model_settings: dict[str, Any] | None = None,
+    ) -> None:
+        if policy not in _SAMPLE_TYPES:
+            raise ValueError(f"policy is {policy!r}; it must be one of {', '.join(_SAMPLE_TYPES)}")
+        self.policy, self.config, self.version = policy, config, 0
+        folder = Path(model_path)
+        self.model = str(folder.resolve()) if folder.exists() else str(model_path)
+        environment = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.threads)}
+        actor = ray.remote(_RankActor).options(
+            num_cpus=config.cpus_per_rank, runtime_env={"env_vars": environment}, max_restarts=0
+        )
+        self._ranks = [
+            actor.remote(policy, self.model, config, model_settings or {}, rank) for rank in range(config.ranks)
+        ]
+        try:
+            self._start(config.start_deadline_s)
+        except BaseException:
+            self._kill()
+            raise
+
+    def update(self, batch: Sequence[ActorSample] | Sequence[EditorSample]) -> LearnerStats:
+        """One update of the policy: `epochs` × `minibatches` optimizer steps over the batch; the version grows by one.
+
+        Raises:
+            ValueError: an empty batch, or samples of the other policy.
+            FloatingPointError: a loss or gradient that is not finite.
+            RuntimeError: no parameter changed, or the ranks ended with different weights.
+            LearnerFailed: a rank was lost.
+        """
+        if not batch:
+            raise ValueError(f"policy {self.policy!r}: the batch is empty; an update needs at least one sample")
+        wanted = _SAMPLE_TYPES[self.policy]
+        strange = next((sample for sample in batch if not isinstance(sample, wanted)), None)
+        if strange is not None:
+            raise ValueError(
+                f"policy {self.policy!r} trains on {wanted.__name__}, the batch has a {type(strange).__name__}"
+            )
+        started = time.monotonic()
+        shared = ray.put(list(batch))
+        ranks = self._all("update", shared)
+        self.version += 1
+        seconds = time.monotonic() - started
+        return merge(ranks, self.policy, self.version, len(batch), self.config.kl_coefficient, seconds)
+
+    def weights(self, version: int | None = None) -> WeightUpdate:
+        """The weights now, with their manifest; the buckets are references into the object store.
+
+        Raises:
+            ValueError: `version` is given and is not the learner's.
+        """
+        return self._one("weights", version)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the resumable state (weights, optimizer, version) in one piece. All ranks must reach this path.
+
+        Raises:
+            DiskFull: no space; the state saved before is unchanged.
+        """
+        size = self.parameters * 4 * 5  # float32 weights and two moments, with ZeRO a flat copy, and some room
+        with atomic_directory(Path(folder).resolve(), needed_bytes=size) as staging:
+            self._all("save", str(staging))
+
+    def load(self, folder: str | Path) -> int:
+        """Continue from what `save` wrote, and return the version.
+
+        Raises:
+            FileNotFoundError: nothing is saved there.
+            ValueError: it is of another policy, number of ranks or ZeRO stage, or it is damaged.
+        """
+        path = Path(folder).resolve()
+        recover(path)
+        self.version = self._all("load", str(path))[0]
+        return self.version
+
+    def export(self, folder: str | Path) -> Path:
+        """Write the policy as a transformers folder (Actor) or a complete diffusers pipeline folder (editor).
+
+        Raises:
+            DiskFull: no space; a folder exported before is unchanged.
+        """
+        path = Path(folder).resolve()
+        self._one("export", str(path))
+        return path
+
+    def close(self) -> None:
+        """End all ranks. May be called twice."""
+        ranks, self._ranks = self._ranks, []
+        if ranks:
+            ray.wait([rank.stop.remote() for rank in ranks], num_returns=len(ranks), timeout=_CLOSE_DEADLINE_S)
+        for rank in ranks:
+            ray.kill(rank)
+
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, deadline_s: float) -> None:
+        processes = self._all("process", deadline_s=deadline_s)
+        self.pids = [pid for pid, _, _ in processes]
+        host = _LOOPBACK if len({node_id for _, node_id, _ in processes}) == 1 else processes[0][2]
+        port = self._one("listen", host, deadline_s=deadline_s)
+        self.parameters: int = self._all("start", host, port, deadline_s=deadline_s)[0]
+
+    def _all(self, method: str, *arguments: Any, deadline_s: float | None = None) -> list[Any]:
+        return self._call(self._open_ranks(), method, arguments, deadline_s)
+
+    def _one(self, method: str, *arguments: Any, deadline_s: float | None = None) -> Any:
+        return self._call(self._open_ranks()[:1], method, arguments, deadline_s)[0]
+
+    def _open_ranks(self) -> list[Any]:
+        if not self._ranks:
+            raise LearnerFailed(f"the learner of policy {self.policy!r} is closed; start a new one")
+        return self._ranks
+
+    def _call(self, ranks: list[Any], method: str, arguments: tuple, deadline_s: float | None) -> list[Any]:
+        deadline_s = self.config.deadline_s if deadline_s is None else deadline_s
+        where = f"learner of policy {self.policy!r}, {method}"
+        calls = {getattr(rank, method).remote(*arguments): index for index, rank in enumerate(ranks)}
+        answers: dict[int, Any] = {}
+        end = time.monotonic() + deadline_s
+        waiting = list(calls)
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, end - time.monotonic()))
+            if not done:
+                late = sorted(calls[call] for call in waiting)
+                self._kill()
+                raise LearnerFailed(f"{where}: rank {late} did not answer within {deadline_s} s and was ended")
+            try:
+                answers[calls[done[0]]] = ray.get(done[0], timeout=_CLOSE_DEADLINE_S)
+            except ray.exceptions.RayTaskError as error:
+                if len(self._ranks) > 1:
+                    self._kill()
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                self._kill()
+                raise LearnerFailed(f"{where}: rank {calls[done[0]]} was lost: {error}") from error
+        return [answers[index] for index in range(len(ranks))]
+
+    def _kill(self) -> None:
+        ranks, self._ranks = self._ranks, []
+        for rank in ranks:
+            ray.kill(rank)

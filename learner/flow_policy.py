@@ -1,0 +1,143 @@
+"""The Inverse Diffuser as the learner sees it: a flow model that gives each denoising step its log-probability."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actors.flow_sde import sde_log_prob, sde_mean_std
+from actors.flux_model import Conditioning, FluxModel, velocity
+from learner.flow_loss import flow_loss, gaussian_divergence
+from learner.learner_config import LearnerConfig
+from learner.samples import EditorSample
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """One forward pass: one denoising step of B edits.
+
+    `latents` and `next_latents` are (B, S, C), all others but `eta` (B,).
+    """
+
+    conditioning: Conditioning
+    latents: torch.Tensor
+    next_latents: torch.Tensor
+    sigma: torch.Tensor
+    next_sigma: torch.Tensor
+    eta: float
+    rollout_log_probs: torch.Tensor
+    advantages: torch.Tensor
+
+    @property
+    def count(self) -> int:
+        """(edit, step) pairs that the loss is a mean over."""
+        return len(self.advantages)
+
+
+@dataclass(frozen=True)
+class StepEvaluation:
+    """Log-probability (B,) of the step that was taken, and mean (B, S, C) and std of the Gaussian it came from."""
+
+    log_probs: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+class FlowPolicy:
+    """A FLUX-Kontext pipeline in float32, of which the transformer is trained, and the editor's loss.
+
+    Args:
+        model_path: folder or hub id.
+        config: settings of the loss; a KL coefficient above 0 keeps a frozen copy of the transformer as it is on disk.
+        settings: what FluxModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
+
+    Raises:
+        ModelLoadError, ValueError: see FluxModel.
+    """
+
+    def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
+        self.config = config
+        self._model = FluxModel(model_path, **settings)
+        for part in self._model.pipe.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.requires_grad_(False).eval()
+        self.module = self._model.transformer.requires_grad_(True)
+        self._reference = copy.deepcopy(self.module).requires_grad_(False) if config.kl_coefficient > 0 else None
+
+    def batches(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
+        """Each step of the samples' paths in forward passes of at most `config.micro_batch` edits.
+
+        Raises:
+            ValueError: paths of different lengths, latent shapes or noise levels η.
+        """
+        kinds = {(sample.path.latents.shape, sample.path.eta) for sample in samples}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"the batch mixes paths of (latents' shape, eta) {sorted(kinds)}; sample all edits of an update with "
+                "the same settings"
+            )
+        size = self.config.micro_batch
+        return [step for start in range(0, len(samples), size) for step in self._steps(samples[start : start + size])]
+
+    def evaluate(self, network: Callable, batch: StepBatch) -> StepEvaluation:
+        """Log-probability under `network` (this policy's module, or what wraps it)."""
+        step = (velocity(network, batch.latents, batch.conditioning, batch.sigma), batch.sigma, batch.next_sigma)
+        log_probs = sde_log_prob(batch.latents, *step, batch.eta, batch.next_latents)
+        return StepEvaluation(log_probs, *sde_mean_std(batch.latents, *step, batch.eta))
+
+    def loss(
+        self, batch: StepBatch, evaluation: StepEvaluation, behaviour_log_probs: torch.Tensor, normaliser: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """The editor's loss for this part of a batch of `normaliser` pairs; see `flow_loss`."""
+        divergence = None
+        if self._reference is not None:
+            with torch.no_grad():
+                reference = self.evaluate(self._reference, batch)
+            divergence = gaussian_divergence(evaluation.mean, reference.mean, evaluation.std)
+        return flow_loss(
+            evaluation.log_probs,
+            behaviour_log_probs,
+            batch.rollout_log_probs,
+            batch.advantages,
+            clip_low=self.config.clip_low,
+            clip_high=self.config.clip_high,
+            importance_cap=self.config.importance_cap,
+            kl_coefficient=self.config.kl_coefficient,
+            divergence=divergence,
+            normaliser=normaliser,
+        )
+
+    def mismatch(self, batch: StepBatch, behaviour_log_probs: torch.Tensor) -> torch.Tensor:
+        """|learner − rollout| of each step's log-probability, (B,)."""
+        return (behaviour_log_probs - batch.rollout_log_probs).abs()
+
+    def export(self, folder: Path) -> None:
+        """Write a pipeline folder that diffusers loads."""
+        self._model.pipe.save_pretrained(folder)
+
+    def _steps(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
+        conditioning = self._model.conditioning(
+            [sample.image for sample in samples], [sample.edit_prompt for sample in samples]
+        )
+        latents = torch.stack([torch.tensor(sample.path.latents) for sample in samples], dim=1)
+        sigmas = torch.stack([torch.tensor(sample.path.sigmas) for sample in samples], dim=1)
+        log_probs = torch.stack([torch.tensor(sample.path.log_probs) for sample in samples], dim=1)
+        advantages = torch.tensor([sample.advantage for sample in samples], dtype=torch.float32)
+        return [
+            StepBatch(
+                conditioning,
+                latents[step],
+                latents[step + 1],
+                sigmas[step],
+                sigmas[step + 1],
+                samples[0].path.eta,
+                log_probs[step],
+                advantages,
+            )
+            for step in range(len(log_probs))
+        ]

@@ -1,0 +1,66 @@
+"""Settings of one learner, checked before anything starts. Imports neither torch nor Ray."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class LearnerConfig(BaseModel):
+    """How one policy is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    learning_rate: float = Field(1e-4, gt=0)
+    """AdamW's step size, constant over the run."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates of the two moments."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this global L2 norm."""
+
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    """The probability ratio may not fall below 1 − clip_low (for an answer that was worse than its group)."""
+    clip_high: float = Field(0.2, gt=0)
+    """The probability ratio may not rise above 1 + clip_high (for an answer that was better than its group)."""
+    kl_coefficient: float = Field(0.0, ge=0)
+    """Weight of the KL divergence to the starting model; 0 keeps no copy of it."""
+    importance_cap: float = Field(2.0, ge=1)
+    """Upper bound of the weight that corrects for the rollout engine's log-probabilities."""
+    temperature: float = Field(1.0, gt=0)
+    """Temperature at which the Actor's log-probabilities were taken; must be that of the sampler."""
+
+    epochs: int = Field(1, ge=1)
+    """Passes over the batch of one update."""
+    minibatches: int = Field(1, ge=1)
+    """Parts of the batch, each followed by an optimizer step."""
+    micro_batch: int = Field(16, ge=1)
+    """Samples in one forward and backward pass of a rank."""
+    seed: int = 0
+    """Order of the samples where there is more than one optimizer step."""
+
+    ranks: int = Field(1, ge=1)
+    """Processes that share the batch."""
+    zero_stage: Literal[0, 1, 2] = 0
+    """What DeepSpeed splits over the ranks: nothing, optimizer state, or optimizer state and gradients."""
+    threads: int = Field(1, ge=1)
+    """Threads of each rank. More than one collapses where other processes use the same cores."""
+    cpus_per_rank: float = Field(1.0, ge=0)
+    """Logical CPUs that Ray sets aside for each rank."""
+
+    start_deadline_s: float = Field(300.0, gt=0)
+    """Seconds that all ranks may take to load the model and to build the engine."""
+    deadline_s: float = Field(600.0, gt=0)
+    """Seconds that an update, a save, a load or an export may take."""
+
+    @model_validator(mode="after")
+    def _check(self) -> LearnerConfig:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {self.betas}; both must lie in [0, 1)")
+        if self.zero_stage > 0 and self.ranks == 1:
+            raise ValueError(
+                f"zero_stage is {self.zero_stage} with ranks 1; there is nothing to split: set zero_stage 0 or ranks 2"
+            )
+        return self

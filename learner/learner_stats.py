@@ -1,0 +1,105 @@
+"""What an update did, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class RankStats:
+    """Sums over the terms (tokens, or denoising steps) that one rank saw; see `LearnerStats` for the names."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    mismatch_sum: float = 0.0
+    mismatch_max: float = 0.0
+    mismatch_count: int = 0
+    gradient_norms: list[float] = field(default_factory=list)
+    tensors: int = 0
+    tensors_changed: int = 0
+    digest: str = ""
+
+    def add(self, sums: dict[str, float]) -> None:
+        """Add the sums of one forward pass."""
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+
+@dataclass(frozen=True)
+class LearnerStats:
+    """One update. Means are over tokens (Actor) or (edit, denoising step) pairs (editor), over all epochs.
+
+    Attributes:
+        policy, version: which policy was trained, and the version that it has now.
+        digest: hash of its weights now, as `Manifest.digest`.
+        samples: answers or edits in the batch.
+        terms: tokens or pairs in the batch.
+        optimizer_steps: steps of AdamW.
+        loss: mean loss; kl: mean divergence to the starting model, 0 where it is not used.
+        ratio_mean: mean probability ratio to the weights before the update.
+        clip_fraction: part of the terms whose gradient the clip stopped.
+        importance_mean: mean truncated importance weight.
+        gradient_norm: largest L2 norm before clipping.
+        logprob_mismatch_max, logprob_mismatch_mean: |recomputed − rollout's| log-probability of a term, recomputed
+            before the first optimizer step.
+        tensors_changed: parameters, of `tensors`, that the update changed.
+        seconds: wall-clock time.
+    """
+
+    policy: str
+    version: int
+    digest: str
+    samples: int
+    terms: int
+    optimizer_steps: int
+    loss: float
+    kl: float
+    ratio_mean: float
+    clip_fraction: float
+    importance_mean: float
+    gradient_norm: float
+    logprob_mismatch_max: float
+    logprob_mismatch_mean: float
+    tensors_changed: int
+    tensors: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a metrics line."""
+        return asdict(self)
+
+
+def merge(
+    ranks: Sequence[RankStats], policy: str, version: int, samples: int, kl_coefficient: float, seconds: float
+) -> LearnerStats:
+    """The update's statistics from those of its ranks.
+
+    Raises:
+        RuntimeError: the ranks ended with different weights.
+    """
+    digests = [rank.digest for rank in ranks]
+    if len(set(digests)) != 1:
+        raise RuntimeError(f"policy {policy!r} version {version}: the ranks hold different weights: {digests}")
+    total = {name: sum(rank.sums.get(name, 0.0) for rank in ranks) for name in ranks[0].sums}
+    count = total["count"]
+    mismatches = sum(rank.mismatch_count for rank in ranks)
+    return LearnerStats(
+        policy=policy,
+        version=version,
+        digest=digests[0],
+        samples=samples,
+        terms=mismatches,
+        optimizer_steps=len(ranks[0].gradient_norms),
+        loss=(kl_coefficient * total["kl"] - total["objective"]) / count,
+        kl=total["kl"] / count,
+        ratio_mean=total["ratio"] / count,
+        clip_fraction=total["clipped"] / count,
+        importance_mean=total["importance"] / count,
+        gradient_norm=max(norm for rank in ranks for norm in rank.gradient_norms),
+        logprob_mismatch_max=max(rank.mismatch_max for rank in ranks),
+        logprob_mismatch_mean=sum(rank.mismatch_sum for rank in ranks) / mismatches,
+        tensors_changed=ranks[0].tensors_changed,
+        tensors=ranks[0].tensors,
+        seconds=seconds,
+    )

@@ -1,0 +1,140 @@
+"""What the small VLMs are taught: pairs of a request and an answer about one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from learner.pretraining.vocabulary import CELLS
+from scenes.dialogue import Reflection, actor_request, checker_question, edit_prompt
+from scenes.scene_graph import Requirement, SceneGraph
+from scenes.shape_world import (
+    COLOURS,
+    INVERSE,
+    PREDICATES,
+    SHAPES,
+    SIZE,
+    PlacedObject,
+    fits,
+    holds,
+    observed_predicate,
+    sample_layout,
+    sample_scene,
+)
+
+NAMING_REQUEST = "name objects ?"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One request about one image, and its answer."""
+
+    request: str
+    answer: str
+
+
+def naming(objects: tuple[PlacedObject, ...]) -> Lesson:
+    """Name every object with its coarse place, from left to right."""
+    parts = [
+        f"{o.name} x{int(o.x * CELLS / SIZE)} y{int(o.y * CELLS / SIZE)}" for o in sorted(objects, key=lambda o: o.x)
+    ]
+    return Lesson(NAMING_REQUEST, " ; ".join(parts))
+
+
+def question(requirement: Requirement, truth: bool) -> Lesson:
+    """A Checker's question with its true answer."""
+    return Lesson(checker_question(requirement), "yes" if truth else "no")
+
+
+def random_question(objects: tuple[PlacedObject, ...], rng: np.random.Generator) -> Lesson:
+    """Ask about two objects of the picture; one time in five about a name that is not there."""
+    first, second = (objects[k] for k in rng.permutation(len(objects))[:2])
+    wanted_true = rng.random() < 0.55
+    options = [p for p in PREDICATES if holds(p, first, second) == wanted_true] or list(PREDICATES)
+    predicate = str(rng.choice(options))
+    if rng.random() < 0.2:
+        present = {o.name for o in objects}
+        colour, shape = first.colour, first.shape
+        while f"{colour} {shape}" in present:  # change one attribute more often than both: the harder negative
+            colour = str(rng.choice(list(COLOURS))) if rng.random() < 0.5 else first.colour
+            shape = str(rng.choice(SHAPES)) if rng.random() < 0.6 else first.shape
+        names = (f"{colour} {shape}", second.name)
+        subject, object_ = names if rng.random() < 0.5 else names[::-1]
+        return question(Requirement(subject, predicate, object_), False)
+    return question(Requirement(first.name, predicate, second.name), holds(predicate, first, second))
+
+
+def unmet(graph: SceneGraph, objects: tuple[PlacedObject, ...]) -> tuple[Requirement, ...]:
+    """The requirements of a graph that a layout does not meet."""
+    by_name = {o.name: o for o in objects}
+    return tuple(
+        r for r in graph.requirements if not holds(r.predicate, by_name[r.subject], by_name[r.object])
+    )
+
+
+def execute(
+    instruction: tuple[str, str, str], objects: tuple[PlacedObject, ...], rng: np.random.Generator
+) -> tuple[PlacedObject, ...] | None:
+    """Carry out `move SUBJECT PREDICATE OBJECT` exactly, at a random free place; None where there is none."""
+    subject_name, predicate, object_name = instruction
+    by_name = {o.name: o for o in objects}
+    if subject_name not in by_name or object_name not in by_name or subject_name == object_name:
+        return None
+    subject, object_ = by_name[subject_name], by_name[object_name]
+    others = tuple(o for o in objects if o is not subject)
+    for x, y in rng.uniform(8, SIZE - 8, size=(80, 2)):
+        moved = PlacedObject(subject.colour, subject.shape, float(x), float(y), subject.radius)
+        if holds(predicate, moved, object_) and fits(moved, others):
+            return tuple(moved if o is subject else o for o in objects)
+    return None
+
+
+def gain(
+    instruction: tuple[str, str, str], graph: SceneGraph, objects: tuple[PlacedObject, ...], rng: np.random.Generator
+) -> int:
+    """How many requirements more are met after the instruction was carried out exactly once; 0 where it cannot be."""
+    after = execute(instruction, objects, rng)
+    return 0 if after is None else len(unmet(graph, objects)) - len(unmet(graph, after))
+
+
+def best_instruction(
+    graph: SceneGraph, objects: tuple[PlacedObject, ...], rng: np.random.Generator, draws: int = 4
+) -> tuple[str, str, str]:
+    """The move, among those that state an unmet requirement from either side, with the greatest mean gain."""
+    options = []
+    for r in unmet(graph, objects):
+        options += [(r.subject, r.predicate, r.object), (r.object, INVERSE[r.predicate], r.subject)]
+    scores = [sum(gain(option, graph, objects, rng) for _ in range(draws)) for option in options]
+    return options[int(np.argmax(scores))]
+
+
+def reflection_lesson(
+    graph: SceneGraph, objects: tuple[PlacedObject, ...], rng: np.random.Generator, habit: float
+) -> Lesson:
+    """What the Actor is taught about a state with unmet requirements.
+
+    With probability `habit` the teacher repeats the first requirement of the goal, whether it is met or not;
+    otherwise it chooses the best move. The habit is what reinforcement learning has to unlearn: it is the majority
+    answer where `habit` exceeds ½, so that even greedy decoding follows it.
+    """
+    if rng.random() < habit:
+        first = graph.requirements[0]
+        instruction = first.triple
+    else:
+        instruction = best_instruction(graph, objects, rng)
+    by_name = {o.name: o for o in objects}
+    seen = observed_predicate(by_name[instruction[0]], by_name[instruction[2]])
+    answer = Reflection(f"{instruction[0]} {seen} {instruction[2]}", edit_prompt(*instruction))
+    return Lesson(actor_request(graph.requirements, unmet(graph, objects)), answer.text)
+
+
+def imperfect_state(
+    rng: np.random.Generator, split: str | None, relations: tuple[int, int]
+) -> tuple[SceneGraph, tuple[PlacedObject, ...]]:
+    """A scene graph and a layout of its objects in which at least one requirement is unmet."""
+    while True:
+        scene = sample_scene(rng, split, relations)
+        layout = sample_layout([(o.colour, o.shape) for o in scene.objects], rng)
+        if unmet(scene.graph, layout):
+            return scene.graph, layout

@@ -1,0 +1,152 @@
+"""The Actor as the learner sees it: a vision-language model that gives each sampled token its log-probability."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from learner.learner_config import LearnerConfig
+from learner.samples import ActorSample
+from learner.vlm_loss import token_log_probs, vlm_loss
+
+
+@dataclass(frozen=True)
+class AnswerBatch:
+    """One forward pass: B answers of at most T tokens, padded on the right.
+
+    `inputs` are the model's arguments, `positions` (B, T) says where in the sequence the logits of each token stand,
+    `token_ids`, `mask` and `rollout_log_probs` are (B, T), `advantages` (B,).
+    """
+
+    inputs: dict[str, torch.Tensor]
+    positions: torch.Tensor
+    token_ids: torch.Tensor
+    mask: torch.Tensor
+    rollout_log_probs: torch.Tensor
+    advantages: torch.Tensor
+
+    @property
+    def count(self) -> int:
+        """Tokens that the loss is a mean over."""
+        return int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class AnswerEvaluation:
+    """Log-probabilities (B, T) of the sampled tokens; zero where the mask is false."""
+
+    log_probs: torch.Tensor
+
+
+class VlmPolicy:
+    """A transformers image-text-to-text model in float32, its processor, and the Actor's loss.
+
+    Args:
+        model_path: folder or hub id.
+        config: settings of the loss; a KL coefficient above 0 keeps a frozen copy of the model as it is on disk.
+
+    Raises:
+        OSError, ValueError: no model or processor can be loaded from there.
+    """
+
+    def __init__(self, model_path: str | Path, config: LearnerConfig) -> None:
+        self.config = config
+        self.processor = AutoProcessor.from_pretrained(str(model_path))
+        self.module = AutoModelForImageTextToText.from_pretrained(str(model_path), dtype=torch.float32).eval()
+        self._reference = copy.deepcopy(self.module).requires_grad_(False) if config.kl_coefficient > 0 else None
+
+    def batches(self, samples: Sequence[ActorSample]) -> list[AnswerBatch]:
+        """The samples in forward passes of at most `config.micro_batch` answers."""
+        size = self.config.micro_batch
+        return [self._collate(samples[start : start + size]) for start in range(0, len(samples), size)]
+
+    def evaluate(self, network: Callable, batch: AnswerBatch) -> AnswerEvaluation:
+        """Log-probabilities under `network` (this policy's module, or what wraps it)."""
+        logits = network(**batch.inputs, use_cache=False).logits
+        picked = logits.gather(1, batch.positions.unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
+        log_probs = token_log_probs(picked, batch.token_ids, self.config.temperature)
+        return AnswerEvaluation(torch.where(batch.mask, log_probs, 0.0))
+
+    def loss(
+        self, batch: AnswerBatch, evaluation: AnswerEvaluation, behaviour_log_probs: torch.Tensor, normaliser: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """The Actor's loss for this part of a batch of `normaliser` tokens; see `vlm_loss`."""
+        reference = None
+        if self._reference is not None:
+            with torch.no_grad():
+                reference = self.evaluate(self._reference, batch).log_probs
+        return vlm_loss(
+            evaluation.log_probs,
+            behaviour_log_probs,
+            batch.rollout_log_probs,
+            batch.advantages,
+            batch.mask,
+            clip_low=self.config.clip_low,
+            clip_high=self.config.clip_high,
+            importance_cap=self.config.importance_cap,
+            kl_coefficient=self.config.kl_coefficient,
+            reference_log_probs=reference,
+            normaliser=normaliser,
+        )
+
+    def mismatch(self, batch: AnswerBatch, behaviour_log_probs: torch.Tensor) -> torch.Tensor:
+        """|learner − rollout| of each token's log-probability, flat."""
+        return (behaviour_log_probs - batch.rollout_log_probs)[batch.mask].abs()
+
+    def export(self, folder: Path) -> None:
+        """Write a folder that transformers loads."""
+        self.module.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    def _collate(self, samples: Sequence[ActorSample]) -> AnswerBatch:
+        prompts = self.processor(
+            text=[self._prompt_text(sample.prompt) for sample in samples],
+            images=[[Image.fromarray(sample.image)] for sample in samples],
+            add_special_tokens=False,  # the chat template has written them, as it does for the serving engine
+            padding=True,
+            return_tensors="pt",
+        )
+        prompt_mask = prompts.pop("attention_mask").bool()
+        prompt_ids = [row[keep] for row, keep in zip(prompts.pop("input_ids"), prompt_mask, strict=True)]
+        answers = [torch.tensor(self._trained_tokens(sample.token_ids)) for sample in samples]
+        sequences = [torch.cat([ids, answer[:-1]]) for ids, answer in zip(prompt_ids, answers, strict=True)]
+        rollout = [
+            torch.tensor(sample.log_probs[: len(answer)], dtype=torch.float32)
+            for sample, answer in zip(samples, answers, strict=True)
+        ]
+        token_ids = _pad(answers, 0)
+        mask = _pad([torch.ones_like(answer, dtype=torch.bool) for answer in answers], False)
+        starts = torch.tensor([len(row) for row in prompt_ids])
+        positions = starts.unsqueeze(1) - 1 + torch.arange(token_ids.shape[1])
+        return AnswerBatch(
+            inputs={
+                "input_ids": _pad(sequences, self.processor.tokenizer.pad_token_id or 0),
+                "attention_mask": _pad([torch.ones_like(row) for row in sequences], 0),
+                **prompts,
+            },
+            positions=torch.where(mask, positions, 0),
+            token_ids=token_ids,
+            mask=mask,
+            rollout_log_probs=_pad(rollout, 0.0),
+            advantages=torch.tensor([sample.advantage for sample in samples], dtype=torch.float32),
+        )
+
+    def _trained_tokens(self, token_ids: list[int]) -> list[int]:
+        """The answer up to the first image token, if one was sampled: the model would expect an image at its place."""
+        image_token = self.module.config.image_token_id
+        return token_ids[: token_ids.index(image_token) + 1] if image_token in token_ids else token_ids
+
+    def _prompt_text(self, prompt: str) -> str:
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
+
+def _pad(rows: list[torch.Tensor], value: float) -> torch.Tensor:
+    return pad_sequence(rows, batch_first=True, padding_value=value)

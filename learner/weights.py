@@ -1,0 +1,297 @@
+"""Weights on their way from the learner to the replicas: packed into buckets, listed in a manifest, proven on arrival.
+
+The learner packs named tensors into a few large byte buckets (`pack`), puts them into the object store (`publish`), and
+every replica unpacks, loads and answers with a receipt (`unpack`, `make_receipt`). The receipt's digest comes from the
+parameters that the replica then holds, so `verify_receipts` proves what is being served, not what was sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+BUCKET_BYTES = 64 << 20
+_ALIGNMENT = 16  # every tensor starts at a multiple of this, so that its bytes can be viewed as any dtype
+
+
+class WeightMismatch(RuntimeError):
+    """Weights that a replica received or holds are not those of the manifest."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Where one tensor lies and what it must be. `offset` is in bytes within bucket number `bucket`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    checksum: str
+    bucket: int
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * _dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Names, shapes, dtypes and checksums of one version of one policy.
+
+    `aliases` are (name, kept name) pairs of tied parameters: they share memory, so only the first name is sent.
+    """
+
+    policy: str
+    version: int
+    tensors: tuple[TensorSpec, ...]
+    aliases: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Checksum of each tensor by name."""
+        return {spec.name: spec.checksum for spec in self.tensors}
+
+    @property
+    def digest(self) -> str:
+        """One hash over all names and checksums; equal to `tensors_digest` of the same tensors."""
+        return checksums_digest(self.checksums)
+
+
+@dataclass(frozen=True)
+class WeightUpdate:
+    """A manifest and its buckets: uint8 arrays, or Ray references to them after `publish`."""
+
+    manifest: Manifest
+    buckets: list[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(spec.nbytes for spec in self.manifest.tensors)
+
+
+@dataclass(frozen=True)
+class WeightReceipt:
+    """What a replica holds after an update, and what it held before.
+
+    `previous_digest` is None for a replica that held nothing; `previous_version` is None where it is not known.
+    `checksums` (tensor name → checksum of the loaded parameter) are optional; with them an error names the tensor.
+    """
+
+    replica: str
+    policy: str
+    version: int
+    digest: str
+    previous_digest: str | None
+    previous_version: int | None = None
+    checksums: Mapping[str, str] | None = None
+
+
+def tensor_checksum(tensor: torch.Tensor) -> str:
+    """128-bit BLAKE2b of dtype, shape and contiguous bytes, in hex. Equal bits give equal checksums on any device."""
+    hasher = hashlib.blake2b(f"{_dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode(), digest_size=16)
+    hasher.update(_bytes_of(tensor))
+    return hasher.hexdigest()
+
+
+def checksums_digest(checksums: Mapping[str, str]) -> str:
+    """One hash of name → checksum that does not depend on the order."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for name in sorted(checksums):
+        hasher.update(f"{name}={checksums[name]}\n".encode())
+    return hasher.hexdigest()
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The digest of these tensors, comparable with `Manifest.digest`; give it the manifest's names only."""
+    return checksums_digest({name: tensor_checksum(tensor) for name, tensor in tensors.items()})
+
+
+def pack(
+    policy: str, version: int, tensors: Mapping[str, torch.Tensor], bucket_bytes: int = BUCKET_BYTES
+) -> WeightUpdate:
+    """Copy tensors into contiguous buckets of about `bucket_bytes` (a larger tensor gets a bucket of its own).
+
+    Tensors that are the same memory (tied parameters) are sent once, under the name that comes first in `tensors`.
+
+    Raises:
+        ValueError: no tensors, or a tensor without elements.
+    """
+    if not tensors:
+        raise ValueError(f"policy {policy!r} version {version}: there are no tensors to send; give at least one")
+    kept, aliases = distinct(tensors)
+    specs: list[TensorSpec] = []
+    members: list[list[tuple[int, torch.Tensor]]] = [[]]
+    sizes = [0]
+    for name, tensor in kept.items():
+        if tensor.numel() == 0:
+            raise ValueError(
+                f"policy {policy!r} version {version}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); "
+                "a partitioned parameter must be gathered before it is packed"
+            )
+        nbytes = tensor.numel() * tensor.element_size()
+        if members[-1] and sizes[-1] + nbytes > bucket_bytes:
+            members.append([])
+            sizes.append(0)
+        offset = sizes[-1]
+        members[-1].append((offset, tensor))
+        sizes[-1] = offset + -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+        dtype, checksum = _dtype_name(tensor.dtype), tensor_checksum(tensor)
+        specs.append(TensorSpec(name, tuple(tensor.shape), dtype, checksum, len(members) - 1, offset))
+    buckets = []
+    for size, contents in zip(sizes, members, strict=True):
+        bucket = np.zeros(size, dtype=np.uint8)
+        for offset, tensor in contents:
+            raw = _bytes_of(tensor)
+            bucket[offset : offset + raw.size] = raw
+        buckets.append(bucket)
+    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases), buckets)
+
+
+def distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[tuple[str, str], ...]]:
+    """The tensors without those that are the same memory as an earlier one, and (name, earlier name) of these."""
+    first: dict[tuple, str] = {}
+    aliases = []
+    for name, tensor in tensors.items():
+        identity = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        if tensor.numel() and first.setdefault(identity, name) != name:
+            aliases.append((name, first[identity]))
+    dropped = {name for name, _ in aliases}
+    return {name: tensor for name, tensor in tensors.items() if name not in dropped}, tuple(aliases)
+
+
+def publish(update: WeightUpdate) -> WeightUpdate:
+    """Put the buckets into the Ray object store: one reference a bucket, read by all replicas of a node in place."""
+    import ray
+
+    return replace(update, buckets=[ray.put(bucket) for bucket in update.buckets])
+
+
+def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
+    """The update with its buckets in local memory.
+
+    Raises:
+        TimeoutError: the object store did not deliver the buckets within `deadline_s` seconds.
+    """
+    if all(isinstance(bucket, np.ndarray) for bucket in update.buckets):
+        return update
+    import ray
+
+    try:
+        return replace(update, buckets=ray.get(list(update.buckets), timeout=deadline_s))
+    except ray.exceptions.GetTimeoutError as error:
+        raise TimeoutError(
+            f"weights of policy {update.manifest.policy!r} version {update.manifest.version}: {len(update.buckets)} "
+            f"buckets did not arrive from the object store within {deadline_s} s"
+        ) from error
+
+
+def unpack(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield (name, tensor) in the manifest's order; each tensor is a checked copy that the receiver owns.
+
+    Raises:
+        WeightMismatch: a bucket is missing or too short, or a tensor's bytes differ from its checksum.
+        TimeoutError: see `fetch`.
+    """
+    manifest = update.manifest
+    where = f"policy {manifest.policy!r} version {manifest.version}"
+    if not manifest.tensors:
+        raise WeightMismatch(f"{where}: the manifest lists no tensors")
+    names = [spec.name for spec in manifest.tensors]
+    if len(set(names)) != len(names):
+        raise WeightMismatch(f"{where}: the manifest lists a tensor twice")
+    buckets = fetch(update, deadline_s).buckets
+    for spec in manifest.tensors:
+        if not 0 <= spec.bucket < len(buckets):
+            raise WeightMismatch(f"{where}: tensor {spec.name!r} is in bucket {spec.bucket} of {len(buckets)}")
+        raw = buckets[spec.bucket][spec.offset : spec.offset + spec.nbytes]
+        if raw.size != spec.nbytes:
+            raise WeightMismatch(f"{where}: tensor {spec.name!r} has {raw.size} of {spec.nbytes} bytes in its bucket")
+        tensor = torch.from_numpy(raw.copy()).view(_dtype(spec.dtype)).reshape(spec.shape)
+        found = tensor_checksum(tensor)
+        if found != spec.checksum:
+            raise WeightMismatch(f"{where}: tensor {spec.name!r} has checksum {found}, expected {spec.checksum}")
+        yield spec.name, tensor
+
+
+def make_receipt(
+    replica: str,
+    policy: str,
+    version: int,
+    loaded: Mapping[str, torch.Tensor],
+    previous: WeightReceipt | None = None,
+) -> WeightReceipt:
+    """A receipt for the parameters that a replica holds now, under the manifest's names."""
+    checksums = {name: tensor_checksum(tensor) for name, tensor in loaded.items()}
+    before = (previous.digest, previous.version) if previous else (None, None)
+    return WeightReceipt(replica, policy, version, checksums_digest(checksums), *before, checksums)
+
+
+def verify_receipts(
+    manifest: Manifest, receipts: Iterable[WeightReceipt], replicas: Iterable[str] | None = None
+) -> None:
+    """Check that every replica holds exactly the manifest's weights, and that they are new to it.
+
+    Args:
+        manifest: what the learner sent.
+        receipts: one from each replica.
+        replicas: the names of all replicas that must have answered; None accepts any set that is not empty.
+
+    Raises:
+        WeightMismatch: a replica is missing, answers twice, holds other weights, another policy or version, or holds
+            the same weights as before although its version moved.
+    """
+    where = f"policy {manifest.policy!r} version {manifest.version}"
+    received = list(receipts)
+    names = [receipt.replica for receipt in received]
+    if not received:
+        raise WeightMismatch(f"{where}: no replica has answered; nothing proves that the weights arrived")
+    if len(set(names)) != len(names):
+        raise WeightMismatch(f"{where}: a replica has answered twice: {sorted(names)}")
+    if replicas is not None and set(names) != set(replicas):
+        absent, unknown = sorted(set(replicas) - set(names)), sorted(set(names) - set(replicas))
+        raise WeightMismatch(f"{where}: replicas without an answer: {absent}; answers of unknown replicas: {unknown}")
+    for receipt in received:
+        replica = f"replica {receipt.replica!r}, {where}"
+        if (receipt.policy, receipt.version) != (manifest.policy, manifest.version):
+            raise WeightMismatch(f"{replica}: it holds policy {receipt.policy!r} version {receipt.version}")
+        if receipt.digest != manifest.digest:
+            raise WeightMismatch(
+                f"{replica}: its weights have digest {receipt.digest}, sent was {manifest.digest}; "
+                f"{_difference(manifest.checksums, receipt.checksums)}"
+            )
+        if receipt.digest == receipt.previous_digest and receipt.version != receipt.previous_version:
+            raise WeightMismatch(
+                f"{replica}: its weights are the same as before (version {receipt.previous_version}, digest "
+                f"{receipt.digest}), so the update changed nothing"
+            )
+
+
+def _difference(sent: Mapping[str, str], held: Mapping[str, str] | None) -> str:
+    if held is None:
+        return "the receipt does not list tensors"
+    different = sorted(name for name in sent.keys() & held.keys() if sent[name] != held[name])
+    missing, added = sorted(sent.keys() - held.keys()), sorted(held.keys() - sent.keys())
+    parts = (("tensors that differ", different), ("missing", missing), ("not in the manifest", added))
+    return "; ".join(f"{what}: {', '.join(names[:3])} ({len(names)})" for what, names in parts if names)
+
+
+def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise WeightMismatch(f"dtype {name!r} is not a torch dtype")
+    return dtype

@@ -1,0 +1,220 @@
+"""`rlrig`: train, eval, generate, report, doctor, pretrain.
+
+Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
+are imported inside the commands, so that `--help` and bad input answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rollout.config import RunConfig
+from rollout.config_file import load_config
+from rollout.errors import BadInput, RunFailed
+from rollout.progress import Progress, make_progress
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+TINY = Path("presets/tiny/run.yaml")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="RL-RIG on Ray: draw, check, reflect, edit, and learn from it.",
+    epilog="Exit codes: 0 it worked; 1 the run failed; 2 bad input; 130 interrupted.",
+)
+
+Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
+Run = Annotated[Path | None, typer.Option("--run", help="Use the trained models of this run's folder.")]
+
+
+@contextmanager
+def exit_codes(as_json: bool = False) -> Iterator[None]:
+    """Turn what is raised inside into one message on standard error and an exit code."""
+    code, message = OK, ""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        code, message = INTERRUPTED, "interrupted"
+    except BadInput as error:
+        code, message = BAD_INPUT, str(error)
+    except (RunFailed, OSError) as error:
+        code, message = FAILED, str(error)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        code, message = FAILED, f"{type(error).__name__}: {error}"
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if code:
+        print(f"rlrig: {message}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"event": "error", "exit_code": code, "message": message}), flush=True)
+        raise typer.Exit(code)
+
+
+def new_run_folder(preset: Path) -> Path:
+    """`runs/<preset>-<time>`."""
+    return Path("runs") / f"{preset.resolve().parent.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _preset(path: Path) -> Path:
+    """The run file; the default one is found from any working folder."""
+    repository = Path(__file__).resolve().parent.parent
+    return repository / TINY if path == TINY and not path.exists() else path
+
+
+def _config_of(run: Path | None, preset: Path, overrides: list[str]) -> RunConfig:
+    """The configuration of a run's folder where one is given, else that of the preset."""
+    if run is None:
+        return load_config(_preset(preset), overrides)
+    if not (run / "config.yaml").is_file():
+        raise BadInput(f"--run {run}: holds no config.yaml; give the folder of a run, runs/NAME")
+    return load_config(run / "config.yaml", overrides)
+
+
+def _show(values: dict[str, Any], progress: Progress, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"event": "result", **values}, default=str), flush=True)
+    else:
+        progress.finish(values)
+
+
+@app.command()
+def train(
+    preset: Preset = TINY,
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/PRESET-TIME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Train, and write models, trajectories, metrics and a report into the run's folder."""
+    with exit_codes(json_):
+        if resume:
+            if out is None:
+                raise BadInput("--resume: say which run with --out runs/NAME")
+            config, folder = _config_of(out, preset, set_ or []), out
+        else:
+            config, folder = load_config(_preset(preset), set_ or []), out or new_run_folder(preset)
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
+        from rollout.run import train as run_training
+
+        with make_progress(quiet, json_) as progress:
+            run_training(config, folder, resume, progress)
+
+
+@app.command("eval")
+def evaluate(
+    preset: Preset = TINY,
+    set_: Set = None,
+    run: Run = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="Held-out prompts; default evaluation.prompts.")] = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Measure the preset's models, or those of a run, on held-out prompts."""
+    with exit_codes(json_):
+        overrides = [*(set_ or []), *([f"evaluation.prompts={prompts}"] if prompts else [])]
+        config = _config_of(run, preset, overrides)
+        from rollout.run import evaluate as run_evaluation
+
+        with make_progress(quiet, json_) as progress:
+            metrics = run_evaluation(config, run, progress)
+            _show(metrics, progress, json_)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="For example 'red circle left of blue square'; join more with '; '.")],
+    preset: Annotated[Path, typer.Option("--preset", help="Run file.")] = TINY,
+    set_: Set = None,
+    run: Run = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the images; default runs/generate-TIME.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first image.")] = 0,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Draw one prompt and correct it turn by turn; write every image and trace.json."""
+    with exit_codes(json_):
+        from scenes.scene_graph import parse_prompt
+        from scenes.shape_world import PREDICATES
+
+        try:
+            graph = parse_prompt(prompt, PREDICATES)
+        except ValueError as error:
+            raise BadInput(str(error)) from error
+        config = _config_of(run, preset, set_ or [])
+        folder = out or Path("runs") / f"generate-{time.strftime('%Y%m%d-%H%M%S')}"
+        from rollout.run import generate as run_generation
+
+        with make_progress(quiet, json_) as progress:
+            trace = run_generation(config, graph, run, folder, seed, progress)
+        if json_:
+            _show(trace, progress, json_)
+        elif not quiet:
+            print(f"{folder}/trace.json")
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write report.html of a run's folder anew."""
+    with exit_codes():
+        from rollout.report import write_report
+
+        print(write_report(run))
+
+
+@app.command()
+def doctor(
+    preset: Preset = TINY,
+    set_: Set = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not start the engines.")] = False,
+    json_: Json = False,
+) -> None:
+    """Say whether this machine can run the preset, and what to do where it cannot."""
+    with exit_codes(json_):
+        from rollout.doctor import examine, show
+
+        with Console(stderr=True).status("looking" if quick else "starting each engine once, about 30 s"):
+            findings = examine(_preset(preset), set_ or [], engines=not quick)
+        if json_:
+            for finding in findings:
+                print(json.dumps(finding.as_dict()), flush=True)
+        else:
+            show(findings, preset)
+        if any(finding.blocks for finding in findings):
+            raise typer.Exit(FAILED)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    short_help="Make the small models from scratch.",
+)
+def pretrain(context: typer.Context) -> None:
+    """Make the small models; `rlrig pretrain --help` lists what there is."""
+    with exit_codes():
+        from learner.pretraining.cli import app as pretraining
+
+        pretraining(args=context.args, prog_name="rlrig pretrain")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,283 @@
+"""The configuration of a run: what `presets/tiny/run.yaml` may say. Imports no engine, so a mistake shows at once."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticUndefinedType
+
+from learner.learner_config import LearnerConfig
+from rollout.config_checks import contradictions, impossible_combinations
+from serving.vlm_config import VlmConfig
+
+Stage = Literal["actor", "editor"]
+# YAML has no tuples, so a list is taken for one; everything else must already have the right type.
+Pair = Annotated[tuple[int, int], Field(strict=False)]
+
+HUB_PREFIX = "hf://"
+DERIVED = {  # settings of the engines that the run file says once, elsewhere
+    "vlm.actor.model": "models.actor",
+    "vlm.checker.model": "models.checker",
+    "vlm.actor.max_tokens": "rollout.max_answer_tokens",
+    "learner.actor.temperature": "rollout.sampling_temperature",
+}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class StageConfig(Section):
+    """A stretch of the run in which one policy trains."""
+
+    stage: Stage
+    """The policy that trains: the Actor, which writes edit prompts, or the editor (Inverse Diffuser)."""
+    updates: int = Field(ge=1)
+    """Weight updates in this stage."""
+
+
+class DataConfig(Section):
+    """The scene graphs that are asked for."""
+
+    source: Literal["shape_world", "laion_sg"] = "shape_world"
+    """`shape_world` makes them without end; `laion_sg` reads records from `path`."""
+    path: str | None = None
+    """LAION-SG file (JSON); needed for, and only for, `source: laion_sg`."""
+    relations: Pair = (2, 3)
+    """Least and greatest number of relations in a scene graph."""
+    train_size: int = Field(4096, ge=1)
+    """Training prompts in one pass."""
+    held_out_size: int = Field(512, ge=1)
+    """Prompts that only evaluation sees."""
+
+
+class ModelsConfig(Section):
+    """Model folders, relative to the run file or to the repository; `hf://owner/name` names one on the hub."""
+
+    flux: str
+    """FLUX-Kontext pipeline: the Diffuser, and the editor that training starts from."""
+    checker: str
+    """VLM that judges each requirement."""
+    actor: str
+    """VLM that training starts from and that writes edit prompts."""
+
+
+class RolloutConfig(Section):
+    """How episodes are collected."""
+
+    turns: int = Field(2, ge=1)
+    """Edits in an episode, at most; it ends before if every requirement holds."""
+    groups_per_update: int = Field(8, ge=1)
+    """Groups that an update learns from."""
+    group_size: int = Field(8, ge=2)
+    """Members of a group, whose rewards are compared with each other."""
+    group: Literal["turn", "trajectory"] = "turn"
+    """What starts from the same state: every turn, one member being carried on, or whole episodes."""
+    env_runners: int = Field(1, ge=1)
+    """RLlib EnvRunners that collect at the same time."""
+    env_runner_cpus: float = Field(0.1, ge=0)
+    """Logical CPUs that Ray sets aside for each EnvRunner, which mostly waits for the models."""
+    reward: Literal["hard", "soft"] = "soft"
+    """Mean over requirements of the Checker's yes-probability as it is (soft), or cut at ½ (hard)."""
+    sampling_temperature: float = Field(1.0, gt=0)
+    """Temperature of the Actor's answers while training."""
+    max_answer_tokens: int = Field(48, ge=1)
+    """Longest answer of the Actor, in tokens."""
+    drop_equal_groups: bool = True
+    """Leave out groups whose rewards are all equal, and collect others in their place."""
+    max_group_rounds: int = Field(3, ge=1)
+    """Rounds of collecting for one update, at most, replacements included."""
+    deadline_s: float = Field(300.0, gt=0)
+    """Seconds that one round of collecting may take."""
+
+
+class DiffuserConfig(Section):
+    """The frozen text-to-image workers."""
+
+    steps: int = Field(8, ge=1)
+    """Denoising steps."""
+    workers: int = Field(1, ge=1)
+    """Ray actors."""
+    image_size: int = Field(64, ge=16, multiple_of=8)
+    """Height and width of every image, in pixels."""
+    cpus: float = Field(1.0, ge=0)
+    """Logical CPUs that Ray sets aside for each worker."""
+
+
+class EditorConfig(Section):
+    """The Inverse Diffuser workers."""
+
+    steps: int = Field(8, ge=2)
+    """Denoising steps."""
+    eta: float = Field(0.7, gt=0)
+    """Noise level of the SDE sampler that training samples with."""
+    sde_window: Pair | None = None
+    """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
+    workers: int = Field(1, ge=1)
+    """Ray actors."""
+    cpus: float = Field(1.0, ge=0)
+    """Logical CPUs that Ray sets aside for each worker."""
+
+
+class VlmsConfig(Section):
+    """The VLMs that vLLM serves."""
+
+    actor: VlmConfig
+    """The Actor's deployment."""
+    checker: VlmConfig
+    """The Checker's deployment."""
+
+
+class LearnersConfig(Section):
+    """The DeepSpeed learners."""
+
+    actor: LearnerConfig = LearnerConfig()
+    """How the Actor is trained."""
+    editor: LearnerConfig = LearnerConfig(clip_low=1e-3, clip_high=1e-3)
+    """How the editor is trained. Its clip range is small because its log-probability is a mean over dimensions."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _editor_clips_closer(cls, values: Any) -> Any:
+        editor = values.get("editor") if isinstance(values, dict) else None
+        return (
+            {**values, "editor": {"clip_low": 1e-3, "clip_high": 1e-3} | editor} if isinstance(editor, dict) else values
+        )
+
+
+class EvaluationConfig(Section):
+    """Held-out evaluation, before and after training."""
+
+    prompts: int = Field(64, ge=1)
+    """Held-out prompts."""
+    every: int = Field(0, ge=0)
+    """Updates between evaluations during training; 0 evaluates only at start and end."""
+
+
+class CheckpointConfig(Section):
+    """Checkpoints, from which `--resume` goes on."""
+
+    every: int = Field(5, ge=0)
+    """Updates between checkpoints; 0 writes one at the end only."""
+    keep: int = Field(2, ge=1)
+    """Checkpoints that are kept."""
+
+
+class PortsConfig(Section):
+    """Ports that the run listens on."""
+
+    serve: int = Field(8000, ge=1024, le=65535)
+    """HTTP port of Ray Serve."""
+    dashboard: int = Field(8265, ge=1024, le=65535)
+    """Ray dashboard, where it is on."""
+
+
+class RayConfig(Section):
+    """Where the run takes place."""
+
+    address: str | None = None
+    """Address of a running cluster; null starts Ray on this machine for the run."""
+    num_cpus: float = Field(8.0, gt=0)
+    """Logical CPUs that Ray shares out when it is started here; more than there are cores makes roles share cores."""
+    object_store_gib: float = Field(1.0, ge=0.1)
+    """Shared memory for Ray's object store, when it is started here."""
+    dashboard: bool = False
+    """Start the Ray dashboard."""
+    ports: PortsConfig = PortsConfig()
+    """Ports that the run listens on."""
+
+
+class NeedsConfig(Section):
+    """What `rlrig doctor` asks of the machine."""
+
+    cores: int = Field(2, ge=1)
+    """Processor cores."""
+    memory_gib: float = Field(14.0, gt=0)
+    """Free memory."""
+    disk_gib: float = Field(2.0, gt=0)
+    """Free disk space for the run's folder."""
+    gpus: int = Field(0, ge=0)
+    """GPUs."""
+
+
+class RunConfig(Section):
+    """Everything that a run is told.
+
+    Raises:
+        pydantic.ValidationError: an unknown key, a wrong type or an impossible combination.
+    """
+
+    seed: int = Field(0, ge=0)
+    """Every random choice of the run follows from it."""
+    stages: list[StageConfig] = Field(min_length=1)
+    """What trains, in order."""
+    models: ModelsConfig
+    """The models that the run starts from."""
+    data: DataConfig = DataConfig()
+    """The scene graphs that are asked for."""
+    rollout: RolloutConfig = RolloutConfig()
+    """How episodes are collected."""
+    diffuser: DiffuserConfig = DiffuserConfig()
+    """The frozen text-to-image workers."""
+    editor: EditorConfig = EditorConfig()
+    """The Inverse Diffuser workers."""
+    vlm: VlmsConfig
+    """The VLMs that vLLM serves."""
+    learner: LearnersConfig = LearnersConfig()
+    """The DeepSpeed learners."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Held-out evaluation, before and after training."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """Checkpoints, from which `--resume` goes on."""
+    ray: RayConfig = RayConfig()
+    """Where the run takes place."""
+    needs: NeedsConfig = NeedsConfig()
+    """What `rlrig doctor` asks of the machine."""
+
+    @property
+    def trained(self) -> set[str]:
+        """The policies that train in some stage."""
+        return {stage.stage for stage in self.stages}
+
+    @property
+    def total_updates(self) -> int:
+        """Weight updates of all stages."""
+        return sum(stage.updates for stage in self.stages)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_once(cls, values: Any) -> Any:
+        return derive(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _refuse_the_impossible(self) -> RunConfig:
+        problems = contradictions(self, DERIVED) + impossible_combinations(self)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def derive(values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source."""
+    values = deepcopy(values)
+    for key, source in DERIVED.items():
+        section, name = source.split(".")
+        field = RunConfig.model_fields[section].annotation.model_fields[name]
+        given = values.get(section, {})
+        value = given.get(name, field.get_default()) if isinstance(given, dict) else field.get_default()
+        if isinstance(value, PydanticUndefinedType):
+            continue
+        place: Any = values
+        *outer, last = key.split(".")
+        for part in outer:
+            if not isinstance(place, dict):
+                break
+            if place.get(part) is None:
+                place[part] = {}
+            place = place[part]
+        if not isinstance(place, dict):
+            continue
+        place.setdefault(last, value.removeprefix(HUB_PREFIX) if isinstance(value, str) else value)
+    return values

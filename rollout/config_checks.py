@@ -1,0 +1,68 @@
+"""Settings that are fine one by one and cannot hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+
+
+def cpu_demand(config: RunConfig) -> dict[str, float]:
+    """Logical CPUs by role. A learner exists only while its policy trains, so the largest one counts."""
+    learners = [getattr(config.learner, policy) for policy in config.trained]
+    return {
+        "diffuser": config.diffuser.workers * config.diffuser.cpus,
+        "editor": config.editor.workers * config.editor.cpus,
+        "env_runners": config.rollout.env_runners * config.rollout.env_runner_cpus,
+        "vlm.actor": config.vlm.actor.replicas * config.vlm.actor.cpus,
+        "vlm.checker": config.vlm.checker.replicas * config.vlm.checker.cpus,
+        "learner": max(learner.ranks * learner.cpus_per_rank for learner in learners),
+    }
+
+
+def impossible_combinations(config: RunConfig) -> list[str]:
+    """What cannot work in this configuration: each line names the key, its value and a way out."""
+    problems = []
+    low, high = config.data.relations
+    if not 1 <= low <= high <= 5:
+        problems.append(f"data.relations: {[low, high]} is refused: needs 1 <= least <= greatest <= 5")
+    if (config.data.source == "laion_sg") != (config.data.path is not None):
+        problems.append(
+            f"data.path: {config.data.path!r} is refused with data.source {config.data.source}: laion_sg needs a path, "
+            "shape_world takes none"
+        )
+    if config.evaluation.prompts > config.data.held_out_size:
+        problems.append(
+            f"evaluation.prompts: {config.evaluation.prompts} is refused: data.held_out_size holds only "
+            f"{config.data.held_out_size} prompts"
+        )
+    last = config.editor.steps - 1
+    start, stop = config.editor.sde_window or (0, last)
+    if not 0 <= start < stop <= last:
+        problems.append(
+            f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
+            f"0 <= start < stop <= {last}, as the last step is never stochastic"
+        )
+    if config.ray.ports.serve == config.ray.ports.dashboard:
+        problems.append(f"ray.ports.serve: {config.ray.ports.serve} is refused: ray.ports.dashboard is the same")
+    demand = cpu_demand(config)
+    if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
+        roles = " + ".join(f"{role} {cpus:g}" for role, cpus in demand.items())
+        problems.append(
+            f"ray.num_cpus: {config.ray.num_cpus:g} is refused: the roles need {sum(demand.values()):g} ({roles}); "
+            "workers would wait for ever. Raise it, or lower the workers or their cpus"
+        )
+    return problems
+
+
+def contradictions(config: RunConfig, derived: Mapping[str, str]) -> list[str]:
+    """Keys that say something else than the key that they follow from."""
+    problems = []
+    for key, source in derived.items():
+        value, wanted = (reduce(getattr, name.split("."), config) for name in (key, source))
+        if str(value) != str(wanted).removeprefix("hf://"):
+            problems.append(f"{key}: {value!r} is refused: it follows from {source}; set that instead")
+    return problems

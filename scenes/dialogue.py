@@ -1,0 +1,61 @@
+"""The fixed texts that the VLMs read and write. Pretraining, serving and learning all use these.
+
+Checker:  user `<image>is red circle left of blue square ?`          → assistant `yes` or `no`
+Actor:    user `<image>goal : red circle left of blue square ; … . unmet : red circle left of blue square . fix ?`
+          → assistant `reflection : red circle right of blue square . edit : move red circle left of blue square .`
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from scenes.scene_graph import Requirement
+
+YES, NO = "yes", "no"
+_ANSWER = re.compile(r"^\s*reflection : (?P<reflection>[^.\s][^.]*?) \. edit : (?P<edit>[^.\s][^.]*?) \.\s*$")
+
+
+class UnparsableAnswer(ValueError):
+    """The Actor's answer does not have the form `reflection : … . edit : … .`"""
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """What the Actor saw to be wrong and the edit prompt that it gives to the Inverse Diffuser."""
+
+    reflection: str
+    edit_prompt: str
+
+    @property
+    def text(self) -> str:
+        return f"reflection : {self.reflection} . edit : {self.edit_prompt} ."
+
+
+def checker_question(requirement: Requirement) -> str:
+    """The yes/no question for one requirement."""
+    return f"is {requirement.text} ?"
+
+
+def actor_request(requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
+    """What the Actor is asked: all requirements, then those that the Checker found unmet."""
+    goal = " ; ".join(requirement.text for requirement in requirements)
+    missing = " ; ".join(requirement.text for requirement in unmet)
+    return f"goal : {goal} . unmet : {missing} . fix ?"
+
+
+def edit_prompt(subject: str, predicate: str, object_: str) -> str:
+    """The instruction that moves `subject` until `subject predicate object_` holds."""
+    return f"move {subject} {predicate} {object_}"
+
+
+def parse_answer(text: str) -> Reflection:
+    """Read an answer of the Actor.
+
+    Raises:
+        UnparsableAnswer: the text has another form.
+    """
+    match = _ANSWER.match(text)
+    if match is None:
+        raise UnparsableAnswer(f"the Actor's answer {text!r} is not of the form 'reflection : … . edit : … .'")
+    return Reflection(match["reflection"].strip(), match["edit"].strip())

@@ -1,0 +1,201 @@
+"""Records in LAION-SG's published form: read them with errors that can be acted on, split them, and write them.
+
+A file is a JSON array of records, or JSON Lines with one record a line. A record has `img_id`, `items` (each with
+`item_id`, `label`, `attributes`) and `relations` (each with `item1`, `relation`, `item2`, where `item1` and `item2` are
+`item_id`s); its other fields are not needed to ask for a picture and are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from scenes.scene_graph import Item, Relation, SceneGraph, number_repeated_names
+
+SPLITS = ("train", "validation", "test")
+SHARES = (0.9, 0.05, 0.05)
+
+Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Identifier = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+class RecordError(ValueError):
+    """A file of records that cannot be used; the message names file, record, field, value and remedy."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the records of one file."""
+
+    file: str
+    kept: int
+    dropped_without_relations: int
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.kept} records kept, {self.dropped_without_relations} without relations dropped"
+
+
+class _ItemRecord(BaseModel):
+    model_config = ConfigDict(strict=True)
+    item_id: int
+    label: Text
+    attributes: list[Text]
+
+
+class _RelationRecord(BaseModel):
+    model_config = ConfigDict(strict=True)
+    item1: int
+    relation: Text
+    item2: int
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(strict=True)
+    img_id: Identifier
+    items: list[_ItemRecord]
+    relations: list[_RelationRecord]
+
+    def graph(self) -> SceneGraph:
+        items = tuple(Item(i.item_id, i.label.strip(), tuple(a.strip() for a in i.attributes)) for i in self.items)
+        relations = tuple(Relation(r.item1, r.relation.strip(), r.item2) for r in self.relations)
+        return SceneGraph(self.img_id, number_repeated_names(items), relations)
+
+
+def load_records(path: Path) -> tuple[list[SceneGraph], LoadReport]:
+    """Read a file of LAION-SG records.
+
+    Returns:
+        The scene graphs of all records that have relations, in the order of the file, and what was dropped. Items of
+        one record that read the same are told apart by numbers.
+
+    Raises:
+        FileNotFoundError: no file at `path`.
+        RecordError: broken JSON, a field that is missing or of the wrong type, no items, or a relation that refers to
+            an item that is not there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; give a JSON array or JSON Lines of LAION-SG records")
+    graphs: list[SceneGraph] = []
+    dropped = 0
+    for index, raw in enumerate(_raw_records(path)):
+        graph = _read(raw, f"{path}, record {index}")
+        if graph.relations:
+            graphs.append(graph)
+        else:
+            dropped += 1
+    return graphs, LoadReport(str(path), len(graphs), dropped)
+
+
+def _raw_records(path: Path) -> Iterator[Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    if text.lstrip().startswith("["):
+        yield from _parse(text, str(path), 1)
+        return
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if not lines:
+        raise RecordError(f"{path}: the file is empty; give a JSON array or JSON Lines of LAION-SG records")
+    for number, line in lines:
+        yield _parse(line, str(path), number)
+
+
+def _parse(text: str, name: str, first_line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        shown = text[max(0, error.pos - 20) : error.pos + 20].strip()
+        raise RecordError(
+            f"{name}, line {first_line + error.lineno - 1}, column {error.colno}: broken JSON, {error.msg.lower()} "
+            f"near {shown!r}; give a JSON array, or JSON Lines with one whole record a line"
+        ) from error
+
+
+def _read(raw: Any, where: str) -> SceneGraph:
+    """The scene graph of one parsed record; `where` opens the message of an error."""
+    if not isinstance(raw, dict):
+        raise RecordError(f"{where}: is {_shown(raw)}; a record is an object with 'img_id', 'items' and 'relations'")
+    try:
+        return _Record.model_validate(raw).graph()
+    except ValidationError as error:
+        raise RecordError(f"{where}: {_explain(error)}") from error
+    except ValueError as error:
+        raise RecordError(f"{where}: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem that pydantic found, with field, value and remedy, and how many more there are."""
+    first = error.errors(include_url=False)[0]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    others = f" ({error.error_count() - 1} more problems in this record)" if error.error_count() > 1 else ""
+    if first["type"] == "missing":
+        return f"field '{field}' is missing; add it as LAION-SG publishes it{others}"
+    if first["type"] in ("string_too_short", "string_pattern_mismatch"):
+        return f"field '{field}' is {_shown(first['input'])}; it needs at least one word{others}"
+    expected = first["msg"].removeprefix("Input should be ").removesuffix(" type")
+    return f"field '{field}' is {_shown(first['input'])}; give {expected}{others}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def split_of(img_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> str:
+    """The split of a record: `train`, `validation` or `test`, decided by a hash of its `img_id` and the seed alone.
+
+    Args:
+        shares: the expected share of each split, in the order of SPLITS; they add up to 1.
+
+    Raises:
+        ValueError: shares that are no such three numbers.
+    """
+    if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"shares: {tuple(shares)} must be {len(SPLITS)} numbers from 0 that add up to 1")
+    digest = hashlib.sha256(f"{seed}:{img_id}".encode()).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    if position < shares[0]:
+        return SPLITS[0]
+    return SPLITS[1] if position < shares[0] + shares[1] else SPLITS[2]
+
+
+def split_records(
+    graphs: Iterable[SceneGraph], seed: int = 0, shares: Sequence[float] = SHARES
+) -> dict[str, list[SceneGraph]]:
+    """Divide scene graphs into the splits, keeping their order. A record stays in its split when others come or go."""
+    splits: dict[str, list[SceneGraph]] = {split: [] for split in SPLITS}
+    for graph in graphs:
+        splits[split_of(graph.img_id, seed, shares)].append(graph)
+    return splits
+
+
+def write_records(graphs: Iterable[SceneGraph], path: Path) -> int:
+    """Write scene graphs in LAION-SG's form: JSON Lines where the name ends in `.jsonl`, else a JSON array.
+
+    The file appears under its name only when it is complete.
+
+    Returns:
+        How many records were written.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    lines = [json.dumps(graph.record(), ensure_ascii=False) for graph in graphs]
+    text = "\n".join(lines) if path.suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(lines)

@@ -1,0 +1,56 @@
+"""The gate between batches and updates of the weights."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Gate:
+    """Lets any number of batches through at once, or one update: no batch ever sees two versions of the weights."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._batches = 0
+        self._updating = False
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[None]:
+        """Wait until no update is under way or waiting, then hold updates back."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._updating)
+            self._batches += 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._batches -= 1
+                self._changed.notify_all()
+
+    @asynccontextmanager
+    async def update(self, deadline_s: float) -> AsyncIterator[None]:
+        """Hold new batches back and wait until those inside have finished.
+
+        Raises:
+            TimeoutError: another update or a batch was still inside after `deadline_s` seconds.
+        """
+        try:
+            async with asyncio.timeout(deadline_s), self._changed:
+                await self._changed.wait_for(lambda: not self._updating)
+                self._updating = True
+                try:
+                    await self._changed.wait_for(lambda: self._batches == 0)
+                except BaseException:
+                    self._updating = False
+                    self._changed.notify_all()
+                    raise
+        except TimeoutError as error:
+            inside = f"{self._batches} batches" if self._batches else "another update"
+            raise TimeoutError(f"new weights waited {deadline_s} s for {inside} to finish") from error
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._updating = False
+                self._changed.notify_all()

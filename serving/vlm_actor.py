@@ -1,0 +1,70 @@
+"""The Actor: a VLM policy that reflects on an image and writes an edit prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenes.dialogue import Reflection, UnparsableAnswer, parse_answer
+from serving.generation import Answer, Question, Sampling
+from serving.vlm_client import VlmClient
+
+
+@dataclass(frozen=True)
+class ActorAnswer:
+    """One answer of the Actor.
+
+    `token_ids` end with the end token if the Actor produced it; `log_probs` are natural logarithms, one for each,
+    under the Actor's own distribution (temperature 1). `reflection` is None where the text cannot be parsed, which
+    costs that answer its reward and nothing else.
+    """
+
+    text: str
+    token_ids: list[int]
+    log_probs: list[float]
+    version: int
+    reflection: Reflection | None
+
+
+class Actor:
+    """Samples reflections and edit prompts."""
+
+    def __init__(self, vlm: VlmClient) -> None:
+        self._vlm = vlm
+
+    def reflect(
+        self,
+        images: Sequence[np.ndarray],
+        requests: Sequence[str],
+        n: int = 1,
+        temperature: float = 0.0,
+        seeds: Sequence[int] | None = None,
+    ) -> list[list[ActorAnswer]]:
+        """`n` answers to each request about its image, greedy at temperature 0.
+
+        Equal seed, image, request, n and weights give equal answers, whatever else is asked at the same time.
+
+        Raises:
+            ValueError: lists of different lengths, or n > 1 at temperature 0, where all answers would be the same.
+            TimeoutError: no answer within the Actor's `call_deadline_s`.
+        """
+        if len(images) != len(requests) or (seeds is not None and len(seeds) != len(requests)):
+            counts = f"{len(images)} images, {len(requests)} requests, {'no' if seeds is None else len(seeds)} seeds"
+            raise ValueError(f"{counts}; give one of each for each request")
+        if n > 1 and temperature == 0.0:
+            raise ValueError(f"n is {n} at temperature 0, where all answers are the same; raise the temperature")
+        questions = [
+            Question(request, index, None if seeds is None else seeds[index]) for index, request in enumerate(requests)
+        ]
+        sampling = Sampling(n=n, temperature=temperature, max_tokens=self._vlm.settings.max_tokens)
+        return [[_read(answer) for answer in answers] for answers in self._vlm.generate(images, questions, sampling)]
+
+
+def _read(answer: Answer) -> ActorAnswer:
+    try:
+        reflection = parse_answer(answer.text)
+    except UnparsableAnswer:
+        reflection = None
+    return ActorAnswer(answer.text, answer.token_ids, answer.log_probs, answer.version, reflection)

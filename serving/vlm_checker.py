@@ -1,0 +1,59 @@
+"""The Checker: asks a frozen VLM whether each requirement holds in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+
+import numpy as np
+
+from scenes.dialogue import NO, YES, checker_question
+from scenes.scene_graph import Requirement
+from serving.generation import Answer, Question, Sampling
+from serving.vlm_client import VlmClient, VlmError
+
+_YES_WORDS, _NO_WORDS = (YES, YES.capitalize()), (NO, NO.capitalize())
+
+
+class Checker:
+    """Yes-probabilities for requirements.
+
+    `unanswered` counts the questions so far whose most likely answer was neither yes nor no; they count as unsatisfied.
+    """
+
+    def __init__(self, vlm: VlmClient) -> None:
+        self._vlm = vlm
+        self.unanswered = 0
+
+    def satisfaction(
+        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[Requirement]]
+    ) -> list[list[float]]:
+        """The probability in [0, 1] that each requirement of `requirements[i]` holds in `images[i]`.
+
+        It is p(yes) / (p(yes) + p(no)) at the first answer token, and 0 where neither is the most likely token.
+
+        Raises:
+            ValueError: as many images as lists of requirements are needed.
+            VlmError: the Checker's tokenizer has no token for yes or no.
+            TimeoutError: no answer within the Checker's `call_deadline_s`.
+        """
+        if len(images) != len(requirements):
+            raise ValueError(f"{len(images)} images and {len(requirements)} lists of requirements; give one for each")
+        questions = [
+            Question(checker_question(requirement), index)
+            for index, wanted in enumerate(requirements)
+            for requirement in wanted
+        ]
+        sampling = Sampling(max_tokens=1, words=_YES_WORDS + _NO_WORDS)
+        answers = iter(self._vlm.generate(images, questions, sampling))
+        return [[self._yes_probability(next(answers)[0]) for _ in wanted] for wanted in requirements]
+
+    def _yes_probability(self, answer: Answer) -> float:
+        yes = sum(exp(answer.word_log_probs[word]) for word in _YES_WORDS if word in answer.word_log_probs)
+        no = sum(exp(answer.word_log_probs[word]) for word in _NO_WORDS if word in answer.word_log_probs)
+        if not answer.word_log_probs.keys() & set(_YES_WORDS) or not answer.word_log_probs.keys() & set(_NO_WORDS):
+            raise VlmError(f"the {self._vlm.role}'s tokenizer has no single token for {YES!r} or {NO!r}; use another")
+        if answer.text.strip() not in _YES_WORDS + _NO_WORDS:
+            self.unanswered += 1
+            return 0.0
+        return yes / (yes + no)

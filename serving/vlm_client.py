@@ -1,0 +1,161 @@
+"""Deploying VLMs, and talking to a deployed one. Light: it loads neither vLLM nor torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+from ray import serve
+from ray.serve.schema import ApplicationStatus
+
+from serving.generation import Answer, Batch, Question, Sampling
+from serving.model_folder import check_model_folder
+from serving.vlm_config import VlmConfig
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+    from learner.weights import WeightReceipt, WeightUpdate
+
+_POLL_S = 0.25
+
+
+class VlmError(RuntimeError):
+    """A VLM did not start, or a call to it failed."""
+
+
+class VlmClient:
+    """The sync face of one deployed VLM, for drivers and Ray actors. It can be pickled."""
+
+    def __init__(self, handle: DeploymentHandle, role: str, settings: VlmConfig) -> None:
+        self.role, self.settings = role, settings
+        self._handle = handle
+
+    def generate(
+        self, images: Sequence[np.ndarray], questions: Sequence[Question], sampling: Sampling
+    ) -> list[list[Answer]]:
+        """Answers as `result[question][sample]`; the questions are split over the replicas.
+
+        Raises:
+            TimeoutError: a replica did not answer within `call_deadline_s`.
+        """
+        if not questions:
+            return []
+        deadline_s = self.settings.call_deadline_s
+        size = -(-len(questions) // self.settings.replicas)
+        parts = [questions[start : start + size] for start in range(0, len(questions), size)]
+        calls = []
+        for part in parts:
+            used = sorted({question.image for question in part})
+            local = [Question(question.text, used.index(question.image), question.seed) for question in part]
+            batch = Batch([images[index] for index in used], local, sampling, deadline_s)
+            calls.append(self._handle.generate_batch.remote(batch))
+        ends = time.monotonic() + deadline_s + 5.0  # the replica's own deadline comes first and says more
+        answers: list[list[Answer]] = []
+        for call, part in zip(calls, parts, strict=True):
+            try:
+                answers += call.result(timeout_s=max(0.0, ends - time.monotonic()))
+            except TimeoutError as error:
+                call.cancel()
+                raise TimeoutError(
+                    f"the {self.role} did not answer {len(part)} questions within {deadline_s} s: {error}"
+                ) from error
+        return answers
+
+    def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
+        """Give new weights to every replica; one receipt from each."""
+        return self._broadcast("apply_weights", update, deadline_s=4 * self.settings.call_deadline_s)
+
+    def versions(self) -> dict[str, int]:
+        """The version of the weights that each replica serves, by the replica's name."""
+        return dict(self._broadcast("identity", deadline_s=self.settings.call_deadline_s))
+
+    def check_health(self) -> None:
+        """Raise the reason if a replica cannot answer."""
+        self._broadcast("check_health", deadline_s=self.settings.call_deadline_s)
+
+    def _broadcast(self, method: str, *arguments: Any, deadline_s: float) -> list[Any]:
+        try:
+            results = self._handle.broadcast(method, *arguments).results(timeout_s=deadline_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{method}: not every replica of the {self.role} answered in {deadline_s} s") from error
+        if not results:
+            raise VlmError(f"{method}: the {self.role} has no running replica")
+        return results
+
+
+@ray.remote(num_cpus=0, max_calls=1, max_retries=0)
+def _deploy(vlms: Mapping[str, VlmConfig]) -> None:
+    from serving.vlm import build_vlm
+
+    targets = [serve.RunTarget(build_vlm(role, vlms[role]), name=role, route_prefix=None) for role in vlms]
+    serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
+
+
+def deploy_vlms(vlms: Mapping[str, VlmConfig]) -> ray.ObjectRef:
+    """Begin to start all VLMs at once, by role, and return without waiting; `wait_for_vlms` takes what is returned.
+
+    A task builds the applications, so that this process need not import vLLM. Serve listens on no port: callers use
+    handles.
+
+    Raises:
+        BrokenModelFolder: weights that are missing, damaged or cut short.
+    """
+    for settings in vlms.values():
+        check_model_folder(settings.model)
+    serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
+    return _deploy.remote(dict(vlms))
+
+
+def wait_for_vlms(
+    deployment: ray.ObjectRef, vlms: Mapping[str, VlmConfig], progress: Callable[[str], None] = lambda _: None
+) -> dict[str, VlmClient]:
+    """Clients by role, once every replica is ready. `progress` hears of each role that became ready.
+
+    Raises:
+        VlmError: a VLM failed to start; the message holds its own error.
+        TimeoutError: not all were ready within the largest `start_deadline_s`.
+    """
+    deadline_s = max(settings.start_deadline_s for settings in vlms.values())
+    ends = time.monotonic() + deadline_s
+    waiting = set(vlms)
+    built = False
+    while waiting:
+        if not built:
+            built = bool(ray.wait([deployment], timeout=_POLL_S)[0])
+            if built:
+                ray.get(deployment, timeout=_POLL_S)
+        statuses = serve.status().applications
+        for role in sorted(waiting & statuses.keys()):
+            if statuses[role].status == ApplicationStatus.RUNNING:
+                waiting.remove(role)
+                progress(role)
+            elif statuses[role].status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
+                raise VlmError(f"the {role} failed to start from {vlms[role].model!r}: {_reason(statuses[role])}")
+        if waiting and time.monotonic() > ends:
+            states = {role: _reason(statuses[role]) if role in statuses else "not deployed" for role in sorted(waiting)}
+            raise TimeoutError(f"VLMs were not ready within {deadline_s} s (start_deadline_s): {states}")
+        time.sleep(_POLL_S if waiting else 0)
+    return {role: VlmClient(serve.get_app_handle(role), role, settings) for role, settings in vlms.items()}
+
+
+def start_vlms(vlms: Mapping[str, VlmConfig]) -> dict[str, VlmClient]:
+    """Start VLMs and wait until they are ready."""
+    return wait_for_vlms(deploy_vlms(vlms), vlms)
+
+
+def stop_vlms(roles: Sequence[str]) -> None:
+    """Stop these VLMs, and Serve with them if it serves nothing else."""
+    applications = serve.status().applications.keys()
+    if applications <= set(roles):
+        serve.shutdown()
+    for role in applications & set(roles):
+        serve.delete(role)
+
+
+def _reason(application: Any) -> str:
+    messages = [application.message, *(deployment.message for deployment in application.deployments.values())]
+    return "; ".join(message for message in messages if message) or application.status.value

@@ -1,0 +1,141 @@
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.diffuser import Diffuser
+from actors.fleet import Fleet, ReplicaDied, ReplicaTimeout, split
+from actors.flow_path import FlowSde
+from actors.inverse_diffuser import InverseDiffuser
+from learner.weights import pack, publish, verify_receipts
+
+PROMPTS = ["red circle left of blue square", "blue square above green star", "green star below red circle"]
+ROOT = str(Path(__file__).parents[2])
+
+
+@given(st.integers(0, 200), st.integers(1, 20))
+@settings(deadline=None)
+def test_a_batch_is_split_into_contiguous_even_parts(count, parts):
+    slices = split(count, parts)
+    assert [i for part in slices for i in range(count)[part]] == list(range(count))
+    lengths = [part.stop - part.start for part in slices]
+    assert len(slices) == min(count, parts)
+    assert not lengths or 1 <= min(lengths) <= max(lengths) <= min(lengths) + 1
+
+
+def test_a_fleet_needs_replicas():
+    with pytest.raises(ValueError, match="handles is empty"):
+        Fleet({})
+
+
+class Clerk:
+    """Answers, takes its time, fails or dies, as it is asked to."""
+
+    def __init__(self, replica: str) -> None:
+        self.replica = replica
+
+    def ping(self) -> str:
+        return self.replica
+
+    def stamp(self, rows: list[int], delay_s: float = 0.0) -> list[tuple[int, str]]:
+        time.sleep(delay_s)
+        return [(row, self.replica) for row in rows]
+
+    def refuse(self, rows: list[int]) -> list[int]:
+        raise ValueError(f"rows {rows}")
+
+    def die(self) -> None:
+        os._exit(1)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    import ray
+
+    environment = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, runtime_env={"env_vars": environment})
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def clerks(ray_cluster):
+    fleet = Fleet.start(Clerk, 2, {"num_cpus": 0}, deadline_s=120)
+    yield fleet
+    fleet.close()
+
+
+@pytest.mark.engines
+def test_answers_come_in_the_order_of_the_rows(clerks):
+    answers = clerks.split_call("stamp", [list(range(5))])
+    assert answers == [(0, "Clerk-0"), (1, "Clerk-0"), (2, "Clerk-0"), (3, "Clerk-1"), (4, "Clerk-1")]
+    assert clerks.split_call("stamp", [[7]]) == [(7, "Clerk-0")]
+    assert clerks.split_call("stamp", [[]]) == []
+    with pytest.raises(ValueError, match=r"stamp: columns have lengths \[1, 2\]"):
+        clerks.split_call("stamp", [[1], [1, 2]])
+
+
+@pytest.mark.engines
+def test_a_hanging_replica_is_named_when_the_deadline_passes(clerks):
+    start = time.monotonic()
+    with pytest.raises(ReplicaTimeout, match=r"Clerk-1 \(actor \w+\): no answer to stamp within 1 s") as caught:
+        clerks._gather(
+            "stamp",
+            {
+                "Clerk-0": lambda handle: handle.stamp.remote([1]),
+                "Clerk-1": lambda handle: handle.stamp.remote([2], 10.0),
+            },
+            1.0,
+        )
+    assert "Clerk-0" not in str(caught.value)
+    assert time.monotonic() - start < 8
+
+
+@pytest.mark.engines
+def test_a_dead_replica_is_named(ray_cluster):
+    fleet = Fleet.start(Clerk, 1, {"num_cpus": 0}, deadline_s=120)
+    with pytest.raises(ReplicaDied, match=r"Clerk-0 \(actor \w+\) died during die"):
+        fleet.broadcast("die")
+
+
+@pytest.mark.engines
+def test_an_error_of_the_replicas_own_keeps_its_type(clerks):
+    with pytest.raises(ValueError, match=r"rows \[1\]") as caught:
+        clerks.split_call("refuse", [[1]])
+    assert "raised by refuse of Clerk-0" in caught.value.__notes__[0]
+
+
+@pytest.mark.engines
+def test_a_replica_that_cannot_load_says_why(ray_cluster):
+    with pytest.raises(ReplicaDied, match=r"Diffuser-0 .* died during ping: .*/absent' does not exist; give a folder"):
+        Fleet.start(Diffuser, 1, {"num_cpus": 0}, deadline_s=120, path="/nowhere/models/absent")
+
+
+@pytest.mark.engines
+def test_two_replicas_draw_edit_and_take_new_weights(ray_cluster, flux_folder, flux):
+    diffusers = Fleet.start(Diffuser, 1, {"num_cpus": 0}, path=flux_folder)
+    editors = Fleet.start(InverseDiffuser, 2, {"num_cpus": 0}, path=flux_folder)
+    try:
+        images = diffusers.draw(PROMPTS, [1, 2, 3], steps=2)
+        here = flux.draw(PROMPTS, [1, 2, 3], steps=2)
+        assert np.abs(np.stack(images).astype(int) - np.stack(here).astype(int)).max() <= 1
+
+        edits = editors.edit(images, PROMPTS, [4, 5, 6], FlowSde(0.7, 3))
+        local = flux.edit(images, PROMPTS, [4, 5, 6], FlowSde(0.7, 3))
+        for there, mine in zip(edits, local, strict=True):
+            assert there.version == 0
+            np.testing.assert_allclose(there.path.latents, mine.path.latents, atol=1e-4)
+
+        tensors = {name: tensor + 0.1 for name, tensor in flux.transformer.state_dict().items()}
+        update = publish(pack("editor", 1, tensors, bucket_bytes=1 << 20))
+        receipts = editors.broadcast("apply_weights", update)
+        verify_receipts(update.manifest, receipts.values(), editors.names)
+        assert set(editors.broadcast("version").values()) == {1}
+        assert {edit.version for edit in editors.edit(images, PROMPTS, [4, 5, 6])} == {1}
+    finally:
+        editors.close()
+        diffusers.close()

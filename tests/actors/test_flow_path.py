@@ -1,0 +1,58 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.flow_path import FlowPath, FlowSde
+
+
+def path(steps: int = 3, tokens: int = 4, channels: int = 2, seed: int = 0) -> FlowPath:
+    rng = np.random.default_rng(seed)
+    sigmas = np.linspace(1, 0.25, steps + 1)
+    return FlowPath(rng.normal(size=(steps + 1, tokens, channels)), sigmas, rng.normal(size=steps), 0.7)
+
+
+def test_all_steps_but_the_last_are_stochastic_by_default():
+    assert FlowSde(eta=0.7, steps=8).stochastic_steps == (0, 7)
+    assert FlowSde(eta=0.7, steps=8, window=(2, 4)).stochastic_steps == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "named"),
+    [
+        ({"eta": 0.0, "steps": 8}, "eta is 0.0"),
+        ({"eta": float("nan"), "steps": 8}, "eta is nan"),
+        ({"eta": 0.7, "steps": 1}, "steps is 1"),
+        ({"eta": 0.7, "steps": 8, "window": (0, 8)}, "0 <= start < stop <= 7"),
+        ({"eta": 0.7, "steps": 8, "window": (3, 3)}, r"window is \(3, 3\)"),
+        ({"eta": 0.7, "steps": 8, "window": (-1, 3)}, r"window is \(-1, 3\)"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(chosen, named):
+    with pytest.raises(ValueError, match=named):
+        FlowSde(**chosen)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**16))
+@settings(deadline=None)
+def test_a_path_survives_arrow_to_the_bit(steps, tokens, channels, seed):
+    before = path(steps, tokens, channels, seed)
+    record = pa.Table.from_pylist([before.to_record()]).to_pylist()[0]
+    after = FlowPath.from_record(record)
+    for name in ("latents", "sigmas", "log_probs"):
+        assert getattr(after, name).dtype == np.float32
+        assert getattr(after, name).tobytes() == getattr(before, name).tobytes()
+    assert after.eta == before.eta
+    assert len(after) == steps
+
+
+def test_a_cut_record_is_refused():
+    record = path().to_record()
+    with pytest.raises(ValueError, match=r"latents has 124 bytes; shape \(4, 4, 2\) needs 128"):
+        FlowPath.from_record({**record, "latents": record["latents"][:-4]})
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="2 log_probs needs latents"):
+        FlowPath(np.zeros((2, 4, 2)), np.zeros(3), np.zeros(2), 0.7)

@@ -1,0 +1,165 @@
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.flow_sde import FlowSde, FlowSdeScheduler, sde_log_prob, sde_mean_std, sde_step
+
+SHAPE = (3, 5, 4)
+
+
+def normal(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.floats(0.05, 1.5), st.integers(2, 30), st.data())
+@settings(deadline=None, max_examples=50)
+def test_log_prob_is_the_mean_of_the_normal_log_density(eta, steps, data):
+    k = data.draw(st.integers(0, steps - 2))
+    sigma, sigma_next = 1 - k / steps, 1 - (k + 1) / steps
+    x, v, noise = (normal(*SHAPE, seed=i) for i in range(3))
+    x_next, log_prob = sde_step(x, v, sigma, sigma_next, eta, noise)
+    mean, std = sde_mean_std(x, v, sigma, sigma_next, eta)
+    expected = torch.distributions.Normal(mean.double(), std.double()).log_prob(x_next.double()).mean((1, 2))
+    assert log_prob.shape == (3,)
+    torch.testing.assert_close(log_prob.double(), expected, atol=1e-4, rtol=0)
+    assert torch.equal(sde_log_prob(x, v, sigma, sigma_next, eta, x_next), log_prob)
+
+
+def test_one_step_by_hand():
+    x, v, noise = torch.tensor([[2.0]]), torch.tensor([[3.0]]), torch.tensor([[-1.0]])
+    s, dt = 0.8 * math.sqrt(0.5 / 0.5), -0.25
+    mean = 2 * (1 + s**2 / 1.0 * dt) + 3 * (1 + s**2 * 0.5 / 1.0) * dt
+    x_next, log_prob = sde_step(x, v, 0.5, 0.25, 0.8, noise)
+    assert x_next.item() == pytest.approx(mean - s * math.sqrt(0.25), abs=1e-6)
+    assert log_prob.item() == pytest.approx(-0.5 - math.log(s * 0.5) - 0.5 * math.log(2 * math.pi), abs=1e-6)
+
+
+def test_the_first_step_has_the_next_sigma_in_its_denominator():
+    _, std = sde_mean_std(torch.zeros(SHAPE), torch.zeros(SHAPE), 1.0, 0.75, 0.7)
+    assert std.item() == pytest.approx(0.7 * math.sqrt(1 / 0.25) * math.sqrt(0.25), abs=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 0.5, 0.125])
+def test_without_noise_the_step_is_the_ode(sigma):
+    x, v, noise = (normal(*SHAPE, seed=i) for i in range(3))
+    x_next, _ = sde_step(x, v, sigma, sigma - 0.1, 1e-5, noise)
+    torch.testing.assert_close(x_next, x - 0.1 * v, atol=5e-5, rtol=0)
+
+
+def test_each_sample_may_have_its_own_sigma():
+    x, v, x_next = (normal(*SHAPE, seed=i) for i in range(3))
+    sigmas, nexts = torch.tensor([1.0, 0.5, 0.25]), torch.tensor([0.75, 0.25, 0.1])
+    together = sde_log_prob(x, v, sigmas, nexts, 0.7, x_next)
+    for i in range(3):
+        alone = sde_log_prob(x[i : i + 1], v[i : i + 1], float(sigmas[i]), float(nexts[i]), 0.7, x_next[i : i + 1])
+        torch.testing.assert_close(together[i], alone[0], atol=1e-6, rtol=1e-6)
+
+
+def test_the_log_prob_is_differentiable_in_the_velocity():
+    x, v, x_next = (normal(*SHAPE, seed=i) for i in range(3))
+    v.requires_grad_()
+    sde_log_prob(x, v, 0.5, 0.25, 0.7, x_next).sum().backward()
+    mean, std = sde_mean_std(x, v.detach(), 0.5, 0.25, 0.7)
+    expected = (x_next - mean) / std**2 * (1 + 0.7**2 * 0.5) * -0.25 / 20
+    torch.testing.assert_close(v.grad, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_narrow_dtype_gets_the_log_prob_of_what_it_kept():
+    x, v, noise = (normal(*SHAPE, seed=i).bfloat16() for i in range(3))
+    x_next, log_prob = sde_step(x, v, 0.5, 0.25, 0.7, noise)
+    assert x_next.dtype == torch.bfloat16
+    assert log_prob.dtype == torch.float32
+    assert torch.equal(log_prob, sde_log_prob(x, v, 0.5, 0.25, 0.7, x_next))
+
+
+@pytest.mark.parametrize(("sigma", "sigma_next"), [(0.25, 0.5), (1.2, 0.5), (0.5, -0.1), (0.5, 0.5)])
+def test_steps_that_do_not_go_down_are_refused(sigma, sigma_next):
+    with pytest.raises(ValueError, match="0 <= sigma_next < sigma <= 1"):
+        sde_mean_std(torch.zeros(SHAPE), torch.zeros(SHAPE), sigma, sigma_next, 0.7)
+
+
+@dataclass(frozen=True)
+class GaussianFlow:
+    """Data N(mean, std²), x_σ = (1 − σ)·x₀ + σ·ε, for which the velocity E[ε − x₀ | x_σ] is known exactly."""
+
+    mean: float = 1.5
+    std: float = 0.4
+
+    def velocity(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        variance = (1 - sigma) ** 2 * self.std**2 + sigma**2
+        centred = x - (1 - sigma) * self.mean
+        return (sigma - (1 - sigma) * self.std**2) / variance * centred - self.mean
+
+
+def sample(flow: GaussianFlow, scheduler: FlowMatchEulerDiscreteScheduler, steps: int, x: torch.Tensor) -> torch.Tensor:
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
+    scheduler.set_begin_index(0)
+    for t in scheduler.timesteps:
+        x = scheduler.step(flow.velocity(x, float(t) / 1000), t, x, return_dict=False)[0]
+    return x
+
+
+@pytest.mark.parametrize("eta", [0.3, 0.7])
+def test_the_sde_keeps_the_marginal_of_the_ode(eta):
+    flow, steps, draws = GaussianFlow(), 100, 20_000
+    x = normal(1, draws, 1, seed=0)
+    ode = sample(flow, FlowMatchEulerDiscreteScheduler(), steps, x)
+    scheduler = FlowSdeScheduler()
+    scheduler.start(FlowSde(eta, steps), [torch.Generator().manual_seed(1)])
+    sde = sample(flow, scheduler, steps, x)
+    for result in (ode, sde):
+        assert result.mean().item() == pytest.approx(flow.mean, abs=0.02)
+        assert result.std().item() == pytest.approx(flow.std, abs=0.02)
+    assert (sde - ode).std() > 0.1  # and yet they are other samples
+    assert scheduler.paths()[0].latents.shape == (steps, draws, 1)
+
+
+def run_window(window: tuple[int, int] | None, seeds: list[int], x: torch.Tensor) -> tuple[torch.Tensor, list]:
+    scheduler = FlowSdeScheduler()
+    scheduler.start(FlowSde(0.7, 8, window), [torch.Generator().manual_seed(seed) for seed in seeds])
+    return sample(GaussianFlow(), scheduler, 8, x), scheduler.paths()
+
+
+def test_the_window_is_stochastic_and_the_rest_is_ode():
+    x = normal(2, 6, 4, seed=5)
+    _, paths = run_window((2, 5), [1, 2], x)
+    assert [len(path) for path in paths] == [3, 3]
+    np.testing.assert_allclose(paths[0].sigmas, [0.75, 0.625, 0.5, 0.375])
+    before = x
+    for sigma in (1.0, 0.875):
+        before = before - 0.125 * GaussianFlow().velocity(before, sigma)
+    np.testing.assert_allclose(paths[1].latents[0], before[1].numpy(), atol=1e-6)
+
+
+def test_a_sample_does_not_depend_on_its_batch():
+    x = normal(3, 6, 4, seed=5)
+    together, paths = run_window(None, [1, 2, 3], x)
+    alone, path = run_window(None, [2], x[1:2])
+    torch.testing.assert_close(together[1:2], alone, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(paths[1].log_probs, path[0].log_probs, atol=1e-6)
+
+
+def test_a_scheduler_that_was_not_started_is_diffusers_own():
+    x = normal(2, 6, 4, seed=5)
+    scheduler = FlowSdeScheduler()
+    assert torch.equal(
+        sample(GaussianFlow(), scheduler, 8, x), sample(GaussianFlow(), FlowMatchEulerDiscreteScheduler(), 8, x)
+    )
+    assert scheduler.paths() == []
+
+
+def test_another_number_of_steps_or_samples_is_refused():
+    scheduler = FlowSdeScheduler()
+    scheduler.start(FlowSde(0.7, 8), [torch.Generator()])
+    with pytest.raises(ValueError, match="num_inference_steps is 6; the sampler was given 8"):
+        sample(GaussianFlow(), scheduler, 6, torch.zeros(1, 6, 4))
+    with pytest.raises(ValueError, match="the batch has 2 samples; the sampler was given 1"):
+        sample(GaussianFlow(), scheduler, 8, torch.zeros(2, 6, 4))
+    with pytest.raises(RuntimeError, match="0 of 7 stochastic steps"):
+        scheduler.paths()

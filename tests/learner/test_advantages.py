@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.advantages import group_advantages, has_signal
+
+rewards_of_a_group = st.lists(st.floats(0, 1), min_size=2, max_size=24)
+
+
+def test_values_by_hand():
+    # mean 1/2, population standard deviation 1/2
+    np.testing.assert_allclose(group_advantages(np.array([0.0, 1.0])), [-0.5 / 0.5001, 0.5 / 0.5001], rtol=1e-12)
+    # mean 1/4, population variance (3·1/16 + 9/16)/4 = 3/16
+    expected = (np.array([0, 0, 0, 1]) - 0.25) / (np.sqrt(3 / 16) + 1e-4)
+    np.testing.assert_allclose(group_advantages(np.array([0, 0, 0, 1])), expected, rtol=1e-12)
+
+
+@given(rewards_of_a_group)
+def test_advantages_sum_to_zero_and_keep_the_order(rewards):
+    advantages = group_advantages(np.array(rewards))
+    assert abs(advantages.sum()) < 1e-6
+    order = np.argsort(rewards, kind="stable")
+    assert (np.diff(advantages[order]) >= -1e-12).all()
+
+
+@given(rewards_of_a_group, st.integers(-4, 4))
+def test_a_constant_added_to_all_rewards_changes_nothing(rewards, constant):
+    shifted = group_advantages(np.array(rewards) + constant)
+    np.testing.assert_allclose(shifted, group_advantages(np.array(rewards)), atol=1e-8)
+
+
+@given(st.floats(0, 1), st.integers(2, 24))
+def test_equal_rewards_have_no_signal(reward, size):
+    rewards = np.full(size, reward)
+    assert not has_signal(rewards)
+    assert (group_advantages(rewards) == 0).all()
+
+
+def test_different_rewards_have_signal():
+    assert has_signal(np.array([0.5, 0.5, 0.75]))
+
+
+@pytest.mark.parametrize("rewards", [[], [1.0], [[1.0, 0.0]]])
+def test_groups_without_comparison_are_refused(rewards):
+    with pytest.raises(ValueError, match="at least 2 members"):
+        group_advantages(np.array(rewards))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rewards_must_be_finite(value):
+    with pytest.raises(ValueError, match="not finite"):
+        group_advantages(np.array([0.0, value]))

@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from actors.flow_path import FlowSde
+from actors.flux_model import FluxModel
+from learner.flow_policy import FlowPolicy
+from learner.learner_config import LearnerConfig
+from learner.samples import EditorSample
+
+
+@pytest.fixture(scope="module")
+def policy(flux_folder) -> FlowPolicy:
+    return FlowPolicy(flux_folder, LearnerConfig(micro_batch=2, kl_coefficient=0.1))
+
+
+def test_log_probs_equal_those_of_the_rollout_in_another_batch(policy, editor_samples):
+    batches = policy.batches(editor_samples)
+    assert [batch.count for batch in batches] == [2] * 6 + [1] * 3
+    with torch.no_grad():
+        for batch in batches:
+            log_probs = policy.evaluate(policy.module, batch).log_probs
+            assert policy.mismatch(batch, log_probs).max() < 1e-4
+
+
+def test_only_the_transformer_is_trained(policy, editor_samples):
+    batch = policy.batches(editor_samples)[0]
+    policy.evaluate(policy.module, batch).log_probs.sum().backward()
+    pipeline = policy._model.pipe
+    for part in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        assert all(not p.requires_grad and p.grad is None for p in part.parameters())
+    trained = [p for p in policy.module.parameters() if p.grad is not None and p.grad.any()]
+    assert len(trained) > 100
+    policy.module.zero_grad()
+
+
+def test_the_kl_is_zero_at_the_starting_model_and_grows_with_distance(flux_folder, editor_samples):
+    policy = FlowPolicy(flux_folder, LearnerConfig(kl_coefficient=0.1))
+    batch = policy.batches(editor_samples)[0]
+
+    def kl() -> float:
+        evaluation = policy.evaluate(policy.module, batch)
+        return policy.loss(batch, evaluation, evaluation.log_probs.detach(), batch.count)[1]["kl"]
+
+    assert kl() == 0
+    with torch.no_grad():
+        policy.module.proj_out.bias.add_(0.1)
+    assert kl() > 0
+
+
+def test_paths_of_different_settings_are_refused(policy, flux_folder, editor_samples):
+    sample = editor_samples[0]
+    (edit,) = FluxModel(flux_folder).edit([sample.image], [sample.edit_prompt], [0], FlowSde(0.7, 4, (0, 2)))
+    with pytest.raises(ValueError, match="mixes paths"):
+        policy.batches([sample, EditorSample(sample.image, sample.edit_prompt, edit.path, 1.0)])
+    with pytest.raises(ValueError, match="mixes paths"):
+        policy.batches([sample, replace(sample, path=replace(sample.path, eta=0.9))])

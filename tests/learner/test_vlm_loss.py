@@ -1,0 +1,122 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.vlm_loss import k3_divergence, token_log_probs, vlm_loss
+
+SETTINGS = {"clip_low": 0.2, "clip_high": 0.28, "importance_cap": 1.5}
+
+
+def random_batch(seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (4, 6)
+    log_probs = -torch.rand(shape, generator=generator) * 3
+    return {
+        "log_probs": log_probs,
+        "behaviour_log_probs": log_probs + 0.3 * torch.randn(shape, generator=generator),
+        "rollout_log_probs": log_probs + 0.3 * torch.randn(shape, generator=generator),
+        "advantages": torch.randn(4, generator=generator),
+        "mask": torch.arange(6) < torch.tensor([6, 1, 4, 3]).unsqueeze(1),
+        "reference_log_probs": log_probs + 0.3 * torch.randn(shape, generator=generator),
+    }
+
+
+def loss_term_by_term(batch: dict[str, torch.Tensor], kl_coefficient: float) -> float:
+    values = {name: tensor.double().numpy() for name, tensor in batch.items()}
+    total, count = 0.0, 0
+    for row, column in zip(*np.nonzero(values["mask"]), strict=True):
+        new, old, engine, reference = (
+            float(values[f"{name}log_probs"][row, column]) for name in ("", "behaviour_", "rollout_", "reference_")
+        )
+        advantage = float(values["advantages"][row])
+        ratio = math.exp(new - old)
+        clip = min(max(ratio, 1 - SETTINGS["clip_low"]), 1 + SETTINGS["clip_high"])
+        weight = min(math.exp(old - engine), SETTINGS["importance_cap"])
+        k3 = math.exp(reference - new) - 1 - (reference - new)
+        total += -weight * min(ratio * advantage, clip * advantage) + kl_coefficient * k3
+        count += 1
+    return total / count
+
+
+@pytest.mark.parametrize("kl_coefficient", [0.0, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_loss_equals_the_formula_term_by_term(seed, kl_coefficient):
+    batch = random_batch(seed)
+    loss, sums = vlm_loss(**batch, **SETTINGS, kl_coefficient=kl_coefficient)
+    assert loss.item() == pytest.approx(loss_term_by_term(batch, kl_coefficient), rel=1e-5)
+    assert sums["count"] == 14
+
+
+def test_padding_has_no_influence():
+    batch = random_batch()
+    expected, _ = vlm_loss(**batch, **SETTINGS, kl_coefficient=0.5)
+    for name in ("log_probs", "behaviour_log_probs", "rollout_log_probs", "reference_log_probs"):
+        batch[name] = torch.where(batch["mask"], batch[name], -50 * torch.rand(4, 6))
+    batch["log_probs"].requires_grad_()
+    loss, _ = vlm_loss(**batch, **SETTINGS, kl_coefficient=0.5)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert (batch["log_probs"].grad[~batch["mask"]] == 0).all()
+
+
+def test_gradient_on_policy_is_that_of_reinforce_with_a_token_mean():
+    batch = random_batch()
+    log_probs = batch["log_probs"].clone().requires_grad_()
+    same = log_probs.detach()
+    loss, _ = vlm_loss(log_probs, same, same, batch["advantages"], batch["mask"], **SETTINGS)
+    loss.backward()
+    expected = -batch["advantages"].unsqueeze(1) * batch["mask"] / batch["mask"].sum()
+    torch.testing.assert_close(log_probs.grad, expected)
+
+
+def test_parts_with_one_normaliser_add_up_to_the_whole():
+    batch = random_batch()
+    whole, _ = vlm_loss(**batch, **SETTINGS, kl_coefficient=0.1)
+    count = float(batch["mask"].sum())
+    parts = [
+        vlm_loss(**{n: t[rows] for n, t in batch.items()}, **SETTINGS, kl_coefficient=0.1, normaliser=count)[0]
+        for rows in (slice(0, 1), slice(1, 4))
+    ]
+    assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_kl_is_zero_at_the_reference():
+    log_probs = torch.tensor([-0.5, -2.0], requires_grad=True)
+    divergence = k3_divergence(log_probs, log_probs.detach())
+    divergence.sum().backward()
+    assert (divergence == 0).all()
+    assert (log_probs.grad == 0).all()
+
+
+@given(st.floats(-8, 0), st.floats(-8, 0))
+def test_kl_is_never_negative(log_prob, reference):
+    assert k3_divergence(torch.tensor(log_prob).double(), torch.tensor(reference).double()) >= 0
+
+
+def test_k3_is_unbiased_over_the_policys_own_samples():
+    policy, reference = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]], dtype=torch.float64)
+    expected = (policy * (policy / reference).log()).sum()
+    assert (policy * k3_divergence(policy.log(), reference.log())).sum() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_token_log_probs_equal_a_float64_softmax(temperature):
+    logits = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(0)) * 10
+    tokens = torch.randint(11, (2, 5), generator=torch.Generator().manual_seed(1))
+    scaled = logits.double().numpy() / temperature
+    expected = scaled - np.log(np.exp(scaled).sum(-1, keepdims=True))
+    expected = np.take_along_axis(expected, tokens.numpy()[..., None], -1)[..., 0]
+    np.testing.assert_allclose(token_log_probs(logits, tokens, temperature).numpy(), expected, atol=1e-5)
+
+
+def test_an_empty_batch_and_a_missing_reference_are_refused():
+    batch = random_batch()
+    with pytest.raises(ValueError, match="no token"):
+        vlm_loss(**{**batch, "mask": torch.zeros(4, 6, dtype=torch.bool)}, **SETTINGS)
+    batch.pop("reference_log_probs")
+    with pytest.raises(ValueError, match=r"kl_coefficient is 0.1"):
+        vlm_loss(**batch, **SETTINGS, kl_coefficient=0.1)

@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from learner.learner_config import LearnerConfig
+from learner.vlm_policy import VlmPolicy
+
+
+@pytest.fixture(scope="module")
+def policy(vlm_folder) -> VlmPolicy:
+    return VlmPolicy(vlm_folder, LearnerConfig(micro_batch=8, kl_coefficient=0.1))
+
+
+def evaluate(policy, samples) -> tuple:
+    (batch,) = policy.batches(samples)
+    return batch, policy.evaluate(policy.module, batch).log_probs
+
+
+def test_log_probs_equal_those_of_transformers_own_sampling(policy, actor_samples):
+    batch, log_probs = evaluate(policy, actor_samples)
+    assert batch.count == sum(len(sample.token_ids) for sample in actor_samples)
+    assert policy.mismatch(batch, log_probs.detach()).max() < 1e-5
+
+
+def test_an_answers_log_probs_do_not_depend_on_the_batch(policy, actor_samples):
+    _, together = evaluate(policy, actor_samples)
+    for index, sample in enumerate(actor_samples):
+        _, alone = evaluate(policy, [sample])
+        torch.testing.assert_close(alone[0], together[index, : len(sample.token_ids)], atol=1e-5, rtol=0)
+
+
+def test_the_image_and_the_prompt_matter(policy, actor_samples):
+    sample = actor_samples[0]
+    _, log_probs = evaluate(policy, [sample])
+    for other in (replace(sample, image=255 - sample.image), replace(sample, prompt="goal : fix ?")):
+        _, changed = evaluate(policy, [other])
+        assert (changed - log_probs).abs().max() > 1e-4
+
+
+def test_samples_are_split_into_micro_batches(vlm_folder, actor_samples):
+    policy = VlmPolicy(vlm_folder, LearnerConfig(micro_batch=2))
+    assert [len(batch.advantages) for batch in policy.batches(actor_samples)] == [2, 2, 1]
+
+
+def test_a_sampled_image_token_ends_the_trained_part(policy, actor_samples):
+    sample = actor_samples[4]
+    token_ids = list(sample.token_ids)
+    token_ids[2] = policy.module.config.image_token_id
+    batch, log_probs = evaluate(policy, [replace(sample, token_ids=token_ids)])
+    assert batch.count == 3
+    _, expected = evaluate(policy, [sample])
+    torch.testing.assert_close(log_probs[0, :2], expected[0, :2], atol=1e-5, rtol=0)
+
+
+def test_the_kl_is_zero_at_the_starting_model_and_grows_with_distance(vlm_folder, actor_samples):
+    policy = VlmPolicy(vlm_folder, LearnerConfig(kl_coefficient=0.1))
+    (batch,) = policy.batches(actor_samples)
+
+    def kl() -> float:
+        evaluation = policy.evaluate(policy.module, batch)
+        return policy.loss(batch, evaluation, evaluation.log_probs.detach(), batch.count)[1]["kl"]
+
+    assert kl() == 0
+    with torch.no_grad():
+        policy.module.lm_head.weight.add_(0.05 * torch.randn_like(policy.module.lm_head.weight))
+    assert kl() > 0
+
+
+def test_every_parameter_of_vision_and_text_gets_a_gradient(policy, actor_samples):
+    _, log_probs = evaluate(policy, actor_samples)
+    log_probs.sum().backward()
+    missing = [name for name, p in policy.module.named_parameters() if p.grad is None or not p.grad.any()]
+    policy.module.zero_grad()
+    assert [name for name in missing if not name.endswith("k_proj.bias")] == []

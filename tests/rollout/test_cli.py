@@ -1,0 +1,165 @@
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rollout.cli import app
+from rollout.errors import BadInput, RunFailed
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """What the command line handed on to the run; `raises` makes the run fail."""
+    seen: dict[str, Any] = {"raises": None}
+    run = ModuleType("rollout.run")
+
+    def handed_on(name: str, result: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            seen[name] = arguments
+            if seen["raises"] is not None:
+                raise seen["raises"]
+            return result
+
+        return call
+
+    run.train = handed_on("train", None)
+    run.evaluate = handed_on("evaluate", {"before": {"sg_iou": 0.4}})
+    run.generate = handed_on("generate", {"turns": 2})
+    monkeypatch.setitem(sys.modules, "rollout.run", run)
+    monkeypatch.chdir(tmp_path)
+    return seen
+
+
+def test_train_hands_on_configuration_and_folder(run_file: Path, commands: dict[str, Any]) -> None:
+    result = runner.invoke(
+        app, ["train", str(run_file), "--set", "rollout.group_size=6", "--set", "seed=9", "--out", "runs/x", "--quiet"]
+    )
+    assert result.exit_code == 0, result.output
+    config, folder, resume, _ = commands["train"]
+    assert (config.rollout.group_size, config.seed) == (6, 9)
+    assert (folder, resume) == (Path("runs/x"), False)
+
+
+def test_train_names_a_new_folder_after_the_preset(run_file: Path, commands: dict[str, Any]) -> None:
+    assert runner.invoke(app, ["train", str(run_file)]).exit_code == 0
+    folder = commands["train"][1]
+    assert folder.parent == Path("runs")
+    assert folder.name.startswith(run_file.parent.name + "-")
+
+
+def test_resume_takes_the_configuration_of_the_run(run_file: Path, commands: dict[str, Any], tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "x"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
+    result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", "seed=4"])
+    assert result.exit_code == 0, result.output
+    config, folder, resume, _ = commands["train"]
+    assert (config.seed, folder, resume) == (4, run, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--set", "rollout.group_size=1"], "rollout.group_size: 1 is refused"),
+        (["--set", "rollout.grop=turn"], "did you mean 'group'?"),
+        (["--set", "nonsense"], "write key.sub=value"),
+        (["--resume"], "--resume: say which run with --out runs/NAME"),
+        (["--resume", "--out", "."], "holds no config.yaml"),
+        (["--out", "."], "exists and is not empty; choose another, or go on with --resume"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_2(
+    run_file: Path, commands: dict[str, Any], arguments: list[str], expected: str
+) -> None:
+    result = runner.invoke(app, ["train", str(run_file), *arguments])
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.output
+    assert "train" not in commands
+
+
+def test_missing_run_file_and_broken_yaml_are_bad_input(run_file: Path, commands: dict[str, Any]) -> None:
+    assert runner.invoke(app, ["train", "nowhere.yaml"]).exit_code == 2
+    run_file.write_text("stages: [")
+    result = runner.invoke(app, ["eval", str(run_file)])
+    assert result.exit_code == 2
+    assert "broken YAML" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RunFailed("weights of replica 2 differ"), 1, "rlrig: weights of replica 2 differ"),
+        (BadInput("port 8000 is taken"), 2, "rlrig: port 8000 is taken"),
+        (OSError(28, "No space left on device", "runs/x"), 1, "No space left on device: 'runs/x'"),
+        (KeyboardInterrupt(), 130, "rlrig: interrupted"),
+        (ZeroDivisionError("a bug"), 1, "rlrig: ZeroDivisionError: a bug"),
+    ],
+)
+def test_exit_codes_mean_something(
+    run_file: Path, commands: dict[str, Any], error: BaseException, code: int, message: str
+) -> None:
+    commands["raises"] = error
+    result = runner.invoke(app, ["train", str(run_file), "--json"])
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert ("Traceback" in result.stderr) == isinstance(error, ZeroDivisionError)
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("error", code)
+
+
+def test_sigterm_ends_a_run_like_ctrl_c(
+    run_file: Path, commands: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys.modules["rollout.run"], "train", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert runner.invoke(app, ["train", str(run_file)]).exit_code == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_eval_prints_metrics_as_json(run_file: Path, commands: dict[str, Any]) -> None:
+    result = runner.invoke(app, ["eval", str(run_file), "--prompts", "5", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1]) == {"event": "result", "before": {"sg_iou": 0.4}}
+    config, run, _ = commands["evaluate"]
+    assert (config.evaluation.prompts, run) == (5, None)
+
+
+def test_generate_reads_the_prompt(run_file: Path, commands: dict[str, Any]) -> None:
+    prompt = "red circle left of blue square; green star above red circle"
+    arguments = ["generate", prompt, "--preset", str(run_file), "--out", "pictures", "--seed", "3"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    _, graph, run, folder, seed, _ = commands["generate"]
+    assert graph.prompt == prompt
+    assert (run, folder, seed) == (None, Path("pictures"), 3)
+    assert "pictures/trace.json" in result.stdout
+
+
+@pytest.mark.parametrize("prompt", ["", "red circle", "red circle beside blue square", "left of blue square"])
+def test_generate_refuses_a_prompt_without_a_triple(run_file: Path, commands: dict[str, Any], prompt: str) -> None:
+    result = runner.invoke(app, ["generate", prompt, "--preset", str(run_file)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rlrig: prompt: ")
+
+
+def test_report_of_no_run_is_bad_input(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "give the folder of a run" in result.stderr
+
+
+def test_unknown_options_and_help() -> None:
+    assert runner.invoke(app, ["train", "--bogus"]).exit_code == 2
+    help_text = runner.invoke(app, ["--help"])
+    assert help_text.exit_code == 0
+    for command in ("train", "eval", "generate", "pretrain", "doctor", "report"):
+        assert command in help_text.stdout

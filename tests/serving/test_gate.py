@@ -1,0 +1,92 @@
+import asyncio
+
+import pytest
+
+from serving.gate import Gate
+
+
+def run(coroutine):
+    return asyncio.run(asyncio.wait_for(coroutine, 10))
+
+
+def test_batches_pass_together():
+    async def scenario():
+        gate = Gate()
+        async with gate.batch(), gate.batch():
+            return True
+
+    assert run(scenario())
+
+
+def test_an_update_waits_for_batches_and_holds_later_ones_back():
+    async def scenario():
+        gate, order, inside = Gate(), [], asyncio.Event()
+
+        async def batch(name, work_s):
+            async with gate.batch():
+                order.append(f"{name} in")
+                inside.set()
+                await asyncio.sleep(work_s)
+                order.append(f"{name} out")
+
+        async def update():
+            await inside.wait()
+            async with gate.update(5):
+                order.append("update in")
+                await asyncio.sleep(0.05)
+                order.append("update out")
+
+        async def late():
+            await inside.wait()
+            await asyncio.sleep(0.02)
+            await batch("late", 0)
+
+        await asyncio.gather(batch("early", 0.1), update(), late())
+        return order
+
+    assert run(scenario()) == ["early in", "early out", "update in", "update out", "late in", "late out"]
+
+
+def test_two_updates_do_not_overlap():
+    async def scenario():
+        gate, running, most = Gate(), 0, 0
+
+        async def update():
+            nonlocal running, most
+            async with gate.update(5):
+                running += 1
+                most = max(most, running)
+                await asyncio.sleep(0.01)
+                running -= 1
+
+        await asyncio.gather(*(update() for _ in range(5)))
+        return most
+
+    assert run(scenario()) == 1
+
+
+def test_an_update_that_misses_its_deadline_lets_batches_through_again():
+    async def scenario():
+        gate = Gate()
+        async with gate.batch():
+            with pytest.raises(TimeoutError, match=r"new weights waited 0.05 s for 1 batches to finish"):
+                async with gate.update(0.05):
+                    pass
+            async with gate.batch():
+                pass
+        async with gate.update(1):
+            return True
+
+    assert run(scenario())
+
+
+def test_a_failed_update_opens_the_gate():
+    async def scenario():
+        gate = Gate()
+        with pytest.raises(RuntimeError, match="broken"):
+            async with gate.update(1):
+                raise RuntimeError("broken")
+        async with gate.batch():
+            return True
+
+    assert run(scenario())
