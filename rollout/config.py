@@ -62,6 +62,13 @@ class ModelsConfig(Section):
     """VLM that judges each requirement."""
     actor: str
     """VLM that training starts from and that writes edit prompts."""
+    editor: str | None = None
+    """FLUX-Kontext pipeline of the editor where it is another one than `flux`, for example a trained one."""
+
+    @property
+    def edits_with(self) -> str:
+        """The pipeline that the editor starts from."""
+        return self.editor or self.flux
 
 
 class RolloutConfig(Section):

@@ -15,7 +15,12 @@ from rollout.config import DERIVED, HUB_PREFIX, RunConfig
 from rollout.errors import BadInput
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_INDEX_FILE = {"flux": "model_index.json", "checker": "config.json", "actor": "config.json"}
+_INDEX_FILE = {
+    "flux": "model_index.json",
+    "editor": "model_index.json",
+    "checker": "config.json",
+    "actor": "config.json",
+}
 _MADE_BY = "; make it with `rlrig pretrain`, or name a model on the hub as hf://owner/name"
 
 

@@ -29,6 +29,7 @@ SCHEMA_VERSION = 1
 class TurnSeconds:
     """Wall-clock seconds of the batch that this turn was part of."""
 
+    draw: float = 0.0
     reflect: float = 0.0
     edit: float = 0.0
     check: float = 0.0
@@ -87,7 +88,7 @@ _FLOW = pa.struct(
         _column("eta", pa.float64(), "noise level of the sampler"),
     ]
 )
-_SECONDS = pa.struct([pa.field(name, pa.float64(), nullable=False) for name in ("reflect", "edit", "check")])
+_SECONDS = pa.struct([pa.field(name, pa.float64(), nullable=False) for name in ("draw", "reflect", "edit", "check")])
 
 SCHEMA = pa.schema(
     [

@@ -137,8 +137,7 @@ def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZ
     if not (reach <= placed.x <= size - reach and reach <= placed.y <= size - reach):
         return False
     return all(
-        np.hypot(placed.x - other.x, placed.y - other.y) >= reach + extent(other) + GAP
-        or _boxes_apart(placed, other)
+        np.hypot(placed.x - other.x, placed.y - other.y) >= reach + extent(other) + GAP or _boxes_apart(placed, other)
         for other in others
     )
 

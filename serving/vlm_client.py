@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from learner.weights import WeightReceipt, WeightUpdate
 
 _POLL_S = 0.25
+_ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
 class VlmError(RuntimeError):
@@ -127,7 +129,7 @@ def wait_for_vlms(
         if not built:
             built = bool(ray.wait([deployment], timeout=_POLL_S)[0])
             if built:
-                ray.get(deployment, timeout=_POLL_S)
+                _raise_build_error(deployment)
         statuses = serve.status().applications
         for role in sorted(waiting & statuses.keys()):
             if statuses[role].status == ApplicationStatus.RUNNING:
@@ -149,13 +151,25 @@ def start_vlms(vlms: Mapping[str, VlmConfig]) -> dict[str, VlmClient]:
 
 def stop_vlms(roles: Sequence[str]) -> None:
     """Stop these VLMs, and Serve with them if it serves nothing else."""
-    applications = serve.status().applications.keys()
-    if applications <= set(roles):
+    running = serve.status().applications.keys()
+    if running <= set(roles):
         serve.shutdown()
-    for role in applications & set(roles):
+        return
+    for role in running & set(roles):
         serve.delete(role)
 
 
+def _raise_build_error(deployment: ray.ObjectRef) -> None:
+    try:
+        ray.get(deployment, timeout=_POLL_S)
+    except ray.exceptions.RayError as error:
+        raise VlmError(f"the applications of the VLMs could not be built: {error}") from error
+
+
 def _reason(application: Any) -> str:
+    """The last error in Serve's messages, which otherwise are pages of tracebacks."""
     messages = [application.message, *(deployment.message for deployment in application.deployments.values())]
-    return "; ".join(message for message in messages if message) or application.status.value
+    lines = "\n".join(messages).splitlines()
+    starts = [index for index, line in enumerate(lines) if _ERROR_LINE.match(line)]
+    text = " ".join(lines[starts[-1] :] if starts else lines).strip() or application.status.value
+    return f"{text[:600]} (all of it: Ray's session folder, logs/serve, or the Ray dashboard)"

@@ -145,9 +145,7 @@ def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: 
         instructions = []
         for k in edited:
             subject, predicate, object_ = pool.moves[k]
-            instructions.append(
-                edit_prompt(subject, corrupted(predicate, settings.wrong_instructions, rng), object_)
-            )
+            instructions.append(edit_prompt(subject, corrupted(predicate, settings.wrong_instructions, rng), object_))
         sources = pool.sources[edited].float()
         sources = sources + torch.randn_like(sources) * float(rng.uniform(0, 0.1))  # own outputs are not perfect either
         editing = flow(instructions, pool.targets[edited].float(), sources)

@@ -35,7 +35,9 @@ def new_processor() -> Idefics3Processor:
     )
 
 
-def new_model(processor: Idefics3Processor, seed: int = 0, width: int = 128, layers: int = 4) -> Idefics3ForConditionalGeneration:
+def new_model(
+    processor: Idefics3Processor, seed: int = 0, width: int = 128, layers: int = 4
+) -> Idefics3ForConditionalGeneration:
     """The model with random weights in float32; about 1.3 M parameters."""
     torch.manual_seed(seed)
     tokenizer = processor.tokenizer
@@ -79,6 +81,11 @@ def save(model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, 
     model.save_pretrained(out_dir)
     processor.save_pretrained(out_dir)
     return Path(out_dir)
+
+
+def load(folder: Path) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
+    """Read what `save` wrote."""
+    return Idefics3ForConditionalGeneration.from_pretrained(folder), Idefics3Processor.from_pretrained(folder)
 
 
 def build(out_dir: Path, seed: int = 0) -> Path:

@@ -68,9 +68,7 @@ def random_question(objects: tuple[PlacedObject, ...], rng: np.random.Generator)
 def unmet(graph: SceneGraph, objects: tuple[PlacedObject, ...]) -> tuple[Requirement, ...]:
     """The requirements of a graph that a layout does not meet."""
     by_name = {o.name: o for o in objects}
-    return tuple(
-        r for r in graph.requirements if not holds(r.predicate, by_name[r.subject], by_name[r.object])
-    )
+    return tuple(r for r in graph.requirements if not holds(r.predicate, by_name[r.subject], by_name[r.object]))
 
 
 def execute(

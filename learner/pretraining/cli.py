@@ -1,0 +1,132 @@
+"""`rlrig pretrain`: make the small models from scratch, and measure them. Every step continues where it was stopped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Make the small models from scratch, in this order: vae, flux, checker, adapt, actor; then measure them.",
+)
+Out = Annotated[Path, typer.Option(help="Folder of the models.")]
+Work = Annotated[Path, typer.Option(help="Folder of checkpoints and logs; delete it to begin anew.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Optimizer steps; default as the shipped models.")]
+MODELS = Path("presets/tiny/models")
+WORK = Path("runs/pretrain")
+
+
+def _given(**values: object) -> dict[str, object]:
+    """The options that were given; the others keep the defaults of the settings."""
+    import torch
+
+    torch.set_num_threads(1)
+    return {key: value for key, value in values.items() if value is not None}
+
+
+@app.command()
+def vae(steps: Steps = None, seed: int | None = None, work: Work = WORK) -> None:
+    """The VAE (about 8 minutes on one core)."""
+    from learner.pretraining.vae import VaeSettings, train_vae
+
+    train_vae(VaeSettings(**_given(steps=steps, seed=seed)), work).save_pretrained(work / "vae")
+
+
+@app.command()
+def flux(
+    steps: Steps = None,
+    wrong_captions: Annotated[float | None, typer.Option(min=0, max=1, help="Share of wrong relations.")] = None,
+    wrong_instructions: Annotated[float | None, typer.Option(min=0, max=1, help="Share of wrong moves.")] = None,
+    seed: int | None = None,
+    out: Out = MODELS,
+    work: Work = WORK,
+) -> None:
+    """The pipeline that draws and edits (about 45 minutes on one core). It needs the VAE."""
+    from diffusers import AutoencoderKL
+
+    from learner.pretraining.flux import FluxSettings, train_flux
+    from learner.pretraining.flux_model import new_pipeline
+
+    given = _given(steps=steps, wrong_captions=wrong_captions, wrong_instructions=wrong_instructions, seed=seed)
+    settings = FluxSettings(**given)
+    pipeline = new_pipeline(settings.seed)
+    pipeline.register_modules(vae=AutoencoderKL.from_pretrained(_needed(work / "vae", "vae")))
+    train_flux(pipeline, settings, work)
+    pipeline.save_pretrained(out / "flux")
+
+
+@app.command()
+def checker(steps: Steps = None, seed: int | None = None, work: Work = WORK) -> None:
+    """The Checker, on drawn scenes (about 35 minutes on one core)."""
+    from learner.pretraining.vlm import CheckerSettings, train_checker
+    from learner.pretraining.vlm_model import new_model, new_processor, save
+
+    settings = CheckerSettings(**_given(steps=steps, seed=seed))
+    processor = new_processor()
+    model = new_model(processor, settings.seed)
+    train_checker(model, processor, settings, work)
+    save(model, processor, work / "checker")
+
+
+@app.command()
+def adapt(steps: Steps = None, seed: int | None = None, out: Out = MODELS, work: Work = WORK) -> None:
+    """The Checker, on pictures that the pipeline makes (about 8 minutes on one core)."""
+    from actors.flux_model import FluxModel
+    from learner.pretraining.checker_adaptation import AdaptationSettings, adapt_checker
+    from learner.pretraining.vlm_model import load, save
+
+    settings = AdaptationSettings(**_given(steps=steps, seed=seed))
+    model, processor = load(_needed(work / "checker", "checker"))
+    adapt_checker(model, processor, FluxModel(_needed(out / "flux", "flux")), settings, work)
+    save(model, processor, out / "checker")
+
+
+@app.command()
+def actor(
+    steps: Steps = None,
+    habit: Annotated[float | None, typer.Option(min=0, max=1, help="Share of answers that follow the habit.")] = None,
+    seed: int | None = None,
+    out: Out = MODELS,
+    work: Work = WORK,
+) -> None:
+    """The Actor, from the Checker's weights (about 6 minutes on one core)."""
+    from learner.pretraining.vlm import ActorSettings, train_actor
+    from learner.pretraining.vlm_model import load, save
+
+    settings = ActorSettings(**_given(steps=steps, habit=habit, seed=seed))
+    model, processor = load(_needed(work / "checker", "checker"))
+    train_actor(model, processor, settings, work)
+    save(model, processor, out / "actor")
+
+
+@app.command()
+def measure(
+    out: Out = MODELS, prompts: Annotated[int, typer.Option(min=8, help="Held-out prompts.")] = 512, seed: int = 9
+) -> None:
+    """Print what the models can do on held-out prompts, beside what is asked of them; exit code 1 if one misses."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from learner.pretraining.measure import measure_models
+
+    _given()
+    results = measure_models(_needed(out / "flux", "flux").parent, prompts, seed)
+    table = Table("model", "what", "value", "must be", "cases", "met")
+    for one in results:
+        must = f"{one.low:.2f} to {one.high:.2f}"
+        table.add_row(one.model, one.what, f"{one.value:.3f}", must, str(one.cases), "yes" if one.met else "no")
+    Console(width=100).print(table)
+    if not all(one.met for one in results):
+        raise typer.Exit(1)
+
+
+def _needed(path: Path, command: str) -> Path:
+    if not path.is_dir():
+        raise typer.BadParameter(f"{path} does not exist; run `rlrig pretrain {command}` first")
+    return path

@@ -1,0 +1,217 @@
+"""What the small models can do, on held-out combinations, measured by the exact extractor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, Idefics3ForConditionalGeneration
+
+from actors.flux_model import FluxModel
+from learner.pretraining.vae import images_to_tensor
+from learner.pretraining.vlm import LessonEncoder
+from learner.pretraining.vlm_tasks import Lesson, execute, gain
+from scenes.dialogue import UnparsableAnswer, actor_request, checker_question, edit_prompt, parse_answer
+from scenes.extractors import Extraction, extract, satisfied
+from scenes.scene_graph import SceneGraph
+from scenes.scene_graph_iou import mean_scores, score
+from scenes.shape_world import PREDICATES, holds, sample_graphs, sample_scene
+
+STEPS = 8
+KEPT_WITHIN = 3.0  # pixels
+RELATIONS = (2, 3)
+_ANSWER_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number, what it must be, and of how many cases it is the mean."""
+
+    model: str
+    what: str
+    value: float
+    low: float
+    high: float
+    cases: int
+
+    @property
+    def met(self) -> bool:
+        return self.low <= self.value <= self.high
+
+
+def measure_models(folder: Path, prompts: int = 512, seed: int = 9) -> list[Measurement]:
+    """All measurements of the models in `folder` (`flux`, `checker`, `actor`), those that are there."""
+    graphs = list(islice(sample_graphs("held_out", seed, RELATIONS), prompts))
+    flux = FluxModel(folder / "flux", steps=STEPS)
+    images = flux.draw([graph.prompt for graph in graphs], list(range(prompts)))
+    extractions = [extract(image) for image in images]
+    results = measure_diffuser(graphs, extractions) + measure_editor(flux, prompts, seed)
+    if (folder / "checker").is_dir():
+        results += measure_checker(folder / "checker", graphs, images, extractions)
+    if (folder / "actor").is_dir():
+        results += measure_actor(folder / "actor", graphs, images, extractions)
+    return results
+
+
+def measure_diffuser(graphs: Sequence[SceneGraph], extractions: Sequence[Extraction]) -> list[Measurement]:
+    """Entity-IoU and SG-IoU of the first images."""
+    mean = mean_scores([score(graph, extraction) for graph, extraction in zip(graphs, extractions, strict=True)])
+    return [
+        Measurement("Diffuser", "Entity-IoU", mean.entity_iou, 0.90, 1.0, len(graphs)),
+        Measurement("Diffuser", "SG-IoU", mean.sg_iou, 0.30, 0.60, len(graphs)),
+    ]
+
+
+def measure_editor(flux: FluxModel, count: int, seed: int) -> list[Measurement]:
+    """Whether an asked-for move that does not hold yet is achieved, and what becomes of the other objects."""
+    rng = np.random.default_rng([seed, 1])
+    cases = []
+    while len(cases) < count:
+        scene = sample_scene(rng, "held_out", RELATIONS)
+        a, b = rng.permutation(len(scene.objects))[:2]
+        predicate = str(rng.choice(PREDICATES))
+        subject, object_ = scene.objects[a], scene.objects[b]
+        move = (subject.name, predicate, object_.name)
+        if not holds(predicate, subject, object_) and execute(move, scene.objects, rng) is not None:
+            cases.append((scene, move))
+    edits = flux.edit([s.image for s, _ in cases], [edit_prompt(*move) for _, move in cases], list(range(count)))
+    achieved, kept = [], []
+    for (scene, (subject, predicate, object_)), edit in zip(cases, edits, strict=True):
+        found = extract(edit.image)
+        a, b = found.find(subject), found.find(object_)
+        achieved.append(a is not None and b is not None and holds(predicate, a, b))
+        for other in scene.objects:
+            if other.name not in (subject, object_):
+                now = found.find(other.name)
+                kept.append(now is not None and np.hypot(now.x - other.x, now.y - other.y) <= KEPT_WITHIN)
+    return [
+        Measurement("Inverse Diffuser", "move achieved", float(np.mean(achieved)), 0.45, 0.80, len(achieved)),
+        Measurement("Inverse Diffuser", "others kept", float(np.mean(kept)), 0.90, 1.0, len(kept)),
+    ]
+
+
+class _Vlm:
+    """A VLM folder, asked in batches without a server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.model = Idefics3ForConditionalGeneration.from_pretrained(folder).eval()
+        self.encode = LessonEncoder(self.processor)
+
+    def prompts(self, requests: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and mask of the requests, padded on the left."""
+        tokenizer = self.processor.tokenizer
+        rows = [
+            self.encode.head + ids + self.encode.turn
+            for ids in tokenizer(list(requests), add_special_tokens=False).input_ids
+        ]
+        length = max(map(len, rows))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (length - len(row)) + row for row in rows])
+        return ids, torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+
+    @torch.no_grad()
+    def yes_probabilities(self, images: np.ndarray, lessons: Sequence[Lesson]) -> np.ndarray:
+        """p(yes) / (p(yes) + p(no)) of each lesson's request about the image at the same place."""
+        yes, no = (self.processor.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+        found = []
+        for start in range(0, len(lessons), 64):
+            ids, mask = self.prompts([lesson.request for lesson in lessons[start : start + 64]])
+            pixels = images_to_tensor(images[start : start + 64])[:, None]
+            logits = self.model(input_ids=ids, attention_mask=mask, pixel_values=pixels).logits[:, -1]
+            found.append(torch.softmax(logits[:, [yes, no]], dim=-1)[:, 0].numpy())
+        return np.concatenate(found)
+
+    @torch.no_grad()
+    def answers(self, images: np.ndarray, requests: Sequence[str], sample: bool) -> list[str]:
+        """One answer to each request, greedy or sampled at temperature 1."""
+        texts = []
+        for start in range(0, len(requests), 64):
+            ids, mask = self.prompts(requests[start : start + 64])
+            made = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                pixel_values=images_to_tensor(images[start : start + 64])[:, None],
+                max_new_tokens=_ANSWER_TOKENS,
+                do_sample=sample,
+            )
+            texts += self.processor.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
+        return texts
+
+
+def measure_checker(
+    folder: Path, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray], extractions: Sequence[Extraction]
+) -> list[Measurement]:
+    """Accuracy and expected calibration error on the requirements of generated images."""
+    cases = [
+        (image, requirement, satisfied(requirement, extraction))
+        for graph, image, extraction in zip(graphs, images, extractions, strict=True)
+        for requirement in graph.requirements
+    ]
+    truth = np.array([case[2] for case in cases])
+    lessons = [Lesson(checker_question(requirement), "") for _, requirement, _ in cases]
+    probability = _Vlm(folder).yes_probabilities(np.stack([image for image, _, _ in cases]), lessons)
+    accuracy = float(np.mean((probability >= 0.5) == truth))
+    error = expected_calibration_error(probability, truth)
+    return [
+        Measurement("Checker", "accuracy", accuracy, 0.97, 1.0, len(cases)),
+        Measurement("Checker", "calibration error", error, 0.0, 0.05, len(cases)),
+    ]
+
+
+def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+    """Σ over equal bins of the yes-probability: share of cases · |mean probability − frequency| (Guo et al. 2017)."""
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    error = 0.0
+    for k in range(bins):
+        inside = which == k
+        if inside.any():
+            error += inside.mean() * abs(probability[inside].mean() - truth[inside].mean())
+    return float(error)
+
+
+def measure_actor(
+    folder: Path, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray], extractions: Sequence[Extraction]
+) -> list[Measurement]:
+    """Whether answers can be read, and whether the move helps when it is carried out exactly (`vlm_tasks.gain`).
+
+    States are generated images in which all objects are found once and a requirement is unmet.
+    """
+    states = []
+    for graph, image, extraction in zip(graphs, images, extractions, strict=True):
+        missing = tuple(r for r in graph.requirements if not satisfied(r, extraction))
+        if missing and all(extraction.find(name) is not None for name in graph.names):
+            states.append((graph, image, extraction, actor_request(graph.requirements, missing)))
+    vlm = _Vlm(folder)
+    torch.manual_seed(0)
+    results = []
+    for sample in (True, False):
+        texts = vlm.answers(np.stack([s[1] for s in states]), [s[3] for s in states], sample)
+        rng = np.random.default_rng(0)
+        parsed = helped = 0
+        for (graph, _, extraction, _), text in zip(states, texts, strict=True):
+            try:
+                words = parse_answer(text).edit_prompt
+            except UnparsableAnswer:
+                continue
+            parsed += 1
+            move = _read_move(words)
+            objects = tuple(extraction.find(name) for name in graph.names)
+            helped += move is not None and gain(move, graph, objects, rng) > 0
+        how = "sampled" if sample else "greedy"
+        results += [
+            Measurement("Actor", f"parsable, {how}", parsed / len(texts), 0.95, 1.0, len(texts)),
+            Measurement("Actor", f"move helps, {how}", helped / len(texts), 0.40, 0.75, len(texts)),
+        ]
+    return results
+
+
+def _read_move(text: str) -> tuple[str, str, str] | None:
+    for predicate in PREDICATES:
+        subject, found, object_ = text.removeprefix("move ").partition(f" {predicate} ")
+        if found:
+            return subject, predicate, object_
+    return None

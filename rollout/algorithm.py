@@ -1,0 +1,282 @@
+"""ReflectionGRPO as an RLlib algorithm: sample groups, learn, give the new weights to those who use them."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.checkpoints import Checkpointable
+
+from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
+from rollout.config import RunConfig
+from rollout.config_file import load_config
+from rollout.env_runner import ReflectEditRunner
+from rollout.errors import RunFailed
+from rollout.group_sampler import Job
+from rollout.models import Models, start_models
+from rollout.policies import Policies
+from rollout.progress import Progress
+from rollout.prompts import load_prompts
+from rollout.seeds import derive_seed
+from rollout.trajectory import Turn, from_table
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_GROUPS_PER_JOB = 10_000
+
+
+class ReflectionGRPOConfig(AlgorithmConfig):
+    """RLlib's configuration of ReflectionGRPO; what the run itself does stands in a preset.
+
+    `ReflectionGRPOConfig().reflection(preset="presets/tiny/run.yaml", overrides=["rollout.turns=1"]).build_algo()`.
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or ReflectionGRPO)
+        self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=True)
+        self.env_runners(
+            env_runner_cls=ReflectEditRunner,
+            num_env_runners=1,
+            num_cpus_per_env_runner=0.1,
+            create_local_env_runner=False,
+        )
+        self.fault_tolerance(restart_failed_env_runners=True)
+        self.preset = str(_REPOSITORY / "presets" / "tiny" / "run.yaml")
+        self.overrides: list[str] = []
+        self.folder: str | None = None
+        self.num_gpus = 0
+
+    def reflection(
+        self,
+        *,
+        preset: str | Path = NotProvided,
+        overrides: list[str] = NotProvided,
+        folder: str | Path = NotProvided,
+    ) -> ReflectionGRPOConfig:
+        """Which preset to run, and `key=value` settings on top of it. The number of EnvRunners follows from it.
+
+        `folder` is where the state of a policy that does not train at the moment is kept; without it, RLlib's own.
+
+        Raises:
+            BadInput: the preset or an override is refused.
+        """
+        if preset is not NotProvided:
+            self.preset = str(Path(preset).resolve())
+        if overrides is not NotProvided:
+            self.overrides = list(overrides)
+        if folder is not NotProvided:
+            self.folder = str(Path(folder).resolve())
+        rollout = self.run_config.rollout
+        self.env_runners(num_env_runners=rollout.env_runners, num_cpus_per_env_runner=rollout.env_runner_cpus)
+        return self
+
+    @override(AlgorithmConfig)
+    def _validate_new_api_stack_settings(self) -> None:
+        """RLlib demands its own Learner with its new EnvRunners; here the learners of `learner/` take its place."""
+
+    @property
+    def run_config(self) -> RunConfig:
+        """The preset with the overrides applied."""
+        return load_config(Path(self.preset), self.overrides)
+
+
+class ReflectionGRPO(Algorithm):
+    """One `train()` is one weight update of the policy whose turn it is.
+
+    `last_update` holds everything about the last one, also what is no number; `last_turns` its trajectories.
+    """
+
+    progress: Progress = Progress()
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_config(cls) -> ReflectionGRPOConfig:
+        return ReflectionGRPOConfig()
+
+    @override(Algorithm)
+    def setup(self, config: Any) -> None:
+        self.models: Models | None = None
+        self.policies: Policies | None = None
+        super().setup(config)
+        self.run: RunConfig = self.config.run_config
+        self.prompts = load_prompts(self.run.data, self.run.seed)
+        self.updates = 0
+        self.last_update: dict[str, Any] = {}
+        self.last_turns: list[Turn] = []
+        self.folder = Path(self.config.folder or self.logdir)
+        self.policies = Policies(self.run, self.folder / "policies")
+        self.models = start_models(self.run, self.progress)
+
+    @property
+    def stage(self) -> str:
+        """The policy that the next update trains; after the last stage its policy goes on."""
+        left = self.updates
+        for stage in self.run.stages:
+            if left < stage.updates:
+                return stage.stage
+            left -= stage.updates
+        return self.run.stages[-1].stage
+
+    @override(Algorithm)
+    def training_step(self) -> None:
+        stage = self.stage
+        with self.progress.phase("rollout"):
+            turns = self._collect(stage)
+        with self.progress.phase("start learner"):
+            learner = self.policies.learner(stage)
+        began = time.monotonic()
+        with self.progress.phase("learn"):
+            samples = actor_samples(turns) if stage == "actor" else editor_samples(turns)
+            stats = learner.update(samples)
+            self.policies.versions[stage] = stats.version
+        learned = time.monotonic()
+        with self.progress.phase("sync"):
+            update = learner.weights(stats.version)
+            receipts = self.models.apply_weights(update)
+        self.last_turns = turns
+        self.last_update = {
+            "update": self.updates,
+            "stage": stage,
+            **describe(turns),
+            "actor_version": self.policies.versions["actor"],
+            "editor_version": self.policies.versions["editor"],
+            "logprob_mismatch": stats.logprob_mismatch_max,
+            "seconds": {
+                **rollout_seconds(turns),
+                "learn": learned - began,
+                "sync": time.monotonic() - learned,
+            },
+            "learner": stats.as_dict(),
+            "weights": {
+                "policy": update.manifest.policy,
+                "version": update.manifest.version,
+                "tensors": len(update.manifest.tensors),
+                "bytes": update.nbytes,
+                "digest": update.manifest.digest,
+                "replicas": {r.replica: {"digest": r.digest, "previous": r.previous_digest} for r in receipts},
+            },
+        }
+        self.updates += 1
+        for key, value in _numbers(self.last_update):
+            self.metrics.log_value(key, value, reduce="mean", window=1)
+
+    def _collect(self, stage: str) -> list[Turn]:
+        """Groups for one update: rounds of prompts until enough groups carry a signal.
+
+        Raises:
+            RunFailed: no group with a signal came in `max_group_rounds` rounds, or no EnvRunner answered.
+        """
+        wanted = self.run.rollout.groups_per_update
+        turns: list[Turn] = []
+        for number in range(self.run.rollout.max_group_rounds):
+            kept = sum(not members[0].dropped for members in groups_of(turns).values())
+            if kept >= wanted:
+                break
+            turns += self._round(stage, number, wanted - kept)
+        if not self.run.rollout.drop_equal_groups:
+            return turns
+        if all(turn.dropped for turn in turns):
+            raise RunFailed(
+                f"update {self.updates}, stage {stage}: all {len(groups_of(turns))} groups had equal rewards within "
+                "rollout.max_group_rounds rounds; raise it, or rollout.group_size, or sample with more noise"
+            )
+        return turns
+
+    def _round(self, stage: str, number: int, prompts: int) -> list[Turn]:
+        runners = self.env_runner_group.healthy_worker_ids()
+        graphs = self.prompts.take(prompts)
+        jobs = [
+            Job(
+                run=self.folder.parent.name if self.config.folder else self.folder.name,
+                stage=stage,
+                update=self.updates,
+                graphs=tuple(graphs[k :: len(runners)]),
+                seed=derive_seed(self.run.seed, "round", self.updates, number),
+                first_group=((self.updates * self.run.rollout.max_group_rounds + number) * len(runners) + k)
+                * _GROUPS_PER_JOB,
+            )
+            for k in range(len(runners))
+        ]
+        tables: list[pa.Table] = self.env_runner_group.foreach_env_runner(
+            [partial(_sample, job=job, models=self.models, run=self.run) for job in jobs],
+            remote_worker_ids=runners,
+            local_env_runner=False,
+            timeout_seconds=self.run.rollout.deadline_s,
+        )
+        if not tables:
+            raise RunFailed(
+                f"update {self.updates}: none of {len(runners)} EnvRunners sampled within "
+                f"rollout.deadline_s = {self.run.rollout.deadline_s} s"
+            )
+        return [turn for table in tables for turn in from_table(table)]
+
+    @override(Algorithm)
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self.save_to_path(checkpoint_dir)
+
+    @override(Algorithm)
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.restore_from_path(checkpoint_dir)
+
+    @override(Checkpointable)
+    def save_to_path(self, path: Any = None, **kwargs: Any) -> str:
+        """RLlib's checkpoint, and beside it the state of every trained policy in `policies/`."""
+        written = super().save_to_path(path, **kwargs)
+        self.policies.save(Path(written) / "policies")
+        return written
+
+    @override(Algorithm)
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Continue from a checkpoint; every replica gets the weights of that time."""
+        Checkpointable.restore_from_path(self, path, *args, **kwargs)
+        self.policies.load(Path(path) / "policies", self.policies.versions)
+        for policy in self.policies.trained():
+            self.models.apply_weights(self.policies.learner(policy).weights())
+
+    @override(Algorithm)
+    def get_checkpointable_components(self) -> list[tuple[str, Checkpointable]]:
+        return []
+
+    @override(Algorithm)
+    def get_state(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {
+            "updates": self.updates,
+            "prompts": self.prompts.position,
+            "versions": dict(self.policies.versions),
+            "training_iteration": self.training_iteration,
+        }
+
+    @override(Algorithm)
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+        self.prompts.position = state["prompts"]
+        self.policies.versions = dict(state["versions"])
+        self._iteration = state["training_iteration"]
+
+    @override(Algorithm)
+    def cleanup(self) -> None:
+        if self.policies is not None:
+            self.policies.abandon()
+        if self.models is not None:
+            self.models.close()
+        super().cleanup()
+
+
+def _sample(runner: ReflectEditRunner, job: Job, models: Models, run: RunConfig) -> pa.Table:
+    return runner.sample(job=job, models=models, run=run)
+
+
+def _numbers(values: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], float]]:
+    """All numbers of a nested dictionary with their paths."""
+    found: list[tuple[tuple[str, ...], float]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += _numbers(value, (*prefix, key))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append(((*prefix, key), float(value)))
+    return found

@@ -1,0 +1,114 @@
+"""Episodes: draw, check, and while a requirement is unmet, reflect, edit and check again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rollout.models import Models
+from rollout.seeds import derive_seed
+from scenes.dialogue import actor_request
+from scenes.scene_graph import Requirement, SceneGraph
+
+HOLDS = 0.5
+
+
+def unmet(graph: SceneGraph, satisfaction: Sequence[float]) -> tuple[Requirement, ...]:
+    """The requirements whose yes-probability is below ½."""
+    return tuple(r for r, p in zip(graph.requirements, satisfaction, strict=True) if p < HOLDS)
+
+
+def reward_of(satisfaction: Sequence[float], kind: str) -> float:
+    """The fraction of requirements that hold (`hard`), or their mean yes-probability (`soft`); DESIGN §4."""
+    values = np.asarray(satisfaction, dtype=float)
+    return float(np.mean(values >= HOLDS if kind == "hard" else values))
+
+
+@dataclass(frozen=True)
+class State:
+    """An image on its way to a scene graph, and the Checker's yes-probability for each requirement."""
+
+    graph: SceneGraph
+    image: np.ndarray
+    satisfaction: list[float]
+    draw_seed: int
+
+    @property
+    def request(self) -> str:
+        """What the Actor is asked about this state."""
+        return actor_request(self.graph.requirements, unmet(self.graph, self.satisfaction))
+
+    @property
+    def done(self) -> bool:
+        """Whether every requirement holds."""
+        return not unmet(self.graph, self.satisfaction)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of an episode; the texts are those that led to it, None for the first image."""
+
+    image: np.ndarray
+    satisfaction: list[float]
+    answer: str | None = None
+    reflection: str | None = None
+    edit_prompt: str | None = None
+
+
+@dataclass
+class Episode:
+    """A scene graph and all images made for it, the first being the Diffuser's."""
+
+    graph: SceneGraph
+    frames: list[Frame] = field(default_factory=list)
+
+    @property
+    def last(self) -> Frame:
+        return self.frames[-1]
+
+
+def draw_states(models: Models, graphs: Sequence[SceneGraph], seeds: Sequence[int]) -> list[State]:
+    """The Diffuser's first image for each graph, checked."""
+    images = models.diffuser.draw([graph.prompt for graph in graphs], seeds)
+    satisfaction = models.checker.satisfaction(images, [graph.requirements for graph in graphs])
+    return [State(*parts) for parts in zip(graphs, images, satisfaction, seeds, strict=True)]
+
+
+def play(
+    models: Models, graphs: Sequence[SceneGraph], seed: int, turns: int, temperature: float = 0.0
+) -> list[Episode]:
+    """Whole episodes as they are used, not as they are trained on: one answer and one ODE edit a turn.
+
+    An answer that cannot be parsed ends its episode with the image that it has. Temperature 0 is greedy.
+    """
+    states = draw_states(models, graphs, [derive_seed(seed, "draw", graph.img_id) for graph in graphs])
+    episodes = [Episode(state.graph, [Frame(state.image, state.satisfaction)]) for state in states]
+    open_ones = [k for k, state in enumerate(states) if not state.done]
+    for turn in range(turns):
+        if not open_ones:
+            break
+        answers = models.actor.reflect(
+            [states[k].image for k in open_ones],
+            [states[k].request for k in open_ones],
+            temperature=temperature,
+            seeds=[derive_seed(seed, "answer", states[k].graph.img_id, turn) for k in open_ones],
+        )
+        parsed = [(k, a[0]) for k, a in zip(open_ones, answers, strict=True) if a[0].reflection is not None]
+        edits = models.editor.edit(
+            [states[k].image for k, _ in parsed],
+            [answer.reflection.edit_prompt for _, answer in parsed],
+            [derive_seed(seed, "edit", states[k].graph.img_id, turn) for k, _ in parsed],
+        )
+        checked = models.checker.satisfaction(
+            [edit.image for edit in edits], [states[k].graph.requirements for k, _ in parsed]
+        )
+        for (k, answer), edit, satisfaction in zip(parsed, edits, checked, strict=True):
+            states[k] = State(states[k].graph, edit.image, satisfaction, states[k].draw_seed)
+            reflection = answer.reflection
+            episodes[k].frames.append(
+                Frame(edit.image, satisfaction, answer.text, reflection.reflection, reflection.edit_prompt)
+            )
+        open_ones = [k for k, _ in parsed if not states[k].done]
+    return episodes

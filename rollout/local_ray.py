@@ -1,0 +1,75 @@
+"""Ray for one run: started on this machine, or a cluster that is joined; nothing is left running."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rollout.errors import BadInput
+
+if TYPE_CHECKING:
+    from rollout.config import RayConfig
+
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "DS_ACCELERATOR": "cpu",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RLRIG_WORKER": "1",
+}
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server can listen on this port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@contextmanager
+def ray_for_run(config: RayConfig) -> Iterator[None]:
+    """Start Ray (or join the cluster at `config.address`) for the block, and leave it after.
+
+    A Ray instance that already runs on the machine is not touched: without an address the run starts its own.
+
+    Raises:
+        BadInput: the dashboard's port is taken, or no cluster answers at the address.
+    """
+    if config.address is None and config.dashboard and not port_is_free(config.ports.dashboard):
+        raise BadInput(
+            f"ray.ports.dashboard: {config.ports.dashboard} is taken by another process; choose another port with "
+            "--set ray.ports.dashboard=N, or --set ray.dashboard=false"
+        )
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    import ray
+
+    common = {
+        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
+        "logging_level": logging.ERROR,
+        "log_to_driver": bool(os.environ.get("RLRIG_WORKER_LOGS")),
+    }
+    if config.address is None:
+        ray.init(
+            address="local",
+            num_cpus=config.num_cpus,
+            object_store_memory=int(config.object_store_gib * 2**30),
+            include_dashboard=config.dashboard,
+            dashboard_host="127.0.0.1",
+            dashboard_port=config.ports.dashboard if config.dashboard else None,
+            **common,
+        )
+    else:
+        try:
+            ray.init(address=config.address, **common)
+        except ConnectionError as error:
+            raise BadInput(f"ray.address: no cluster answers at {config.address!r}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,96 @@
+"""The models that a run calls, behind handles that can be sent to any process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actors.diffuser import Diffuser
+from actors.fleet import Fleet
+from actors.inverse_diffuser import InverseDiffuser
+from learner.weights import WeightReceipt, WeightUpdate, verify_receipts
+from serving.vlm_actor import Actor
+from serving.vlm_checker import Checker
+from serving.vlm_client import VlmClient, deploy_vlms, stop_vlms, wait_for_vlms
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+    from rollout.progress import Progress
+
+_RESTARTS = 3
+
+
+@dataclass(frozen=True)
+class Models:
+    """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker."""
+
+    diffuser: Fleet
+    editor: Fleet
+    actor_vlm: VlmClient
+    checker_vlm: VlmClient
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.actor_vlm)
+
+    @property
+    def checker(self) -> Checker:
+        return Checker(self.checker_vlm)
+
+    def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
+        """Give new weights to every replica of the policy that they are for, and check what each one then holds.
+
+        Raises:
+            WeightMismatch: a replica holds something else than was sent, or the same as before.
+            TimeoutError, FleetError: a replica did not answer.
+        """
+        if update.manifest.policy == "actor":
+            replicas = list(self.actor_vlm.versions())
+            receipts = self.actor_vlm.apply_weights(update)
+        else:
+            replicas = self.editor.names
+            receipts = list(self.editor.broadcast("apply_weights", update).values())
+        verify_receipts(update.manifest, receipts, replicas)
+        return receipts
+
+    def close(self) -> None:
+        """End all model processes."""
+        self.diffuser.close()
+        self.editor.close()
+        stop_vlms(["actor", "checker"])
+
+
+def start_models(config: RunConfig, progress: Progress) -> Models:
+    """Start all models at the same time and return when each of them takes calls.
+
+    Raises:
+        ModelLoadError, BrokenModelFolder: a model folder is damaged.
+        VlmError, FleetError, TimeoutError: a model did not start.
+    """
+    vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
+    deployment = deploy_vlms(vlms)
+    fleets: list[Fleet] = []
+    try:
+        for kind, settings, path in (
+            (Diffuser, config.diffuser, config.models.flux),
+            (InverseDiffuser, config.editor, config.models.edits_with),
+        ):
+            fleets.append(
+                Fleet.start(
+                    kind,
+                    settings.workers,
+                    {"num_cpus": settings.cpus, "max_restarts": _RESTARTS},
+                    deadline_s=config.rollout.deadline_s,
+                    path=path,
+                    steps=settings.steps,
+                    image_size=config.diffuser.image_size,
+                )
+            )
+            progress.note(f"{kind.__name__}: {settings.workers} ready")
+        clients = wait_for_vlms(deployment, vlms, lambda role: progress.note(f"{role} on vLLM: ready"))
+    except BaseException:
+        for fleet in fleets:
+            fleet.close()
+        stop_vlms(list(vlms))
+        raise
+    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"])

@@ -1,0 +1,80 @@
+"""The policies that a run trains: the learner of the one that trains now, the saved state of the other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from learner.checkpoint import atomic_directory
+from learner.deepspeed_learner import Learner
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+
+
+class Policies:
+    """At most one learner is alive at a time, so that a small machine holds one optimizer.
+
+    Args:
+        config: the run.
+        folder: where the states of policies whose learner is closed are kept.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self._learner: Learner | None = None
+        self.versions = {"actor": 0, "editor": 0}
+
+    def learner(self, policy: str) -> Learner:
+        """The learner of a policy: the one that is alive, or a new one that continues from the saved state."""
+        if self._learner is not None and self._learner.policy == policy:
+            return self._learner
+        self.close()
+        config = self._config
+        model = config.models.actor if policy == "actor" else config.models.edits_with
+        settings = {"image_size": config.diffuser.image_size} if policy == "editor" else None
+        self._learner = Learner(policy, model, getattr(config.learner, policy), settings)
+        if self._state(policy).exists():
+            self._learner.load(self._state(policy))
+        return self._learner
+
+    def trained(self) -> list[str]:
+        """The policies that have had an update."""
+        return [policy for policy, version in self.versions.items() if version > 0]
+
+    def save(self, folder: Path) -> None:
+        """Write the states of all trained policies into `folder`, one subfolder each."""
+        for policy in self.trained():
+            if self._learner is not None and self._learner.policy == policy:
+                self._learner.save(folder / policy)
+            else:
+                with atomic_directory(folder / policy) as staging:
+                    shutil.copytree(self._state(policy), staging, dirs_exist_ok=True)
+
+    def load(self, folder: Path, versions: dict[str, int]) -> None:
+        """Take over the states that `save` wrote."""
+        self.abandon()
+        self.versions = dict(versions)
+        for policy in self.trained():
+            with atomic_directory(self._state(policy)) as staging:
+                shutil.copytree(folder / policy, staging, dirs_exist_ok=True)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write every trained policy in the format of its ecosystem: `folder/actor`, `folder/editor`."""
+        return [self.learner(policy).export(folder / policy) for policy in self.trained()]
+
+    def close(self) -> None:
+        """Save the state of the learner that is alive, and end it."""
+        if self._learner is not None and self._learner.version > 0:
+            self._learner.save(self._state(self._learner.policy))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """End the learner that is alive without saving."""
+        if self._learner is not None:
+            self._learner.close()
+            self._learner = None
+
+    def _state(self, policy: str) -> Path:
+        return self._folder / policy

@@ -1,0 +1,197 @@
+"""What `rlrig train`, `eval` and `generate` do."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from rollout.config_file import dump_config
+from rollout.errors import BadInput
+from rollout.local_ray import ray_for_run
+from rollout.run_folder import RunFolder
+from rollout.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from rollout.algorithm import ReflectionGRPO
+    from rollout.config import RunConfig
+    from rollout.progress import Progress
+    from scenes.scene_graph import SceneGraph
+
+_ENLARGED = 4
+
+
+def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) -> dict[str, Any]:
+    """A whole run: evaluate, train stage by stage, evaluate again, export, report. Returns the summary.
+
+    Raises:
+        BadInput: what was given cannot be used.
+        RunFailed: the run could not go on; what it had written stays.
+    """
+    started = time.monotonic()
+    folder = RunFolder(out_dir)
+    checkpoint = folder.last_checkpoint() if resume else None
+    folder.create(config)
+    plan = [(stage.stage, stage.updates) for stage in config.stages]
+    progress.start(out_dir.name, plan, int(checkpoint.name) if checkpoint else 0)
+    with ray_for_run(config.ray):
+        with progress.phase("start"):
+            algorithm = build(config, folder, progress)
+        try:
+            if checkpoint:
+                with progress.phase("restore"):
+                    algorithm.restore_from_path(str(checkpoint))
+                folder.forget_after(algorithm.updates)
+            summary = folder.read_json("summary.json") or {"run": out_dir.name, "prompts": config.evaluation.prompts}
+            if "before" not in summary:
+                evaluate_into(summary, "before", algorithm, folder, progress)
+            progress.begin_updates()
+            while algorithm.updates < config.total_updates:
+                algorithm.train()
+                folder.add_update(algorithm.last_update, algorithm.last_turns)
+                progress.update(algorithm.last_update)
+                done, every = algorithm.updates, config.checkpoint.every
+                if done == config.total_updates or (every and done % every == 0):
+                    with progress.phase("checkpoint"):
+                        folder.save_checkpoint(algorithm, config.checkpoint.keep)
+                if config.evaluation.every and done % config.evaluation.every == 0 and done < config.total_updates:
+                    evaluate_into(summary, f"after_{done}", algorithm, folder, progress)
+            evaluate_into(summary, "after", algorithm, folder, progress)
+            with progress.phase("export"):
+                exported = algorithm.policies.export(folder.models.resolve())
+        finally:
+            with progress.phase("stop"):
+                algorithm.stop()
+    summary["models"] = [str(path.relative_to(out_dir.resolve())) for path in exported]
+    summary["minutes"] = (time.monotonic() - started) / 60
+    folder.write_json("summary.json", summary)
+    from rollout.report import write_report
+
+    with progress.phase("report"):
+        progress.note(f"report: {write_report(out_dir)}")
+    progress.finish(summary)
+    return summary
+
+
+def build(config: RunConfig, folder: RunFolder, progress: Progress) -> ReflectionGRPO:
+    """The RLlib algorithm of a run, started. It reads the configuration that lies in the run's folder."""
+    from rollout.algorithm import ReflectionGRPO, ReflectionGRPOConfig
+
+    settings = ReflectionGRPOConfig().reflection(preset=folder.path / "config.yaml", folder=folder.path / "state")
+    settings.debugging(seed=config.seed, log_level="ERROR")
+
+    class WithProgress(ReflectionGRPO):
+        """The run's algorithm, which reports to the run's progress."""
+
+    WithProgress.progress = progress
+    WithProgress.__name__ = ReflectionGRPO.__name__
+    return WithProgress(config=settings)
+
+
+def evaluate_into(
+    summary: dict[str, Any], name: str, algorithm: ReflectionGRPO, folder: RunFolder, progress: Progress
+) -> None:
+    """Evaluate on held-out prompts and write the loop's metrics into the summary as `name`."""
+    from rollout.evaluation import evaluate_models
+
+    config = algorithm.run
+    with progress.phase("evaluate"):
+        graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
+        metrics, episodes = evaluate_models(
+            algorithm.models, graphs, config.rollout.turns, config.data.source == "shape_world"
+        )
+    summary.setdefault("diffuser", metrics["diffuser"])
+    summary[name] = metrics["loop"]
+    folder.write_json("summary.json", summary)
+    for index, episode in enumerate(episodes[:8]):
+        write_episode(episode, folder.path / "episodes" / name / f"{index:02}")
+
+
+def evaluate(config: RunConfig, run_dir: Path | None, progress: Progress) -> dict[str, Any]:
+    """Held-out metrics of the preset's models, or of a run's."""
+    from rollout.evaluation import evaluate_models
+    from rollout.models import start_models
+    from rollout.prompts import load_prompts
+
+    config = trained_models(config, run_dir)
+    progress.start("evaluate", [])
+    graphs = load_prompts(config.data, config.seed).held_out[: config.evaluation.prompts]
+    with ray_for_run(config.ray):
+        with progress.phase("start"):
+            models = start_models(config, progress)
+        try:
+            with progress.phase("evaluate"):
+                metrics, _ = evaluate_models(models, graphs, config.rollout.turns, config.data.source == "shape_world")
+        finally:
+            models.close()
+    return {"prompts": len(graphs), **metrics}
+
+
+def generate(
+    config: RunConfig, graph: SceneGraph, run_dir: Path | None, out_dir: Path, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """One episode: every image as PNG, and `trace.json`. Returns the trace."""
+    from rollout.episode import play
+    from rollout.models import start_models
+
+    config = trained_models(config, run_dir)
+    progress.start("generate", [])
+    with ray_for_run(config.ray):
+        with progress.phase("start"):
+            models = start_models(config, progress)
+        try:
+            with progress.phase("generate"):
+                episode = play(models, [graph], derive_seed(seed, "generate"), config.rollout.turns)[0]
+        finally:
+            models.close()
+    return write_episode(episode, out_dir)
+
+
+def trained_models(config: RunConfig, run_dir: Path | None) -> RunConfig:
+    """The configuration with a run's trained models in the place of those that it started from.
+
+    The Diffuser stays the preset's: a run's `models/editor` is a whole pipeline whose transformer is the editor's.
+
+    Raises:
+        BadInput: the run has no trained models.
+    """
+    if run_dir is None:
+        return config
+    models = {policy: run_dir / "models" / policy for policy in ("actor", "editor")}
+    found = {policy: str(path.resolve()) for policy, path in models.items() if path.is_dir()}
+    if not found:
+        raise BadInput(f"--run {run_dir}: holds neither models/actor nor models/editor; the run has not finished")
+    values = config.model_dump(mode="json")
+    if "actor" in found:
+        values["models"]["actor"] = values["vlm"]["actor"]["model"] = found["actor"]
+    if "editor" in found:
+        values["models"]["editor"] = found["editor"]
+    return type(config).model_validate(values)
+
+
+def write_episode(episode: Any, folder: Path) -> dict[str, Any]:
+    """Write every image (64×64 and enlarged) and `trace.json` of an episode; returns the trace."""
+    import json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    requirements = [requirement.text for requirement in episode.graph.requirements]
+    turns = []
+    for index, frame in enumerate(episode.frames):
+        image = Image.fromarray(frame.image)
+        image.save(folder / f"turn-{index}.png")
+        size = (image.width * _ENLARGED, image.height * _ENLARGED)
+        image.resize(size, Image.Resampling.NEAREST).save(folder / f"turn-{index}-large.png")
+        turns.append(
+            {
+                "image": f"turn-{index}.png",
+                "answer": frame.answer,
+                "reflection": frame.reflection,
+                "edit_prompt": frame.edit_prompt,
+                "satisfaction": dict(zip(requirements, frame.satisfaction, strict=True)),
+            }
+        )
+    trace = {"prompt": episode.graph.prompt, "requirements": requirements, "turns": turns}
+    (folder / "trace.json").write_text(json.dumps(trace, indent=2), encoding="utf-8")
+    return trace
