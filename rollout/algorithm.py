@@ -12,6 +12,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.checkpoints import Checkpointable
+from ray.tune import PlacementGroupFactory
 
 from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
 from rollout.config import RunConfig
@@ -111,6 +112,26 @@ class ReflectionGRPO(Algorithm):
         self.folder = Path(self.config.folder or self.logdir)
         self.policies = Policies(self.run, self.folder / "policies")
         self.models = start_models(self.run, self.progress)
+
+    @classmethod
+    @override(Algorithm)
+    def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
+        """What a Tune trial sets aside: driver, EnvRunners (RLlib counts them from bundle 1), image models, learner.
+
+        Serve places its replicas itself, outside of the trial.
+        """
+        settings = cls.get_default_config().update_from_dict(config)
+        run = settings.run_config
+        learners = [getattr(run.learner, policy) for policy in run.trained]
+        ranks, cpus = max((learner.ranks, learner.cpus_per_rank) for learner in learners)
+        bundles = [
+            {"CPU": settings.num_cpus_for_main_process},
+            *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
+            *[{"CPU": run.diffuser.cpus}] * run.diffuser.workers,
+            *[{"CPU": run.editor.cpus}] * run.editor.workers,
+            *[{"CPU": cpus}] * ranks,
+        ]
+        return PlacementGroupFactory(bundles, strategy=settings.placement_strategy)
 
     @property
     def stage(self) -> str:

@@ -48,13 +48,16 @@ class State:
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of an episode; the texts are those that led to it, None for the first image."""
+    """One image of an episode, and the texts that led to it, None for the first image. The seed is that of its drawing
+    or edit."""
 
     image: np.ndarray
     satisfaction: list[float]
+    request: str | None = None
     answer: str | None = None
     reflection: str | None = None
     edit_prompt: str | None = None
+    seed: int | None = None
 
 
 @dataclass
@@ -84,7 +87,9 @@ def play(
     An answer that cannot be parsed ends its episode with the image that it has. Temperature 0 is greedy.
     """
     states = draw_states(models, graphs, [derive_seed(seed, "draw", graph.img_id) for graph in graphs])
-    episodes = [Episode(state.graph, [Frame(state.image, state.satisfaction)]) for state in states]
+    episodes = [
+        Episode(state.graph, [Frame(state.image, state.satisfaction, seed=state.draw_seed)]) for state in states
+    ]
     open_ones = [k for k, state in enumerate(states) if not state.done]
     for turn in range(turns):
         if not open_ones:
@@ -96,19 +101,26 @@ def play(
             seeds=[derive_seed(seed, "answer", states[k].graph.img_id, turn) for k in open_ones],
         )
         parsed = [(k, a[0]) for k, a in zip(open_ones, answers, strict=True) if a[0].reflection is not None]
+        seeds = [derive_seed(seed, "edit", states[k].graph.img_id, turn) for k, _ in parsed]
         edits = models.editor.edit(
-            [states[k].image for k, _ in parsed],
-            [answer.reflection.edit_prompt for _, answer in parsed],
-            [derive_seed(seed, "edit", states[k].graph.img_id, turn) for k, _ in parsed],
+            [states[k].image for k, _ in parsed], [answer.reflection.edit_prompt for _, answer in parsed], seeds
         )
         checked = models.checker.satisfaction(
             [edit.image for edit in edits], [states[k].graph.requirements for k, _ in parsed]
         )
-        for (k, answer), edit, satisfaction in zip(parsed, edits, checked, strict=True):
-            states[k] = State(states[k].graph, edit.image, satisfaction, states[k].draw_seed)
+        for (k, answer), edit, satisfaction, edit_seed in zip(parsed, edits, checked, seeds, strict=True):
             reflection = answer.reflection
             episodes[k].frames.append(
-                Frame(edit.image, satisfaction, answer.text, reflection.reflection, reflection.edit_prompt)
+                Frame(
+                    edit.image,
+                    satisfaction,
+                    states[k].request,
+                    answer.text,
+                    reflection.reflection,
+                    reflection.edit_prompt,
+                    edit_seed,
+                )
             )
+            states[k] = State(states[k].graph, edit.image, satisfaction, states[k].draw_seed)
         open_ones = [k for k, _ in parsed if not states[k].done]
     return episodes

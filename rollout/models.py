@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from actors.diffuser import Diffuser
@@ -29,11 +30,11 @@ class Models:
     actor_vlm: VlmClient
     checker_vlm: VlmClient
 
-    @property
+    @cached_property
     def actor(self) -> Actor:
         return Actor(self.actor_vlm)
 
-    @property
+    @cached_property
     def checker(self) -> Checker:
         return Checker(self.checker_vlm)
 

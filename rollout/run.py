@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from rollout.config_file import dump_config
 from rollout.errors import BadInput
 from rollout.local_ray import ray_for_run
+from rollout.preflight import check_models
 from rollout.run_folder import RunFolder
 from rollout.seeds import derive_seed
 
@@ -30,6 +30,7 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
         BadInput: what was given cannot be used.
         RunFailed: the run could not go on; what it had written stays.
     """
+    check_models(config)
     started = time.monotonic()
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint() if resume else None
@@ -116,6 +117,7 @@ def evaluate(config: RunConfig, run_dir: Path | None, progress: Progress) -> dic
     from rollout.prompts import load_prompts
 
     config = trained_models(config, run_dir)
+    check_models(config)
     progress.start("evaluate", [])
     graphs = load_prompts(config.data, config.seed).held_out[: config.evaluation.prompts]
     with ray_for_run(config.ray):
@@ -137,6 +139,7 @@ def generate(
     from rollout.models import start_models
 
     config = trained_models(config, run_dir)
+    check_models(config)
     progress.start("generate", [])
     with ray_for_run(config.ray):
         with progress.phase("start"):
@@ -186,6 +189,8 @@ def write_episode(episode: Any, folder: Path) -> dict[str, Any]:
         turns.append(
             {
                 "image": f"turn-{index}.png",
+                "seed": frame.seed,
+                "request": frame.request,
                 "answer": frame.answer,
                 "reflection": frame.reflection,
                 "edit_prompt": frame.edit_prompt,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -86,7 +86,7 @@ def observed_predicate(subject: PlacedObject, object_: PlacedObject) -> str:
     return max(PREDICATES, key=lambda predicate: offset(predicate, subject, object_))
 
 
-@lru_cache(maxsize=None)
+@cache
 def outline(shape: str) -> tuple[tuple[float, float], ...]:
     """Corner points of a shape of area π around its centroid, y downwards; a circle is a 48-gon."""
     if shape == "circle":

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 
 from learner.pretraining.flux_model import new_vae
 from learner.pretraining.loop import LoopSettings, run_loop
-from scenes.shape_world import sample_layout, COLOURS, SHAPES, draw
+from scenes.shape_world import COLOURS, SHAPES, draw, sample_layout
 
 
 @dataclass(frozen=True)

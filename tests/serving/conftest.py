@@ -1,4 +1,4 @@
-"""Fixtures of the engine tests: one start of Ray Serve and vLLM for all of them, and transformers as the reference."""
+"""Fixtures of the engine tests: Ray Serve and vLLM, transformers as the reference."""
 
 import shutil
 
@@ -74,7 +74,7 @@ def write_like(folder, out, tensors):
     return out
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     from learner.pretraining.vlm_model import build
 
@@ -87,13 +87,13 @@ def folders(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def references(folders):
     torch.set_num_threads(1)
     return {name: Reference(folder) for name, folder in folders.items()}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def vlms(folders):
     import ray
 
@@ -118,7 +118,7 @@ def vlms(folders):
         ray.shutdown()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def images():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 255, (4, 8, 8, 3), dtype=np.uint8)

@@ -1,13 +1,22 @@
-"""Serving with all real engines: requests, and weights that change while requests are asked."""
+"""The Actor, the Checker and changing weights with all real engines, in one module because they share one start."""
 
 import base64
 import io
 import threading
 from dataclasses import replace
+from math import exp
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+
+from learner.weights import WeightMismatch, pack, publish, verify_receipts
+from scenes.dialogue import checker_question
+from scenes.scene_graph import Requirement
+from serving.vlm_actor import Actor
+from serving.vlm_checker import Checker
 
 pytestmark = pytest.mark.engines
 
@@ -15,15 +24,95 @@ REQUEST = "goal : red circle left of blue square . unmet : red circle left of bl
 
 
 def update_of(folder, version):
-    from safetensors.torch import load_file
-
-    from learner.weights import pack
-
     return pack("actor", version, load_file(folder / "model.safetensors"), bucket_bytes=1 << 20)
 
 
+def test_sampled_log_probs_equal_those_of_transformers(vlms, references, images):
+    answers = Actor(vlms["actor"]).reflect(images, [REQUEST] * 4, n=4, temperature=1.0, seeds=[1, 2, 3, 4])
+    assert [len(row) for row in answers] == [4] * 4
+    assert len({tuple(answer.token_ids) for row in answers for answer in row}) == 16
+    for image, row in zip(images, answers, strict=True):
+        for answer in row:
+            assert answer.version in vlms["actor"].versions().values()
+            references["actor"].assert_log_probs(image, REQUEST, answer)
+
+
+def test_an_answer_keeps_its_end_token(vlms, references, images):
+    answers = Actor(vlms["actor"]).reflect(images, [REQUEST] * 4, n=64, temperature=2.0, seeds=[1, 2, 3, 4])
+    end = references["actor"].processor.tokenizer.eos_token_id
+    ended = [answer for row in answers for answer in row if end in answer.token_ids]
+    assert ended
+    for answer in ended:
+        assert answer.token_ids.index(end) == len(answer.token_ids) - 1
+        assert "end_of_utterance" not in answer.text
+    for image, row in zip(images, answers, strict=True):
+        for answer in row[:2]:  # also at temperature 2, log-probabilities are those of temperature 1
+            references["actor"].assert_log_probs(image, REQUEST, answer)
+
+
+def test_greedy_answers_equal_those_of_transformers(vlms, references, images):
+    for image, (answer,) in zip(images, Actor(vlms["actor"]).reflect(images, [REQUEST] * 4), strict=True):
+        assert answer.token_ids == references["actor"].greedy(image, REQUEST, 16)
+        assert answer.text == references["actor"].processor.tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+
+
+def test_a_seed_decides_the_answer_whatever_else_is_asked(vlms, images):
+    actor = Actor(vlms["actor"])
+    together = actor.reflect(images, [REQUEST] * 4, n=3, temperature=1.0, seeds=[5, 6, 7, 8])
+    alone = actor.reflect(images[2:3], [REQUEST], n=3, temperature=1.0, seeds=[7])
+    assert [answer.token_ids for answer in alone[0]] == [answer.token_ids for answer in together[2]]
+    neighbour = actor.reflect(images[2:3], [REQUEST], n=3, temperature=1.0, seeds=[8])
+    assert not {tuple(a.token_ids) for a in neighbour[0]} & {tuple(a.token_ids) for a in alone[0]}
+
+
+def test_an_unparsable_answer_has_no_reflection(vlms, images):
+    assert all(row[0].reflection is None for row in Actor(vlms["actor"]).reflect(images, [REQUEST] * 4))
+
+
+def test_impossible_requests_are_refused(vlms, images):
+    with pytest.raises(ValueError, match="4 images, 1 requests, no seeds"):
+        Actor(vlms["actor"]).reflect(images, [REQUEST])
+    with pytest.raises(ValueError, match="n is 2 at temperature 0"):
+        Actor(vlms["actor"]).reflect(images[:1], [REQUEST], n=2)
+
+
+def test_an_image_of_another_size_is_answered(vlms):
+    image = np.zeros((80, 96, 3), dtype=np.uint8)
+    assert Actor(vlms["actor"]).reflect([image], [REQUEST])[0][0].token_ids
+
+
+def test_satisfaction_is_the_yes_share_of_transformers(vlms, references, images):
+    asked = [Requirement(a, "left of", b) for a in ("red circle", "green star") for b in ("blue square", "red star")]
+    wanted = [tuple(asked), tuple(asked[:1]), (), tuple(asked[1:])]
+    checker = Checker(vlms["checker"])
+    satisfied = checker.satisfaction(images, wanted)
+    reference = references["checker"]
+    yes, no = reference.processor.tokenizer.convert_tokens_to_ids(["yes", "no"])
+    unanswered = 0
+    for image, requirements, row in zip(images, wanted, satisfied, strict=True):
+        assert len(row) == len(requirements)
+        for requirement, probability in zip(requirements, row, strict=True):
+            log_probs = reference.log_probs(image, checker_question(requirement), [yes])[0]
+            expected = exp(log_probs[yes]) / (exp(log_probs[yes]) + exp(log_probs[no]))
+            if log_probs.argmax() not in (yes, no):
+                unanswered += 1
+                expected = 0.0
+            assert probability == pytest.approx(expected, abs=1e-3)
+    assert checker.unanswered == unanswered
+    assert any(probability > 0 for row in satisfied for probability in row)
+
+
+def test_each_image_needs_its_list_of_requirements(vlms, images):
+    with pytest.raises(ValueError, match="4 images and 0 lists of requirements"):
+        Checker(vlms["checker"]).satisfaction(images, [])
+
+
+def test_nothing_asked_is_nothing_answered(vlms, images):
+    assert Checker(vlms["checker"]).satisfaction(images[:2], [(), ()]) == [[], []]
+
+
 def test_a_chat_request_gives_the_same_answer(vlms, references, images):
-    from ray.serve.llm.openai_api_models import ChatCompletionRequest
+    from ray.serve.llm.openai_api_models import ChatCompletionRequest  # it loads vLLM, collecting tests should not
 
     png = io.BytesIO()
     Image.fromarray(images[0]).save(png, "PNG")
@@ -59,9 +148,6 @@ def test_a_ray_actor_asks_without_loading_an_engine(vlms, references, images):
 
 
 def test_damaged_or_foreign_weights_are_refused_and_the_old_ones_stay(vlms, folders, references, images):
-    from learner.weights import WeightMismatch, pack
-    from serving.vlm_actor import Actor
-
     versions = vlms["actor"].versions()
     update = update_of(folders["other"], 1)
     bucket = update.buckets[0].copy()
@@ -77,9 +163,6 @@ def test_damaged_or_foreign_weights_are_refused_and_the_old_ones_stay(vlms, fold
 
 
 def test_new_weights_answer_like_a_fresh_load_and_are_proven(vlms, folders, references, images):
-    from learner.weights import publish, verify_receipts
-    from serving.vlm_actor import Actor
-
     actor = Actor(vlms["actor"])
     before = actor.reflect(images, [REQUEST] * 4)
     (start,) = vlms["actor"].versions().values()
@@ -106,8 +189,6 @@ def test_new_weights_answer_like_a_fresh_load_and_are_proven(vlms, folders, refe
 
 
 def test_no_batch_sees_two_versions(vlms, folders, references, images):
-    from serving.vlm_actor import Actor
-
     actor = Actor(vlms["actor"])
     expected = [references["actor"].greedy(images[0], REQUEST, 16), references["other"].greedy(images[0], REQUEST, 16)]
     seen, stop = [], threading.Event()

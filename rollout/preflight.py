@@ -1,0 +1,34 @@
+"""What is looked at before anything expensive starts: that every model folder of a run can be loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rollout.errors import BadInput
+from serving.model_folder import BrokenModelFolder, check_model_folder
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+
+_PIPELINE_PARTS = ("vae", "transformer", "text_encoder", "text_encoder_2")
+
+
+def check_models(config: RunConfig) -> None:
+    """Look at the headers and sizes of all weights.
+
+    Raises:
+        BadInput: weights that are missing, damaged or cut short; the message names the key and the file.
+    """
+    models = config.models
+    folders = {"models.checker": [models.checker], "models.actor": [models.actor]}
+    for key, pipeline in (("models.flux", models.flux), ("models.editor", models.edits_with)):
+        folders[key] = [str(Path(pipeline) / part) for part in _PIPELINE_PARTS if (Path(pipeline) / part).is_dir()]
+        if Path(pipeline).is_dir() and not folders[key]:
+            raise BadInput(f"{key}: {pipeline} holds none of {', '.join(_PIPELINE_PARTS)}; give a diffusers pipeline")
+    for key, parts in folders.items():
+        for part in parts:
+            try:
+                check_model_folder(part)
+            except BrokenModelFolder as error:
+                raise BadInput(f"{key}: {error}") from error

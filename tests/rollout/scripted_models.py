@@ -1,0 +1,47 @@
+"""Stand-ins for the four models in tests of the sampler's bookkeeping: what they answer is a function of the seeds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from actors.edit import Edit
+from actors.flow_path import FlowPath
+from scenes.dialogue import Reflection
+from serving.vlm_actor import ActorAnswer
+
+
+def picture(value: int) -> np.ndarray:
+    """A 64×64 picture that carries one number below 256."""
+    return np.full((64, 64, 3), value, np.uint8)
+
+
+class ScriptedModels:
+    """An image is one grey value; a requirement holds where that value is above `threshold`."""
+
+    def __init__(self, threshold: int = 128, unparsable_every: int = 0, first: int = 10) -> None:
+        self.threshold, self.unparsable_every, self.first = threshold, unparsable_every, first
+        self.asked: list[tuple[int, list[int]]] = []
+        self.diffuser = SimpleNamespace(draw=lambda prompts, seeds: [picture(first) for _ in prompts])
+        self.checker = SimpleNamespace(satisfaction=self._satisfaction)
+        self.actor = SimpleNamespace(reflect=self._reflect)
+        self.editor = SimpleNamespace(edit=self._edit)
+
+    def _satisfaction(self, images, requirements):
+        return [
+            [float(image[0, 0, 0] > self.threshold)] * len(r) for image, r in zip(images, requirements, strict=True)
+        ]
+
+    def _reflect(self, images, requests, temperature=0.0, seeds=None, n=1):
+        self.asked.append((len(requests), list(seeds)))
+        answers = []
+        for k, _ in enumerate(requests):
+            broken = self.unparsable_every and k % self.unparsable_every == 0
+            reflection = None if broken else Reflection("a left of b", "move a right of b")
+            answers.append([ActorAnswer("x", [1, 2], [-0.5, -0.1], 3, reflection)])
+        return answers
+
+    def _edit(self, images, prompts, seeds, sde=None):
+        path = FlowPath(np.zeros((2, 4, 2)), np.array([1.0, 0.5]), np.array([-1.0]), 0.7) if sde else None
+        return [Edit(picture(seed % 256), path, 5) for seed in seeds]

@@ -1,0 +1,89 @@
+"""ReflectionGRPO as RLlib's users know algorithms: build, train, save, restore, and a Tuner over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from ray import tune
+
+from rollout.algorithm import ReflectionGRPO, ReflectionGRPOConfig
+from rollout.errors import BadInput
+
+pytestmark = pytest.mark.engines
+
+SMALL = [
+    "stages=[{stage: actor, updates: 1}, {stage: editor, updates: 1}]",
+    "rollout.groups_per_update=2",
+    "rollout.group_size=4",
+    "rollout.turns=1",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        object_store_memory=2**30,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}},
+    )
+    yield
+    ray.shutdown()
+
+
+def test_a_bad_override_is_refused_before_anything_starts():
+    with pytest.raises(BadInput, match="rollout.group_size"):
+        ReflectionGRPOConfig().reflection(overrides=["rollout.group_size=1"])
+
+
+def test_a_restored_algorithm_continues_where_the_saved_one_was(tmp_path):
+    algorithm = ReflectionGRPOConfig().reflection(overrides=SMALL).build_algo()
+    try:
+        first = algorithm.train()
+        assert first["training_iteration"] == 1
+        assert 0 <= first["reward_mean"] <= 1
+        assert first["learner"]["version"] == 1
+        algorithm.save_to_path(str(tmp_path / "saved"))
+        digest = algorithm.last_update["weights"]["digest"]
+        position, seen = algorithm.prompts.position, [g.img_id for g in algorithm.prompts.take(3)]
+    finally:
+        algorithm.stop()
+    restored = ReflectionGRPO.from_checkpoint(str(tmp_path / "saved"))
+    try:
+        assert restored.updates == 1
+        assert restored.stage == "editor"
+        assert restored.prompts.position == position
+        assert [g.img_id for g in restored.prompts.take(3)] == seen
+        assert set(restored.models.actor_vlm.versions().values()) == {1}
+        assert restored.policies.learner("actor").weights().manifest.digest == digest
+        second = restored.train()
+        assert second["training_iteration"] == 2
+        assert second["editor_version"] == 1
+        assert second["actor_version"] == 1
+    finally:
+        restored.stop()
+
+
+def test_a_tuner_runs_it_and_keeps_a_checkpoint(tmp_path):
+    results = tune.Tuner(
+        ReflectionGRPO,
+        param_space=ReflectionGRPOConfig().reflection(overrides=SMALL),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            name="tuned",
+            stop={"training_iteration": 1},
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+        ),
+    ).fit()
+    assert not results.errors
+    metrics = results[0].metrics
+    assert metrics["training_iteration"] == 1
+    assert np.isfinite(metrics["reward_mean"])
+    with results[0].checkpoint.as_directory() as folder:
+        assert (Path(folder) / "policies" / "actor" / "state.json").is_file()

@@ -1,0 +1,45 @@
+from itertools import islice
+
+import pytest
+
+from rollout.episode import State, play, reward_of, unmet
+from scenes.shape_world import sample_graphs
+from tests.rollout.scripted_models import ScriptedModels, picture
+
+GRAPHS = list(islice(sample_graphs("held_out", 0), 6))
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("hard", 2 / 3), ("soft", 1.6 / 3)])
+def test_the_reward_is_the_fraction_of_requirements_that_hold_or_their_mean_probability(kind, expected):
+    assert reward_of([0.9, 0.5, 0.2], kind) == pytest.approx(expected)
+
+
+def test_the_request_names_all_requirements_and_those_that_are_unmet():
+    graph = GRAPHS[0]
+    probabilities = [0.9] + [0.1] * (len(graph.requirements) - 1)
+    state = State(graph, picture(0), probabilities, 0)
+    assert not state.done
+    goal, missing = state.request.split(" . unmet : ")
+    assert all(requirement.text in goal for requirement in graph.requirements)
+    assert graph.requirements[0].text not in missing
+    assert graph.requirements[1].text in missing
+    assert unmet(graph, probabilities) == graph.requirements[1:]
+
+
+def test_episodes_end_when_all_holds_or_after_the_last_turn():
+    episodes = play(ScriptedModels(threshold=128), GRAPHS, seed=0, turns=3)
+    for episode in episodes:
+        done = [min(frame.satisfaction) >= 0.5 for frame in episode.frames]
+        assert not any(done[:-1])
+        assert done[-1] or len(episode.frames) == 4
+
+
+def test_an_unparsable_answer_ends_the_episode_with_the_image_it_has():
+    episodes = play(ScriptedModels(unparsable_every=1), GRAPHS, seed=0, turns=3)
+    assert all(len(episode.frames) == 1 for episode in episodes)
+
+
+def test_nothing_is_asked_about_an_image_that_already_holds():
+    models = ScriptedModels(threshold=5, first=10)
+    assert all(len(episode.frames) == 1 for episode in play(models, GRAPHS, seed=0, turns=2))
+    assert models.asked == []

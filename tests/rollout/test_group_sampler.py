@@ -1,0 +1,122 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from rollout.batches import actor_samples, describe, editor_samples, groups_of
+from rollout.config import EditorConfig, RolloutConfig
+from rollout.group_sampler import GroupSampler, Job
+from scenes.shape_world import sample_graphs
+from tests.rollout.scripted_models import ScriptedModels
+
+GRAPHS = tuple(islice(sample_graphs("train", 0), 5))
+
+
+def sample(models: ScriptedModels, stage: str = "actor", **settings):
+    rollout = RolloutConfig(**{"group_size": 4, "turns": 2, "reward": "hard", **settings})
+    return GroupSampler(models, rollout, EditorConfig()).sample(Job("run", stage, 7, GRAPHS, 11, 100))
+
+
+@pytest.mark.parametrize("stage", ["actor", "editor"])
+def test_every_group_is_whole_and_its_members_start_from_the_same_image(stage):
+    groups = groups_of(sample(ScriptedModels(), stage))
+    assert len(groups) > len(GRAPHS)  # some prompts have a second turn
+    for number, members in groups.items():
+        assert number >= 100
+        assert [member.member for member in members] == [0, 1, 2, 3]
+        assert len({member.image_before.tobytes() for member in members}) == 1
+        assert sum(member.carried_on for member in members) == 1
+
+
+def test_a_second_turn_starts_from_the_member_that_is_carried_on():
+    turns = sample(ScriptedModels())
+    carried = {(t.prompt_id, t.turn): t.image_after for t in turns if t.carried_on}
+    seconds = [t for t in turns if t.turn == 1]
+    assert seconds
+    for turn in seconds:
+        assert np.array_equal(turn.image_before, carried[turn.prompt_id, 0])
+
+
+def test_an_episode_ends_when_every_requirement_holds():
+    for turn in sample(ScriptedModels(threshold=128)):
+        assert min(turn.satisfaction_before) < 0.5
+    assert sample(ScriptedModels(threshold=5, first=10)) == []
+
+
+def test_advantages_are_those_of_the_rewards_of_the_group():
+    for members in groups_of(sample(ScriptedModels())).values():
+        rewards = np.array([member.reward for member in members])
+        expected = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+        assert np.allclose([member.advantage for member in members], expected, atol=1e-12)
+        assert all(member.dropped == (np.ptp(rewards) == 0) for member in members)
+
+
+def test_members_of_an_editor_group_share_one_answer_and_differ_in_the_edit():
+    models = ScriptedModels()
+    turns = sample(models, "editor", turns=1)
+    assert models.asked[0][0] == len(GRAPHS)
+    for members in groups_of(turns).values():
+        assert len({member.actor_seed for member in members}) == 1
+        assert len({member.edit_seed for member in members}) == 4
+        assert all(member.flow is not None for member in members)
+
+
+def test_members_of_an_actor_group_have_answers_of_their_own_and_no_flow():
+    models = ScriptedModels()
+    turns = sample(models, "actor", turns=1)
+    assert models.asked[0][0] == 4 * len(GRAPHS)
+    assert len({turn.actor_seed for turn in turns}) == len(turns)
+    assert all(turn.flow is None for turn in turns)
+
+
+def test_an_unparsable_answer_costs_its_member_the_reward_and_nothing_else():
+    turns = sample(ScriptedModels(unparsable_every=4), turns=1)
+    broken = [turn for turn in turns if turn.reflection is None]
+    assert len(broken) == len(GRAPHS)
+    assert all(turn.reward == 0.0 and turn.image_after is None for turn in broken)
+    assert all(len(members) == 4 for members in groups_of(turns).values())
+    assert describe(turns)["unparsable"] == len(GRAPHS)
+
+
+def test_an_editor_group_without_an_edit_prompt_is_no_group():
+    assert sample(ScriptedModels(unparsable_every=1), "editor") == []
+
+
+def test_trajectory_groups_give_all_turns_of_a_member_its_final_advantage():
+    turns = sample(ScriptedModels(), group="trajectory")
+    groups = groups_of(turns)
+    assert len(groups) == len(GRAPHS)
+    for members in groups.values():
+        finals = {t.member: t.reward for t in members}
+        rewards = np.array(list(finals.values()))
+        expected = dict(zip(finals, (rewards - rewards.mean()) / (rewards.std() + 1e-4), strict=True))
+        for turn in members:
+            assert turn.advantage == pytest.approx(expected[turn.member], abs=1e-12)
+    assert any(turn.turn == 1 for turn in turns)
+
+
+def test_the_same_job_samples_the_same_and_another_seed_does_not():
+    first, again = sample(ScriptedModels()), sample(ScriptedModels())
+    assert [t.edit_seed for t in first] == [t.edit_seed for t in again]
+    rollout = RolloutConfig(group_size=4, turns=2, reward="hard")
+    other = GroupSampler(ScriptedModels(), rollout, EditorConfig()).sample(Job("run", "actor", 7, GRAPHS, 12, 100))
+    assert {t.edit_seed for t in first}.isdisjoint(t.edit_seed for t in other)
+
+
+def test_samples_leave_dropped_groups_out():
+    turns = sample(ScriptedModels(), "editor")
+    kept = [turn for turn in turns if not turn.dropped]
+    assert len(kept) > 0
+    assert len(editor_samples(turns)) == len(kept)
+    assert len(actor_samples(turns)) == len(kept)
+    assert editor_samples(turns)[0].path.log_probs.tolist() == [-1.0]
+
+
+def test_the_description_counts_groups_and_takes_the_mean_over_members():
+    turns = sample(ScriptedModels(), turns=1)
+    groups = groups_of(turns)
+    dropped = sum(members[0].dropped for members in groups.values())
+    values = describe(turns)
+    assert values["groups"] == len(groups) - dropped
+    assert values["groups_dropped"] == dropped
+    assert values["reward_mean"] == pytest.approx(np.mean([turn.reward for turn in turns]))

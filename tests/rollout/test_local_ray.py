@@ -1,0 +1,20 @@
+import socket
+
+import pytest
+
+from rollout.config import PortsConfig, RayConfig
+from rollout.errors import BadInput
+from rollout.local_ray import port_is_free, ray_for_run
+
+
+def test_a_taken_port_is_refused_with_key_value_and_remedy_before_ray_starts():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert not port_is_free(port)
+        config = RayConfig(dashboard=True, ports=PortsConfig(dashboard=port))
+        with pytest.raises(BadInput, match=rf"ray\.ports\.dashboard: {port} is taken .*--set ray\.ports\.dashboard=N"):
+            with ray_for_run(config):
+                raise AssertionError("Ray was started")
+    assert port_is_free(port)

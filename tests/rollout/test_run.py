@@ -1,0 +1,186 @@
+"""The whole loop with all real engines: two updates in each stage, then everything that a run promises to leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rollout.trajectory import read_parquet
+
+pytestmark = pytest.mark.engines
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+UPDATES = 2
+SETTINGS = [
+    "stages=[{stage: actor, updates: 2}, {stage: editor, updates: 2}]",
+    "rollout.groups_per_update=3",
+    "rollout.group_size=4",
+    "evaluation.prompts=12",
+    "checkpoint.every=3",
+]
+
+REPRODUCE = """
+import json, sys
+import numpy as np, torch
+from pathlib import Path
+from PIL import Image
+from diffusers import FluxKontextPipeline
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+run = Path(sys.argv[1])
+torch.set_num_threads(1)
+processor = AutoProcessor.from_pretrained(run / "models" / "actor")
+model = AutoModelForImageTextToText.from_pretrained(run / "models" / "actor")
+pipeline = FluxKontextPipeline.from_pretrained(run / "models" / "editor")
+pipeline.set_progress_bar_config(disable=True)
+answers, differences = [], []
+for folder in sorted((run / "episodes" / "after").iterdir()):
+    trace = json.loads((folder / "trace.json").read_text())
+    for before, turn in zip(trace["turns"], trace["turns"][1:]):
+        image = Image.open(folder / before["image"])
+        content = [{"type": "image"}, {"type": "text", "text": turn["request"]}]
+        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        inputs = processor(text=[text], images=[[image]], return_tensors="pt")
+        made = model.generate(**inputs, max_new_tokens=48, do_sample=False)
+        answer = processor.tokenizer.decode(made[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+        answers.append([answer, turn["answer"]])
+        edited = pipeline(
+            image=image, prompt=turn["edit_prompt"], height=64, width=64, max_area=64 * 64, _auto_resize=False,
+            max_sequence_length=32, guidance_scale=1.0, num_inference_steps=8,
+            generator=torch.Generator().manual_seed(turn["seed"]),
+        ).images[0]
+        own = np.asarray(Image.open(folder / turn["image"])).astype(int)
+        differences.append(int(np.abs(np.asarray(edited).astype(int) - own).max()))
+print(json.dumps({"answers": answers, "differences": differences}))
+"""
+
+
+def rlrig(*arguments: str, deadline_s: float = 600) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "rollout.cli", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=deadline_s)
+
+
+def rays_processes() -> set[int]:
+    """Processes of Ray, of its workers and of vLLM on this machine."""
+    found = set()
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if line.startswith(("ray::", "VLLM::")) or "/ray/core/src/ray/" in line:
+            found.add(process.info["pid"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    before = rays_processes()
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    done = rlrig("train", *settings, "--out", str(folder), "--json")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert rays_processes() <= before, "the run left processes behind"
+    return folder
+
+
+def metrics_of(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_each_stage_trains_its_policy_and_the_versions_count_its_updates(run):
+    lines = metrics_of(run)
+    assert [line["stage"] for line in lines] == ["actor"] * UPDATES + ["editor"] * UPDATES
+    assert [line["update"] for line in lines] == list(range(2 * UPDATES))
+    assert [line["actor_version"] for line in lines] == [1, 2, 2, 2]
+    assert [line["editor_version"] for line in lines] == [0, 0, 1, 2]
+    for line in lines:
+        assert line["groups"] > 0
+        assert 0 <= line["reward_mean"] <= 1
+        assert line["seconds"].keys() >= {"draw", "reflect", "edit", "check", "learn", "sync"}
+
+
+def test_after_every_update_each_replica_holds_the_learner_s_weights_and_not_those_before(run):
+    before: dict[str, str] = {}
+    for line in metrics_of(run):
+        weights = line["weights"]
+        assert line["learner"]["tensors_changed"] > 0
+        assert weights["replicas"]
+        for replica in weights["replicas"].values():
+            assert replica["digest"] == weights["digest"] == line["learner"]["digest"]
+            assert replica["digest"] != replica["previous"]
+            if line["stage"] in before:
+                assert replica["previous"] == before[line["stage"]]
+        before[line["stage"]] = weights["digest"]
+
+
+def test_the_learner_recomputes_the_log_probabilities_of_the_rollout(run):
+    for line in metrics_of(run):
+        assert line["logprob_mismatch"] <= (1e-3 if line["stage"] == "actor" else 1e-4)
+
+
+def test_trajectories_are_whole_and_say_with_which_versions_they_were_made(run):
+    turns = read_parquet(run / "trajectories")
+    lines = metrics_of(run)
+    assert {turn.update for turn in turns} == set(range(2 * UPDATES))
+    for turn in turns:
+        line = lines[turn.update]
+        assert turn.actor_version == line["actor_version"] - (line["stage"] == "actor")
+        assert turn.editor_version in (-1, line["editor_version"] - (line["stage"] == "editor"))
+        assert len(turn.token_ids) == len(turn.token_log_probs) > 0
+        assert (turn.flow is not None) == (turn.stage == "editor")
+        assert len(turn.satisfaction_after) == len(turn.requirements) > 0
+
+
+def test_the_folder_holds_summary_checkpoints_models_and_a_report_without_outside_links(run):
+    summary = json.loads((run / "summary.json").read_text())
+    for name in ("diffuser", "before", "after"):
+        assert 0 <= summary[name]["sg_iou"] <= 1
+    assert (run / "checkpoints" / "00004" / "rllib_checkpoint.json").is_file()
+    assert (run / "models" / "actor" / "model.safetensors").is_file()
+    assert (run / "models" / "editor" / "model_index.json").is_file()
+    report = (run / "report.html").read_text()
+    assert "data:image/png;base64," in report
+    assert "http://" not in report.replace("http://www.w3.org/", "")
+    assert "https://" not in report
+
+
+def test_exported_models_reproduce_the_run_s_greedy_outputs_with_plain_libraries(run):
+    done = subprocess.run(
+        [sys.executable, "-c", REPRODUCE, str(run)], cwd="/", capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert len(result["answers"]) >= 4
+    for again, own in result["answers"]:
+        assert again.strip() == own.strip()
+    assert max(result["differences"]) <= 2  # of 255
+
+
+def test_a_finished_run_generates_with_its_trained_models(run, tmp_path):
+    prompt = "red circle left of blue square; green star above red circle"
+    done = rlrig("generate", prompt, "--run", str(run), "--out", str(tmp_path / "made"), "--quiet")
+    assert done.returncode == 0, done.stderr[-4000:]
+    trace = json.loads((tmp_path / "made" / "trace.json").read_text())
+    assert trace["requirements"] == prompt.split("; ")
+    for turn in trace["turns"]:
+        assert (tmp_path / "made" / turn["image"]).is_file()
+        assert set(turn["satisfaction"]) == set(trace["requirements"])
+
+
+def test_a_run_continues_from_its_last_checkpoint(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    done = rlrig(
+        "train", "--resume", "--out", str(copy), "--set", "stages.1.updates=3", "--set", "evaluation.prompts=4"
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = metrics_of(copy)
+    assert [line["update"] for line in lines] == list(range(5))
+    assert lines[4]["editor_version"] == 3
+    assert lines[4]["actor_version"] == 2
+    assert next(iter(lines[4]["weights"]["replicas"].values()))["previous"] == lines[3]["weights"]["digest"]
