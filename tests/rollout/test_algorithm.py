@@ -37,7 +37,7 @@ def cluster():
 
 
 def test_a_bad_override_is_refused_before_anything_starts():
-    with pytest.raises(BadInput, match="rollout.group_size"):
+    with pytest.raises(BadInput, match=r"rollout\.group_size"):
         ReflectionGRPOConfig().reflection(overrides=["rollout.group_size=1"])
 
 

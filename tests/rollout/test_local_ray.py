@@ -14,7 +14,7 @@ def test_a_taken_port_is_refused_with_key_value_and_remedy_before_ray_starts():
         port = server.getsockname()[1]
         assert not port_is_free(port)
         config = RayConfig(dashboard=True, ports=PortsConfig(dashboard=port))
-        with pytest.raises(BadInput, match=rf"ray\.ports\.dashboard: {port} is taken .*--set ray\.ports\.dashboard=N"):
-            with ray_for_run(config):
-                raise AssertionError("Ray was started")
+        message = rf"ray\.ports\.dashboard: {port} is taken .*--set ray\.ports\.dashboard=N"
+        with pytest.raises(BadInput, match=message), ray_for_run(config):
+            raise AssertionError("Ray was started")
     assert port_is_free(port)
