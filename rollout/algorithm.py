@@ -92,7 +92,9 @@ class ReflectionGRPO(Algorithm):
     `last_update` holds everything about the last one, also what is no number; `last_turns` its trajectories.
     """
 
-    progress: Progress = Progress()
+    def __init__(self, config: Any = None, *, progress: Progress | None = None, **kwargs: Any) -> None:
+        self.progress = progress or Progress()
+        super().__init__(config=config, **kwargs)
 
     @classmethod
     @override(Algorithm)
@@ -284,7 +286,7 @@ class ReflectionGRPO(Algorithm):
         if self.policies is not None:
             self.policies.abandon()
         if self.models is not None:
-            self.models.close()
+            self.models.close(keep_serve=self.run.ray.address is None)
         super().cleanup()
 
 

@@ -47,8 +47,9 @@ def ray_for_run(config: RayConfig) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.getLogger("ray").setLevel(logging.ERROR)
-    import ray
+    import ray.serve  # here, because it sets the level of its own logger when it is imported
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     common = {
         "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
         "logging_level": logging.ERROR,

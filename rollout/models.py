@@ -54,11 +54,11 @@ class Models:
         verify_receipts(update.manifest, receipts, replicas)
         return receipts
 
-    def close(self) -> None:
-        """End all model processes."""
+    def close(self, keep_serve: bool = False) -> None:
+        """End all model processes; `keep_serve` leaves Serve itself to the Ray instance that ends with the run."""
         self.diffuser.close()
         self.editor.close()
-        stop_vlms(["actor", "checker"])
+        stop_vlms(["actor", "checker"], keep_serve)
 
 
 def start_models(config: RunConfig, progress: Progress) -> Models:
@@ -92,6 +92,6 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
     except BaseException:
         for fleet in fleets:
             fleet.close()
-        stop_vlms(list(vlms))
+        stop_vlms(list(vlms), config.ray.address is None)
         raise
     return Models(fleets[0], fleets[1], clients["actor"], clients["checker"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,15 +81,11 @@ def build(config: RunConfig, folder: RunFolder, progress: Progress) -> Reflectio
     """The RLlib algorithm of a run, started. It reads the configuration that lies in the run's folder."""
     from rollout.algorithm import ReflectionGRPO, ReflectionGRPOConfig
 
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     settings = ReflectionGRPOConfig().reflection(preset=folder.path / "config.yaml", folder=folder.path / "state")
     settings.debugging(seed=config.seed, log_level="ERROR")
 
-    class WithProgress(ReflectionGRPO):
-        """The run's algorithm, which reports to the run's progress."""
-
-    WithProgress.progress = progress
-    WithProgress.__name__ = ReflectionGRPO.__name__
-    return WithProgress(config=settings)
+    return ReflectionGRPO(config=settings, progress=progress)
 
 
 def evaluate_into(
@@ -127,7 +124,7 @@ def evaluate(config: RunConfig, run_dir: Path | None, progress: Progress) -> dic
             with progress.phase("evaluate"):
                 metrics, _ = evaluate_models(models, graphs, config.rollout.turns, config.data.source == "shape_world")
         finally:
-            models.close()
+            models.close(keep_serve=config.ray.address is None)
     return {"prompts": len(graphs), **metrics}
 
 
@@ -148,7 +145,7 @@ def generate(
             with progress.phase("generate"):
                 episode = play(models, [graph], derive_seed(seed, "generate"), config.rollout.turns)[0]
         finally:
-            models.close()
+            models.close(keep_serve=config.ray.address is None)
     return write_episode(episode, out_dir)
 
 

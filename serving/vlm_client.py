@@ -149,10 +149,10 @@ def start_vlms(vlms: Mapping[str, VlmConfig]) -> dict[str, VlmClient]:
     return wait_for_vlms(deploy_vlms(vlms), vlms)
 
 
-def stop_vlms(roles: Sequence[str]) -> None:
-    """Stop these VLMs, and Serve with them if it serves nothing else."""
+def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
+    """Stop these VLMs, and Serve with them if it serves nothing else, unless `keep_serve` says that it may stay."""
     running = serve.status().applications.keys()
-    if running <= set(roles):
+    if running <= set(roles) and not keep_serve:
         serve.shutdown()
         return
     for role in running & set(roles):

@@ -16,7 +16,7 @@ from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm_tasks import execute
 from scenes.dialogue import edit_prompt
 from scenes.scene_graph import Requirement
-from scenes.shape_world import PREDICATES, draw, sample_scene
+from scenes.shape_world import COLOURS, PREDICATES, SHAPES, draw, sample_layout, sample_scene
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,18 @@ class FluxSettings:
 
     `wrong_captions` is the share of relations in drawing captions, `wrong_instructions` that of edit instructions,
     whose predicate is replaced by a random one. Without them the small world is learnt completely, no requirement
-    would ever be unmet, and reinforcement learning would have nothing to show (DESIGN §6).
+    would ever be unmet, and reinforcement learning would have nothing to show (DESIGN §6). `singles` are pictures of
+    one object, named by its caption: they teach which word looks like what, long before whole scenes do.
     """
 
-    steps: int = 2600
-    drawings: int = 64
+    steps: int = 5600
+    drawings: int = 40
+    singles: int = 24
     edits: int = 32
     pool: int = 32_000
-    wrong_captions: float = 0.7
-    wrong_instructions: float = 0.5
+    singles_pool: int = 6_000
+    wrong_captions: float = 0.35
+    wrong_instructions: float = 0.3
     learning_rate: float = 1e-3
     compile: bool = True
     seed: int = 3
@@ -91,9 +94,30 @@ def latent_pool(pipeline: FluxKontextPipeline, size: int, seed: int, path: Path)
     return LatentPool(cached["sources"], cached["targets"], requirements, moves)
 
 
+@torch.no_grad()
+def single_objects(pipeline: FluxKontextPipeline, size: int, seed: int) -> tuple[torch.Tensor, list[str]]:
+    """Latents float16 (size, 64, 16) of pictures of one object, and their captions."""
+    rng = np.random.default_rng([seed, 78])
+    objects = [sample_layout([(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))], rng)[0] for _ in range(size)]
+    latents = [
+        encode_latents(pipeline, np.stack([draw((placed,)) for placed in objects[start : start + 64]])).half()
+        for start in range(0, size, 64)
+    ]
+    return torch.cat(latents), [placed.name for placed in objects]
+
+
 def corrupted(predicate: str, share: float, rng: np.random.Generator) -> str:
     """The predicate, or with probability `share` a random one."""
     return str(rng.choice(PREDICATES)) if rng.random() < share else predicate
+
+
+def noise_levels(count: int) -> torch.Tensor:
+    """Random σ in (0, 1), float32 (count,): logit-normal with mean 1, a quarter uniform.
+
+    What is drawn, and where, is decided while σ is high; a distribution around ½ would hardly ever train that.
+    """
+    uniform = torch.rand(count)
+    return torch.where(torch.rand(count) < 0.25, uniform, torch.sigmoid(torch.randn(count) + 1.0))
 
 
 class FlowTask:
@@ -111,7 +135,7 @@ class FlowTask:
         pipeline = self.pipeline
         ids = pipeline.tokenizer_2(prompts, padding="max_length", max_length=TEXT_LENGTH, return_tensors="pt").input_ids
         noise = torch.randn_like(targets)
-        sigma = torch.sigmoid(torch.randn(len(targets)))
+        sigma = noise_levels(len(targets))
         noisy = (1 - sigma)[:, None, None] * targets + sigma[:, None, None] * noise
         with torch.autocast("cpu", torch.bfloat16):
             velocity = self.transformer(
@@ -129,6 +153,7 @@ class FlowTask:
 def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: Path) -> None:
     """Train everything but the VAE, in place."""
     pool = latent_pool(pipeline, settings.pool, settings.seed, work_dir / "latents.pt")
+    single_latents, single_captions = single_objects(pipeline, settings.singles_pool, settings.seed)
     flow = FlowTask(pipeline, settings.compile)
 
     def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
@@ -140,7 +165,9 @@ def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: 
             )
             for k in drawn
         ]
-        drawing = flow(captions, pool.sources[drawn].float(), None)
+        single = rng.integers(0, settings.singles_pool, settings.singles)
+        captions += [single_captions[k] for k in single]
+        drawing = flow(captions, torch.cat([pool.sources[drawn], single_latents[single]]).float(), None)
         edited = rng.integers(0, settings.pool, settings.edits)
         instructions = []
         for k in edited:
@@ -157,6 +184,6 @@ def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: 
         "text_encoder_2": pipeline.text_encoder_2,
     }
     loop = LoopSettings(
-        settings.steps, settings.learning_rate, warmup=100, seed=settings.seed, ema=0.995, checkpoint_every=50
+        settings.steps, settings.learning_rate, warmup=100, seed=settings.seed, ema=0.998, checkpoint_every=50
     )
     run_loop("flux", modules, step, loop, work_dir)

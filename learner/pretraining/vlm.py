@@ -26,8 +26,8 @@ class CheckerSettings:
     """`naming_until`: after this fraction of the steps the naming task, which breaks the plateau, is dropped."""
 
     steps: int = 4000
-    images: int = 48
-    questions: int = 2
+    images: int = 32
+    questions: int = 6
     naming_until: float = 0.75
     seed: int = 1
 
@@ -91,8 +91,8 @@ def answer_loss(
 def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur and noise of random strength, so that a VLM does not depend on perfect edges. uint8 in and out."""
     if rng.random() < 0.5:
-        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 1.0)))))
-    noise = rng.normal(0, rng.uniform(0, 8), image.shape)
+        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 0.8)))))
+    noise = rng.normal(0, rng.uniform(0, 6), image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 

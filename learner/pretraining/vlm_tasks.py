@@ -48,17 +48,20 @@ def question(requirement: Requirement, truth: bool) -> Lesson:
 
 
 def random_question(objects: tuple[PlacedObject, ...], rng: np.random.Generator) -> Lesson:
-    """Ask about two objects of the picture; one time in five about a name that is not there."""
+    """Ask about two objects of the picture; three times in ten about a name that is not there."""
     first, second = (objects[k] for k in rng.permutation(len(objects))[:2])
     wanted_true = rng.random() < 0.55
     options = [p for p in PREDICATES if holds(p, first, second) == wanted_true] or list(PREDICATES)
     predicate = str(rng.choice(options))
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         present = {o.name for o in objects}
         colour, shape = first.colour, first.shape
-        while f"{colour} {shape}" in present:  # change one attribute more often than both: the harder negative
-            colour = str(rng.choice(list(COLOURS))) if rng.random() < 0.5 else first.colour
-            shape = str(rng.choice(SHAPES)) if rng.random() < 0.6 else first.shape
+        change_shape = rng.random() < 0.75  # the colour is there, the shape is another: the harder negative
+        while f"{colour} {shape}" in present:
+            if change_shape:
+                shape = str(rng.choice(SHAPES))
+            else:
+                colour = str(rng.choice(list(COLOURS)))
         names = (f"{colour} {shape}", second.name)
         subject, object_ = names if rng.random() < 0.5 else names[::-1]
         return question(Requirement(subject, predicate, object_), False)

@@ -9,19 +9,25 @@ from scenes.shape_world import COLOURS, PREDICATES, SHAPES
 
 _JOINED = [p for p in PREDICATES if " " in p]
 _PREDICATE_WORDS = [p.replace(" ", "_") for p in PREDICATES]
-WORLD_WORDS = [*COLOURS, *SHAPES, *_PREDICATE_WORDS, ";", "move"]
+_NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+_RELATION_WORDS = [*_PREDICATE_WORDS, ";", "move"]
+WORLD_WORDS = [*COLOURS, *SHAPES, *_RELATION_WORDS]
 
 
-def _join_predicates(separator: str) -> normalizers.Normalizer:
+def _as_one_word(phrases: list[str]) -> normalizers.Normalizer:
     """`left of` becomes one word, which keeps prompts short."""
-    return normalizers.Sequence([normalizers.Replace(p, p.replace(" ", separator)) for p in _JOINED])
+    return normalizers.Sequence([normalizers.Replace(p, p.replace(" ", "_")) for p in phrases])
 
 
 def text_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of the text encoders of the image models: one id for a word, an end token, padding."""
-    words = ["<pad>", "</s>", "<unk>", *WORLD_WORDS]
+    """The tokenizer of the text encoders of the image models: one id for a word, an end token, padding.
+
+    A name such as `red circle` is one word, so that small text encoders need not learn which colour belongs to which
+    shape.
+    """
+    words = ["<pad>", "</s>", "<unk>", *_RELATION_WORDS, *(name.replace(" ", "_") for name in _NAMES)]
     tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.normalizer = _join_predicates("_")
+    tokenizer.normalizer = _as_one_word([*_JOINED, *_NAMES])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
@@ -53,7 +59,7 @@ def chat_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
     special = ["<pad>", "<unk>", END, USER, ASSISTANT, IMAGE, FAKE_IMAGE, GLOBAL_IMAGE]
     words = [*special, *WORLD_WORDS, *CELL_WORDS, *DIALOGUE_WORDS]
     tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.normalizer = _join_predicates("_")
+    tokenizer.normalizer = _as_one_word(_JOINED)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     spaced = [decoders.Replace(p.replace(" ", "_"), p) for p in _JOINED]
     tokenizer.decoder = decoders.Sequence([*spaced, decoders.WordPiece(prefix="##", cleanup=False)])
