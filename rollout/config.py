@@ -175,8 +175,6 @@ class CheckpointConfig(Section):
 class PortsConfig(Section):
     """Ports that the run listens on."""
 
-    serve: int = Field(8000, ge=1024, le=65535)
-    """HTTP port of Ray Serve."""
     dashboard: int = Field(8265, ge=1024, le=65535)
     """Ray dashboard, where it is on."""
 

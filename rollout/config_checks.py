@@ -46,8 +46,6 @@ def impossible_combinations(config: RunConfig) -> list[str]:
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
         )
-    if config.ray.ports.serve == config.ray.ports.dashboard:
-        problems.append(f"ray.ports.serve: {config.ray.ports.serve} is refused: ray.ports.dashboard is the same")
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
         roles = " + ".join(f"{role} {cpus:g}" for role, cpus in demand.items())

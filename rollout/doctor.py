@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from rollout.config import RunConfig
 from rollout.config_file import load_config
 from rollout.engine_checks import engine_codes, start_engine
 from rollout.errors import BadInput
+from rollout.local_ray import port_is_free
 
 GIB = 2**30
 _PACKAGES = ("ray", "torch", "transformers", "diffusers", "deepspeed", "peft", "pyarrow")
@@ -161,24 +161,11 @@ def machine(config: RunConfig) -> Iterator[Finding]:
     )
 
 
-def port_is_free(port: int) -> bool:
-    """Whether this machine can listen on the port."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def ports(config: RunConfig) -> Iterator[Finding]:
     """The ports that the run listens on."""
     if config.ray.address is not None:
         return
-    wanted = {"serve": config.ray.ports.serve}
-    if config.ray.dashboard:
-        wanted["dashboard"] = config.ray.ports.dashboard
+    wanted = {"dashboard": config.ray.ports.dashboard} if config.ray.dashboard else {}
     for name, port in wanted.items():
         if port_is_free(port):
             yield Finding(f"port {port}", f"free ({name})")

@@ -62,12 +62,19 @@ class Policies:
 
     def export(self, folder: Path) -> list[Path]:
         """Write every trained policy in the format of its ecosystem: `folder/actor`, `folder/editor`."""
-        return [self.learner(policy).export(folder / policy) for policy in self.trained()]
+        for policy in self.trained():
+            if self._learner is None or self._learner.policy != policy:
+                with atomic_directory(folder / policy) as staging:
+                    shutil.copytree(self._exported(policy), staging, dirs_exist_ok=True)
+            else:
+                self._learner.export(folder / policy)
+        return [folder / policy for policy in self.trained()]
 
     def close(self) -> None:
-        """Save the state of the learner that is alive, and end it."""
+        """Save the state of the learner that is alive, export its policy, and end it."""
         if self._learner is not None and self._learner.version > 0:
             self._learner.save(self._state(self._learner.policy))
+            self._learner.export(self._exported(self._learner.policy))
         self.abandon()
 
     def abandon(self) -> None:
@@ -78,3 +85,6 @@ class Policies:
 
     def _state(self, policy: str) -> Path:
         return self._folder / policy
+
+    def _exported(self, policy: str) -> Path:
+        return self._folder / f"{policy}-model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -18,10 +19,9 @@ from rollout.seeds import derive_seed
 if TYPE_CHECKING:
     from rollout.algorithm import ReflectionGRPO
     from rollout.config import RunConfig
+    from rollout.episode import Episode
     from rollout.progress import Progress
     from scenes.scene_graph import SceneGraph
-
-_ENLARGED = 4
 
 
 def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) -> dict[str, Any]:
@@ -171,18 +171,15 @@ def trained_models(config: RunConfig, run_dir: Path | None) -> RunConfig:
     return type(config).model_validate(values)
 
 
-def write_episode(episode: Any, folder: Path) -> dict[str, Any]:
-    """Write every image (64×64 and enlarged) and `trace.json` of an episode; returns the trace."""
-    import json
+def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
+    """Write every image, one picture of the whole (`episode.png`) and `trace.json`; returns the trace."""
+    from rollout.episode_sheet import episode_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
     requirements = [requirement.text for requirement in episode.graph.requirements]
     turns = []
     for index, frame in enumerate(episode.frames):
-        image = Image.fromarray(frame.image)
-        image.save(folder / f"turn-{index}.png")
-        size = (image.width * _ENLARGED, image.height * _ENLARGED)
-        image.resize(size, Image.Resampling.NEAREST).save(folder / f"turn-{index}-large.png")
+        Image.fromarray(frame.image).save(folder / f"turn-{index}.png")
         turns.append(
             {
                 "image": f"turn-{index}.png",
@@ -194,6 +191,7 @@ def write_episode(episode: Any, folder: Path) -> dict[str, Any]:
                 "satisfaction": dict(zip(requirements, frame.satisfaction, strict=True)),
             }
         )
+    episode_sheet(episode).save(folder / "episode.png")
     trace = {"prompt": episode.graph.prompt, "requirements": requirements, "turns": turns}
     (folder / "trace.json").write_text(json.dumps(trace, indent=2), encoding="utf-8")
     return trace

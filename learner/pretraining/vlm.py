@@ -14,7 +14,14 @@ from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm_model import IMAGE_TOKENS
-from learner.pretraining.vlm_tasks import Lesson, imperfect_state, naming, random_question, reflection_lesson
+from learner.pretraining.vlm_tasks import (
+    Lesson,
+    existence_question,
+    imperfect_state,
+    naming,
+    random_question,
+    reflection_lesson,
+)
 from learner.pretraining.vocabulary import ASSISTANT, END, FAKE_IMAGE, GLOBAL_IMAGE, IMAGE, USER
 from scenes.shape_world import COLOURS, SHAPES, draw, sample_layout
 
@@ -23,12 +30,15 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class CheckerSettings:
-    """`naming_until`: after this fraction of the steps the naming task, which breaks the plateau, is dropped."""
+    """`existence` of the `questions` about each image ask for one object only, the others for a relation.
 
-    steps: int = 4000
-    images: int = 32
-    questions: int = 6
-    naming_until: float = 0.75
+    `naming_until`: after this fraction of the steps the naming task, which breaks the plateau, is dropped."""
+
+    steps: int = 6000
+    images: int = 40
+    questions: int = 4
+    existence: int = 2
+    naming_until: float = 1.0
     seed: int = 1
 
 
@@ -109,7 +119,11 @@ def train_checker(
             colours = rng.permutation(list(COLOURS))[: rng.integers(2, 5)]
             layouts.append(sample_layout([(str(c), str(rng.choice(SHAPES))) for c in colours], rng))
         images = images_to_tensor(np.stack([disturb(draw(layout), rng) for layout in layouts]))
-        questions = [random_question(layout, rng) for layout in layouts for _ in range(settings.questions)]
+        questions = [
+            existence_question(layout, rng) if k < settings.existence else random_question(layout, rng)
+            for layout in layouts
+            for k in range(settings.questions)
+        ]
         with torch.autocast("cpu", torch.bfloat16):
             asked, accuracy = answer_loss(model, images, encode(questions), settings.questions)
             results = {"loss": asked, "accuracy": 2 * accuracy - 1}  # half of the tokens are the certain end token

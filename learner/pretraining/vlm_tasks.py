@@ -54,18 +54,32 @@ def random_question(objects: tuple[PlacedObject, ...], rng: np.random.Generator)
     options = [p for p in PREDICATES if holds(p, first, second) == wanted_true] or list(PREDICATES)
     predicate = str(rng.choice(options))
     if rng.random() < 0.3:
-        present = {o.name for o in objects}
-        colour, shape = first.colour, first.shape
-        change_shape = rng.random() < 0.75  # the colour is there, the shape is another: the harder negative
-        while f"{colour} {shape}" in present:
-            if change_shape:
-                shape = str(rng.choice(SHAPES))
-            else:
-                colour = str(rng.choice(list(COLOURS)))
-        names = (f"{colour} {shape}", second.name)
+        names = (absent_name(first, objects, rng), second.name)
         subject, object_ = names if rng.random() < 0.5 else names[::-1]
         return question(Requirement(subject, predicate, object_), False)
     return question(Requirement(first.name, predicate, second.name), holds(predicate, first, second))
+
+
+def absent_name(near: PlacedObject, objects: tuple[PlacedObject, ...], rng: np.random.Generator) -> str:
+    """A name that is not in the picture and differs from `near` in one attribute, more often in its shape: that its
+    colour is there makes it the harder negative."""
+    present = {o.name for o in objects}
+    colour, shape = near.colour, near.shape
+    change_shape = rng.random() < 0.75
+    while f"{colour} {shape}" in present:
+        if change_shape:
+            shape = str(rng.choice(SHAPES))
+        else:
+            colour = str(rng.choice(list(COLOURS)))
+    return f"{colour} {shape}"
+
+
+def existence_question(objects: tuple[PlacedObject, ...], rng: np.random.Generator) -> Lesson:
+    """Ask whether one object is there, which teaches shapes before relations of shapes."""
+    asked = objects[rng.integers(len(objects))]
+    if rng.random() < 0.5:
+        return Lesson(f"is {asked.name} ?", "yes")
+    return Lesson(f"is {absent_name(asked, objects, rng)} ?", "no")
 
 
 def unmet(graph: SceneGraph, objects: tuple[PlacedObject, ...]) -> tuple[Requirement, ...]:

@@ -105,7 +105,6 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("data.path=nowhere.json", "data.path: 'nowhere.json' is no file"),
         ("evaluation.prompts=513", "evaluation.prompts: 513 is refused: data.held_out_size holds only 512 prompts"),
         ("ray.num_cpus=2", "ray.num_cpus: 2 is refused: the roles need 3.3"),
-        ("ray.ports.serve=8265", "ray.ports.serve: 8265 is refused: ray.ports.dashboard is the same"),
         ("learner.actor.temperature=2", "learner.actor.temperature: 2.0 is refused: it follows from rollout.sampling"),
         ("learner.editor.zero_stage=1", "learner.editor: zero_stage is 1 with ranks 1"),
         ("models.flux=null", "models.flux: None is refused: must be a valid string"),

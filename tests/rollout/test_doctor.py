@@ -60,10 +60,14 @@ def test_a_taken_port_blocks_and_names_the_key(run_file: Path) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        taken = by_name(examine(run_file, [f"ray.ports.serve={port}"], engines=False))[f"port {port}"]
+        taken = by_name(examine(run_file, ["ray.dashboard=true", f"ray.ports.dashboard={port}"], engines=False))[
+            f"port {port}"
+        ]
     assert taken.blocks
-    assert "--set ray.ports.serve=PORT" in taken.remedy
-    free = by_name(examine(run_file, [f"ray.ports.serve={port}"], engines=False))[f"port {port}"]
+    assert "--set ray.ports.dashboard=PORT" in taken.remedy
+    free = by_name(examine(run_file, ["ray.dashboard=true", f"ray.ports.dashboard={port}"], engines=False))[
+        f"port {port}"
+    ]
     assert not free.blocks
 
 
@@ -117,7 +121,6 @@ def test_command_exits_with_1_where_the_preset_cannot_run(run_file: Path) -> Non
         "needs.memory_gib=0.1",
         "needs.disk_gib=0.1",
         "ray.object_store_gib=0.1",
-        f"ray.ports.serve={free_port()}",
     )
     overrides = [argument for override in modest for argument in ("--set", override)]
     result = runner.invoke(app, ["doctor", str(run_file), "--quick", *overrides])
