@@ -90,7 +90,7 @@ def adapt_checker(
                 lessons += [picture_question(graph, extractions[index], rng) for _ in range(settings.questions)]
         with torch.autocast("cpu", torch.bfloat16):
             loss, accuracy = answer_loss(model, images_to_tensor(np.stack(images)), encode(lessons), settings.questions)
-        return {"loss": loss, "accuracy": 2 * accuracy - 1}
+        return {"loss": loss, "accuracy": accuracy}
 
     loop = LoopSettings(settings.steps, settings.learning_rate, warmup=20, seed=settings.seed, ema=0.98)
     run_loop("checker-adapted", {"model": model}, step, loop, work_dir)

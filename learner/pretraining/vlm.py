@@ -23,6 +23,7 @@ from learner.pretraining.vlm_tasks import (
     reflection_lesson,
 )
 from learner.pretraining.vocabulary import ASSISTANT, END, FAKE_IMAGE, GLOBAL_IMAGE, IMAGE, USER
+from scenes.dialogue import YES
 from scenes.shape_world import COLOURS, SHAPES, draw, sample_layout
 
 IGNORED = -100
@@ -57,9 +58,14 @@ class ActorSettings:
 
 
 class LessonEncoder:
-    """Turns lessons into padded id tensors, in the token layout of the processor and its chat template."""
+    """Turns lessons into padded id tensors, in the token layout of the processor and its chat template.
 
-    def __init__(self, processor: Idefics3Processor) -> None:
+    With `learn_true_requests`, questions whose answer is yes are learnt as text as well: what follows `red` in a true
+    question is the shape of the red object, which is what an answer has to compare.
+    """
+
+    def __init__(self, processor: Idefics3Processor, learn_true_requests: bool = False) -> None:
+        self.learn_true_requests = learn_true_requests
         self.tokenizer = processor.tokenizer
         head = [USER, FAKE_IMAGE, GLOBAL_IMAGE, *[IMAGE] * IMAGE_TOKENS, FAKE_IMAGE]
         self.head = self.tokenizer.convert_tokens_to_ids(head)
@@ -78,24 +84,26 @@ class LessonEncoder:
             total = len(prompt) + len(answer)
             ids[k, :total] = torch.tensor(prompt + answer)
             labels[k, len(prompt) : total] = torch.tensor(answer)
+            if self.learn_true_requests and lessons[k].answer == YES:
+                labels[k, len(self.head) : len(prompt)] = torch.tensor(prompt[len(self.head) :])
         return ids, labels, (torch.arange(length)[None] < (torch.tensor([len(p) + len(a) for p, a in rows]))[:, None])
 
 
 def answer_loss(
     model: Idefics3ForConditionalGeneration, images: torch.Tensor, encoded: tuple[torch.Tensor, ...], repeat: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropy and accuracy over answer tokens; `repeat` lessons share each image."""
+    """Mean cross-entropy over labels, and accuracy of the token before the end; `repeat` lessons share each image."""
     ids, labels, mask = encoded
     features = model.get_image_features(images[:, None], return_dict=True)
     features.pooler_output = features.pooler_output.repeat_interleave(repeat, dim=0)
     logits = model(
         input_ids=ids, attention_mask=mask.long(), mm_encoder_outputs={"image": features}, use_cache=False
     ).logits
-    targets = labels[:, 1:].reshape(-1)
-    kept = targets != IGNORED
-    logits = logits[:, :-1].reshape(-1, logits.shape[-1])[kept].float()
-    targets = targets[kept]
-    return F.cross_entropy(logits, targets), (logits.argmax(-1) == targets).float().mean()
+    targets = labels[:, 1:]
+    logits = logits[:, :-1].float()
+    loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=IGNORED)
+    rows, last = torch.arange(len(ids)), mask.sum(dim=1) - 3  # the answer's last word predicts the end token
+    return loss, (logits[rows, last].argmax(-1) == targets[rows, last]).float().mean()
 
 
 def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -110,7 +118,7 @@ def train_checker(
     model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, settings: CheckerSettings, work_dir: Path
 ) -> None:
     """Teach naming and yes/no questions on drawn scenes, in place."""
-    encode = LessonEncoder(processor)
+    encode = LessonEncoder(processor, learn_true_requests=True)
     model.set_attn_implementation("eager")  # the backward pass of fused attention is several times slower on CPU
 
     def step(rng: np.random.Generator, number: int) -> dict[str, torch.Tensor]:
@@ -126,7 +134,7 @@ def train_checker(
         ]
         with torch.autocast("cpu", torch.bfloat16):
             asked, accuracy = answer_loss(model, images, encode(questions), settings.questions)
-            results = {"loss": asked, "accuracy": 2 * accuracy - 1}  # half of the tokens are the certain end token
+            results = {"loss": asked, "accuracy": accuracy}
             if number < settings.naming_until * settings.steps:
                 named, _ = answer_loss(model, images, encode([naming(layout) for layout in layouts]), 1)
                 results |= {"loss": asked + named, "naming": named.detach()}
