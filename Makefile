@@ -3,7 +3,7 @@
 PRESET ?= presets/tiny/run.yaml
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
-SOURCES = actors benchmarks learner rollout scenes serving tests
+SOURCES = actors learner rollout scenes serving tests
 
 .PHONY: train test test-fast lint format venv clean help
 .DEFAULT_GOAL := help

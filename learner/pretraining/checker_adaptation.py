@@ -26,8 +26,8 @@ STEPS = 8
 class AdaptationSettings:
     """`pictures` are generated from training combinations: half of them drawings, half edits of these drawings."""
 
-    steps: int = 500
-    pictures: int = 4096
+    steps: int = 400
+    pictures: int = 2048
     images: int = 48
     questions: int = 3
     learning_rate: float = 3e-4
