@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -55,6 +57,7 @@ def ray_for_run(config: RayConfig) -> Iterator[None]:
         "logging_level": logging.ERROR,
         "log_to_driver": bool(os.environ.get("RLRIG_WORKER_LOGS")),
     }
+    on_terminate = signal.getsignal(signal.SIGTERM)
     if config.address is None:
         ray.init(
             address="local",
@@ -70,6 +73,8 @@ def ray_for_run(config: RayConfig) -> Iterator[None]:
             ray.init(address=config.address, **common)
         except ConnectionError as error:
             raise BadInput(f"ray.address: no cluster answers at {config.address!r}: {error}") from error
+    if threading.current_thread() is threading.main_thread() and on_terminate is not None:
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray's own handler would end this process and orphan the others
     try:
         yield
     finally:
