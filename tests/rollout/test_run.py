@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
 from rollout.trajectory import read_parquet
 
@@ -159,9 +162,14 @@ def test_exported_models_reproduce_the_run_s_greedy_outputs_with_plain_libraries
     assert max(result["differences"]) <= 2  # of 255
 
 
-def test_a_finished_run_generates_with_its_trained_models(run, tmp_path):
+def test_a_finished_run_generates_with_its_trained_models_beside_a_ray_that_already_runs(run, tmp_path):
     prompt = "red circle left of blue square; green star above red circle"
-    done = rlrig("generate", prompt, "--run", str(run), "--out", str(tmp_path / "made"), "--quiet")
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        done = rlrig("generate", prompt, "--run", str(run), "--out", str(tmp_path / "made"), "--quiet")
+        assert ray.get(ray.put(7), timeout=30) == 7
+    finally:
+        ray.shutdown()
     assert done.returncode == 0, done.stderr[-4000:]
     trace = json.loads((tmp_path / "made" / "trace.json").read_text())
     assert trace["requirements"] == prompt.split("; ")
@@ -170,9 +178,28 @@ def test_a_finished_run_generates_with_its_trained_models(run, tmp_path):
         assert set(turn["satisfaction"]) == set(trace["requirements"])
 
 
-def test_a_run_continues_from_its_last_checkpoint(run, tmp_path):
-    import shutil
+def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_path):
+    command = [sys.executable, "-m", "rollout.cli", "train", "--json", "--out", str(tmp_path / "run")]
+    # A process started in the background may inherit that interrupts are ignored; a terminal's does not.
+    restore = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", restore, *command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:  # ends with the process, whose start has deadlines of its own
+            if '"evaluate"' in line:
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(timeout=120) == 130
+    assert len(children) > 5
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
 
+
+def test_a_run_continues_from_its_last_checkpoint(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     done = rlrig(
