@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -63,29 +65,34 @@ print(json.dumps({"answers": answers, "differences": differences}))
 """
 
 
-def rlrig(*arguments: str, deadline_s: float = 600) -> subprocess.CompletedProcess:
+def rlrig(*arguments: str, deadline_s: float = 600, mark: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "rollout.cli", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=deadline_s)
+    environment = {**os.environ, "RLRIG_TEST_MARK": mark}
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=deadline_s, env=environment)
 
 
-def rays_processes() -> set[int]:
-    """Processes of Ray, of its workers and of vLLM on this machine."""
-    found = set()
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if line.startswith(("ray::", "VLLM::")) or "/ray/core/src/ray/" in line:
-            found.add(process.info["pid"])
+def marked_processes(mark: str) -> list[str]:
+    """Command lines of the processes that descend from a command with this mark, however they were started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RLRIG_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended, or is not ours
+            continue
     return found
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    before = rays_processes()
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    done = rlrig("train", *settings, "--out", str(folder), "--json")
+    done = rlrig("train", *settings, "--out", str(folder), "--json", mark=str(folder))
     assert done.returncode == 0, done.stderr[-4000:]
-    assert rays_processes() <= before, "the run left processes behind"
+    ends = time.monotonic() + 20
+    while (left := marked_processes(str(folder))) and time.monotonic() < ends:
+        time.sleep(0.5)
+    assert left == [], "the run left processes behind"
     return folder
 
 
