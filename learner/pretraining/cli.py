@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 Out = Annotated[Path, typer.Option(help="Folder of the models.")]
 Work = Annotated[Path, typer.Option(help="Folder of checkpoints and logs; delete it to begin anew.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Optimizer steps; default as the shipped models.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Optimizer steps; default that of the settings.")]
 Start = Annotated[Path | None, typer.Option(help="Go on from the weights in this folder, with a new schedule.")]
 MODELS = Path("presets/tiny/models")
 WORK = Path("runs/pretrain")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import distributed
 
 StepFunction = Callable[[np.random.Generator, int], dict[str, torch.Tensor]]
 
@@ -40,23 +39,13 @@ def learning_rate_factor(step: int, settings: LoopSettings) -> float:
     return settings.final_fraction + (1 - settings.final_fraction) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Give every process the mean of all processes' gradients, in one message."""
-    flat = torch.cat([p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in parameters])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter).clone()
-
-
 def run_loop(
     name: str, modules: dict[str, torch.nn.Module], step_function: StepFunction, settings: LoopSettings, work_dir: Path
 ) -> None:
     """Train `modules` in place, resuming from `work_dir/NAME.pt` where it exists.
 
     `step_function(rng, step)` returns a dictionary whose entry `loss` is minimised; the others are logged. The
-    random numbers of a step depend on the seed, the step and the process alone, so a resumed run continues the same
-    run. Where processes are joined (`torch.distributed`), each takes its own batch and all take the mean gradient. With
+    random numbers of a step depend on the seed and on the step alone, so a resumed run continues the same run. With
     `ema` above 0 the modules end with the exponential moving average of their weights.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -76,29 +65,24 @@ def run_loop(
             average.copy_(saved)
         first = state["step"]
         print(f"{name}: resumed at step {first}", flush=True)
-    rank = distributed.get_rank() if distributed.is_initialized() else 0
     started = time.monotonic()
     for step in range(first, settings.steps):
         factor = learning_rate_factor(step, settings)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
-        torch.manual_seed((settings.seed * 1_000_003 + step) * 101 + rank)
-        results = step_function(np.random.default_rng([settings.seed, step, rank]), step)
+        torch.manual_seed(settings.seed * 1_000_003 + step)
+        results = step_function(np.random.default_rng([settings.seed, step]), step)
         loss = results["loss"]
         if not torch.isfinite(loss):
             raise RuntimeError(f"{name}: the loss is {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if distributed.is_initialized():
-            average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         decay = min(settings.ema, (1 + step) / (10 + step))
         for average, parameter in zip(averages, parameters, strict=False):
             average.lerp_(parameter.detach(), 1 - decay)
         done = step + 1
-        if rank:
-            continue
         if done % settings.log_every == 0 or done == settings.steps:
             each = (time.monotonic() - started) / (done - first)
             line = {"step": done, "of": settings.steps, "seconds_each": round(each, 3)}
