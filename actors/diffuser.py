@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from actors.flux_model import FluxModel
+from actors.replica import Replica
 
 
-class Diffuser:
+class Diffuser(Replica):
     """Draws batches of images.
 
     Args:
@@ -29,10 +30,6 @@ class Diffuser:
         torch.set_num_threads(threads)
         self.replica = replica
         self.model = FluxModel(path, **settings)
-
-    def ping(self) -> str:
-        """The replica's name: it is loaded and takes calls."""
-        return self.replica
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
         """One (H, W, 3) uint8 image for each prompt; see FluxModel.draw."""

@@ -37,6 +37,10 @@ class Fleet:
     Args:
         handles: Ray actor handles, by replica name or as a list.
         deadline_s: seconds until a call without its own deadline fails; waiting behind other callers counts.
+
+    Attributes:
+        compute_seconds: seconds that replicas worked on this handle's batches so far, without transfer and waiting; of
+            those that share a batch the slowest counts.
     """
 
     def __init__(self, handles: Mapping[str, ActorHandle] | Sequence[ActorHandle], deadline_s: float = 300.0) -> None:
@@ -46,6 +50,7 @@ class Fleet:
             handles = {f"replica-{i}": handle for i, handle in enumerate(handles)}
         self.handles = dict(handles)
         self.deadline_s = deadline_s
+        self.compute_seconds = 0.0
 
     @classmethod
     def start(
@@ -59,7 +64,7 @@ class Fleet:
         """Start `replicas` actors of class `kind` and return when all have loaded.
 
         Args:
-            kind: Diffuser or InverseDiffuser.
+            kind: a Replica, such as Diffuser or InverseDiffuser.
             replicas: how many.
             options: Ray actor options, such as num_cpus, max_restarts, resources.
             deadline_s: seconds for the start, and for later calls.
@@ -118,10 +123,12 @@ class Fleet:
             raise ValueError(f"{method}: columns have lengths {lengths}; they must be equal")
         parts = split(lengths[0], len(self.handles))
         calls = {
-            name: lambda handle, part=part: getattr(handle, method).remote(*(c[part] for c in columns), **arguments)
+            name: lambda handle, part=part: handle.timed.remote(method, *(c[part] for c in columns), **arguments)
             for name, part in zip(self.handles, parts, strict=False)
         }
-        return [row for answer in self._gather(method, calls, deadline_s).values() for row in answer]
+        answers = self._gather(method, calls, deadline_s).values()
+        self.compute_seconds += max((seconds for _, seconds in answers), default=0.0)
+        return [row for rows, _ in answers for row in rows]
 
     def broadcast(self, method: str, *arguments: Any, deadline_s: float | None = None) -> dict[str, Any]:
         """Call `method` with the same arguments on every replica: answers by replica name.

@@ -7,7 +7,9 @@
     x'   = mean + s·sqrt(−dt)·ε
     logp = mean over all non-batch dimensions of −(x' − mean)²/(2 s²(−dt)) − log(s·sqrt(−dt)) − ½ log 2π
 
-Everything is computed in float32, by the rollout and by the learner with the same functions.
+Everything is computed in float32 (float64 latents stay float64), by the rollout and by the learner with the same
+functions. From a σ below 1, many small steps have the ODE's marginal at each σ. The first step, from σ = 1 where s has
+its pole, leaves a variance near 1 + η⁴/4, however short it is; the steps after it pull that back to 1.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ Sigma = float | torch.Tensor
 def sde_mean_std(
     x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of one step's Gaussian, in float32.
+    """Mean and standard deviation of one step's Gaussian, in float32, or in float64 where x is.
 
     Args:
         x: (B, …) latents at `sigma`.
@@ -45,7 +47,8 @@ def sde_mean_std(
     Raises:
         ValueError: not 0 ≤ sigma_next < sigma ≤ 1.
     """
-    x, v = x.float(), v.float()
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    v = v.to(x.dtype)
     sigma, sigma_next = _per_sample(sigma, x), _per_sample(sigma_next, x)
     if not bool(((sigma_next >= 0) & (sigma_next < sigma) & (sigma <= 1)).all()):
         raise ValueError(
@@ -68,24 +71,24 @@ def sde_step(
         x_next (B, …) in x's dtype, and the log-probability (B,) of exactly that rounded x_next.
     """
     mean, std = sde_mean_std(x, v, sigma, sigma_next, eta)
-    x_next = (mean + std * noise.float()).to(x.dtype)
+    x_next = (mean + std * noise.to(mean.dtype)).to(x.dtype)
     return x_next, _normal_log_prob(x_next, mean, std)
 
 
 def sde_log_prob(
     x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, x_next: torch.Tensor
 ) -> torch.Tensor:
-    """Log-probability (B,) of having stepped from x to x_next, float32; differentiable in v."""
+    """Log-probability (B,) of having stepped from x to x_next, in the dtype of the mean; differentiable in v."""
     return _normal_log_prob(x_next, *sde_mean_std(x, v, sigma, sigma_next, eta))
 
 
 def _normal_log_prob(x_next: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    log_prob = -((x_next.float() - mean) ** 2) / (2 * std**2) - torch.log(std) - 0.5 * math.log(2 * math.pi)
+    log_prob = -((x_next.to(mean.dtype) - mean) ** 2) / (2 * std**2) - torch.log(std) - 0.5 * math.log(2 * math.pi)
     return log_prob.flatten(1).mean(1)
 
 
 def _per_sample(sigma: Sigma, x: torch.Tensor) -> torch.Tensor:
-    column = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+    column = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
     return column.reshape(-1, *[1] * (x.ndim - 1))
 
 

@@ -22,6 +22,7 @@ from actors.conditioning import Conditioning, velocity
 from actors.edit import Edit
 from actors.flow_path import FlowPath, FlowSde
 from actors.flow_sde import FlowSdeScheduler
+from actors.repeats import without_repeats
 
 __all__ = ["Conditioning", "Edit", "FluxModel", "ModelLoadError", "velocity"]
 
@@ -90,7 +91,7 @@ class FluxModel:
         _check(prompts, seeds)
         images: list[np.ndarray] = []
         for rows in self._batches(len(prompts)):
-            images += self._call(list(prompts[rows]), seeds[rows], self._step_count(steps))
+            images += self._call(prompts[rows], seeds[rows], self._step_count(steps))
         return images
 
     def edit(
@@ -122,11 +123,11 @@ class FluxModel:
         count = self._step_count(steps if sde is None else sde.steps)
         edits: list[Edit] = []
         for rows in self._batches(len(prompts)):
-            sources = [Image.fromarray(image) for image in images[rows]]
+            sources = self._source_latents(images[rows])
             if sde is None:
-                edits += [Edit(image) for image in self._call(list(prompts[rows]), seeds[rows], count, image=sources)]
+                edits += [Edit(image) for image in self._call(prompts[rows], seeds[rows], count, image=sources)]
                 continue
-            edited, paths = self._call_sde(sources, list(prompts[rows]), seeds[rows], sde)
+            edited, paths = self._call_sde(sources, prompts[rows], seeds[rows], sde)
             edits += [Edit(image, path) for image, path in zip(edited, paths, strict=True)]
         return edits
 
@@ -142,26 +143,44 @@ class FluxModel:
             raise ValueError("conditioning needs at least one image; got none")
         for i, image in enumerate(images):
             self._check_image(i, image)
-        pipe, device = self.pipe, self.pipe.vae.device
-        embeds, pooled, text_ids = pipe.encode_prompt(
-            prompt=list(prompts), max_sequence_length=self.max_sequence_length, device=device
-        )
-        pixels = pipe.image_processor.preprocess([Image.fromarray(image) for image in images])
+        pipe = self.pipe
+        embeds, pooled, text_ids = self._prompt_embeds(prompts)
         _, image_latents, latent_ids, image_ids = pipe.prepare_latents(
-            pixels,
+            self._source_latents(images),
             len(prompts),
             pipe.transformer.config.in_channels // 4,
             self.image_size,
             self.image_size,
             embeds.dtype,
-            device,
+            pipe.vae.device,
             _noise_generators([0] * len(prompts)),  # the first noise is thrown away; the global stream stays as it is
         )
         guidance = self.guidance_scale if pipe.transformer.config.guidance_embeds else None
         return Conditioning(image_latents, embeds, pooled, text_ids, torch.cat([latent_ids, image_ids]), guidance)
 
+    @torch.no_grad()
+    def _source_latents(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """(B, C, h, w): latents as the pipeline makes and also takes them. Equal images are encoded once."""
+        firsts, places = without_repeats([image.tobytes() for image in images])
+        vae = self.pipe.vae
+        pixels = self.pipe.image_processor.preprocess([Image.fromarray(images[first]) for first in firsts])
+        # One generator an image makes the pipeline encode them one by one, so that none depends on the others.
+        latents = self.pipe._encode_vae_image(pixels.to(vae.device, vae.dtype), _noise_generators([0] * len(firsts)))
+        return latents[places]
+
+    @torch.no_grad()
+    def _prompt_embeds(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """T5 embeddings (B, L, D), CLIP's (B, P) and positions (L, 3). Equal prompts are encoded once."""
+        firsts, places = without_repeats(prompts)
+        embeds, pooled, text_ids = self.pipe.encode_prompt(
+            prompt=[prompts[first] for first in firsts],
+            max_sequence_length=self.max_sequence_length,
+            device=self.pipe.vae.device,
+        )
+        return embeds[places], pooled[places], text_ids
+
     def _call_sde(
-        self, sources: list[Image.Image], prompts: list[str], seeds: Sequence[int], sde: FlowSde
+        self, sources: torch.Tensor, prompts: Sequence[str], seeds: Sequence[int], sde: FlowSde
     ) -> tuple[list[np.ndarray], list[FlowPath]]:
         scheduler = FlowSdeScheduler.from_config(self.pipe.scheduler.config)
         scheduler.start(sde, _step_generators(seeds))
@@ -172,9 +191,11 @@ class FluxModel:
             self.pipe.scheduler = plain  # a saved pipeline names its scheduler's class, which must stay diffusers' own
         return edited, scheduler.paths()
 
-    def _call(self, prompts: list[str], seeds: Sequence[int], steps: int, **kwargs: Any) -> list[np.ndarray]:
+    def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, **kwargs: Any) -> list[np.ndarray]:
+        embeds, pooled, _ = self._prompt_embeds(prompts)
         pixels = self.pipe(
-            prompt=prompts,
+            prompt_embeds=embeds,
+            pooled_prompt_embeds=pooled,
             height=self.image_size,
             width=self.image_size,
             max_area=self.image_size**2,

@@ -13,12 +13,13 @@ import torch
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
+from actors.replica import Replica
 from learner.weights import Manifest, WeightMismatch, WeightReceipt, WeightUpdate, make_receipt, unpack
 
 POLICY = "editor"
 
 
-class InverseDiffuser:
+class InverseDiffuser(Replica):
     """Edits batches of images, and takes new weights.
 
     It starts with the weights on disk as version 0, also when Ray restarts it after a crash: whoever restarts it gives
@@ -41,10 +42,6 @@ class InverseDiffuser:
         self.replica = replica
         self.model = FluxModel(path, **settings)
         self._receipt = make_receipt(replica, POLICY, 0, self.model.transformer.state_dict())
-
-    def ping(self) -> str:
-        """The replica's name: it is loaded and takes calls."""
-        return self.replica
 
     def version(self) -> int:
         """Version of the weights in use; 0 is the model as it lies on disk."""

@@ -32,11 +32,15 @@ def clipped_objective(
 
 
 def truncated_importance(
-    behaviour_log_probs: torch.Tensor, rollout_log_probs: torch.Tensor, cap: float
+    behaviour_log_probs: torch.Tensor, rollout_log_probs: torch.Tensor, cap: float | None
 ) -> torch.Tensor:
-    """w = min(exp(log p_learner − log p_rollout), cap), without gradient, element by element.
+    """w = min(exp(log p_learner − log p_rollout), cap), without gradient, element by element; 1 where `cap` is None.
 
     It corrects for answers that another engine, or older weights, sampled (truncated importance sampling, as in
-    "Your efficient RL framework secretly brings you off-policy RL training", 2025).
+    "Your efficient RL framework secretly brings you off-policy RL training", 2025). Where the cap does not bind, the
+    expected loss of a term is that of the learner's own samples. Two limits: the weight is of one term, not of the
+    tokens or steps before it; and a log-probability that is a mean over D dimensions gives the D-th root of the weight.
     """
+    if cap is None:
+        return torch.ones_like(behaviour_log_probs)
     return torch.exp(behaviour_log_probs - rollout_log_probs).clamp(max=cap).detach()

@@ -10,9 +10,10 @@ from learner.clipped_objective import clipped_objective, truncated_importance
 def gaussian_divergence(mean: torch.Tensor, reference_mean: torch.Tensor, std: torch.Tensor | float) -> torch.Tensor:
     """KL of two Gaussians of one standard deviation: (μ − μ_ref)² / (2 std²), mean over all but the first dimension.
 
-    Flow-GRPO (arXiv 2505.05470), as a mean over dimensions like the log-probability. Shapes (B, …) → (B,).
+    Flow-GRPO (arXiv 2505.05470), as a mean over dimensions like the log-probability. Shapes (B, …) → (B,), in the
+    dtype of the means, which `sde_mean_std` gives in float32.
     """
-    return ((mean - reference_mean).float() ** 2 / (2 * std**2)).flatten(1).mean(1)
+    return ((mean - reference_mean) ** 2 / (2 * std**2)).flatten(1).mean(1)
 
 
 def flow_loss(
@@ -23,7 +24,7 @@ def flow_loss(
     *,
     clip_low: float,
     clip_high: float,
-    importance_cap: float,
+    importance_cap: float | None,
     kl_coefficient: float = 0.0,
     divergence: torch.Tensor | None = None,
     normaliser: float | None = None,

@@ -21,10 +21,12 @@ from learner.samples import EditorSample
 class StepBatch:
     """One forward pass: one denoising step of B edits.
 
-    `latents` and `next_latents` are (B, S, C), all others but `eta` (B,).
+    `latents` and `next_latents` are (B, S, C), `step` the step's place in the paths (0: their first stochastic step),
+    all others but `eta` (B,).
     """
 
     conditioning: Conditioning
+    step: int
     latents: torch.Tensor
     next_latents: torch.Tensor
     sigma: torch.Tensor
@@ -37,6 +39,11 @@ class StepBatch:
     def count(self) -> int:
         """(edit, step) pairs that the loss is a mean over."""
         return len(self.advantages)
+
+    @property
+    def term_positions(self) -> list[int]:
+        """Denoising step of each of these pairs, in the order of `FlowPolicy.mismatch`."""
+        return [self.step] * self.count
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,7 @@ class FlowPolicy:
         return [
             StepBatch(
                 conditioning,
+                step,
                 latents[step],
                 latents[step + 1],
                 sigmas[step],

@@ -27,8 +27,8 @@ class LearnerConfig(BaseModel):
     """The probability ratio may not rise above 1 + clip_high (for an answer that was better than its group)."""
     kl_coefficient: float = Field(0.0, ge=0)
     """Weight of the KL divergence to the starting model; 0 keeps no copy of it."""
-    importance_cap: float = Field(2.0, ge=1)
-    """Upper bound of the weight that corrects for the rollout engine's log-probabilities."""
+    importance_cap: float | None = Field(2.0, ge=1)
+    """Upper bound of the weight that corrects for the rollout engine's log-probabilities; null turns it off."""
     temperature: float = Field(1.0, gt=0)
     """Temperature at which the Actor's log-probabilities were taken; must be that of the sampler."""
 

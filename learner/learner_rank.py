@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class LearnerRank:
         self._config, self._rank = config, rank
         self._store: torch.distributed.TCPStore | None = None
         self._version = 0
+        self._held: dict[str, str] | None = None  # checksums of the weights, where they are known
 
     def listen(self, host: str) -> int:
         """Open the meeting point of the ranks (rank 0 only) and return its port."""
@@ -55,7 +57,8 @@ class LearnerRank:
             RuntimeError: no parameter changed.
         """
         stats = RankStats()
-        before = self._checksums()
+        began = time.monotonic()
+        before, self._held = self._held or self._checksums(), None
         try:
             self._train(samples, stats)
         except BaseException:
@@ -69,7 +72,8 @@ class LearnerRank:
                 f"policy {self._policy_name!r}: the update changed none of {len(after)} tensors; advantages are "
                 f"{sorted({sample.advantage for sample in samples})[:4]}, gradient norm {stats.gradient_norms}"
             )
-        self._version += 1
+        self._version, self._held = self._version + 1, after
+        stats.seconds = time.monotonic() - began
         return stats
 
     def weights(self, version: int | None) -> WeightUpdate:
@@ -109,7 +113,8 @@ class LearnerRank:
             if state[field] != value:
                 raise ValueError(f"{folder}: it was saved with {field} {state[field]!r}, this learner has {value!r}")
         self._engine.load_checkpoint(folder, tag=_TAG)
-        if checksums_digest(self._checksums()) != state["digest"]:
+        self._held = self._checksums()
+        if checksums_digest(self._held) != state["digest"]:
             raise ValueError(f"{folder}: its weights are not those that were saved; the checkpoint is damaged")
         self._version = state["version"]
         return self._version
@@ -184,9 +189,7 @@ class LearnerRank:
     def _add_mismatch(self, stats: RankStats, batch: Any, weight: float, log_probs: torch.Tensor) -> None:
         if weight:
             mismatch = self._policy.mismatch(batch, log_probs)
-            stats.mismatch_sum += float(mismatch.sum())
-            stats.mismatch_max = max(stats.mismatch_max, float(mismatch.max()))
-            stats.mismatch_count += mismatch.numel()
+            stats.add_mismatch(mismatch.tolist(), batch.term_positions)
 
     def _over_ranks(self, value: int, operation: torch.distributed.ReduceOp) -> int:
         combined = torch.tensor([value])

@@ -8,16 +8,16 @@ from learner.clipped_objective import clipped_objective, truncated_importance
 
 
 def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """log softmax(logits / temperature) at the sampled tokens, in float32.
+    """log softmax(logits / temperature) at the sampled tokens, in float32 (float64 logits stay float64).
 
     Args:
         logits: (B, T, V); `logits[:, t]` predicts `token_ids[:, t]`.
         token_ids: (B, T) int64.
 
     Returns:
-        (B, T) float32.
+        (B, T) float32 or float64.
     """
-    scaled = logits.float() / temperature
+    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     picked = scaled.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
     return picked - torch.logsumexp(scaled, dim=-1)
 
@@ -40,7 +40,7 @@ def vlm_loss(
     *,
     clip_low: float,
     clip_high: float,
-    importance_cap: float,
+    importance_cap: float | None,
     kl_coefficient: float = 0.0,
     reference_log_probs: torch.Tensor | None = None,
     normaliser: float | None = None,

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from actors.repeats import without_repeats
 from learner.learner_config import LearnerConfig
 from learner.samples import ActorSample
 from learner.vlm_loss import token_log_probs, vlm_loss
@@ -19,13 +20,18 @@ from learner.vlm_loss import token_log_probs, vlm_loss
 
 @dataclass(frozen=True)
 class AnswerBatch:
-    """One forward pass: B answers of at most T tokens, padded on the right.
+    """One forward pass: B answers of at most T tokens, padded on the right, to D different prompts, each with an image.
 
-    `inputs` are the model's arguments, `positions` (B, T) says where in the sequence the logits of each token stand,
-    `token_ids`, `mask` and `rollout_log_probs` are (B, T), `advantages` (B,).
+    `inputs` are the language model's arguments, `images` those of the vision encoder, one image for each
+    prompt. `prompts` (B,) says which of the D prompts each answer belongs to, `image_tokens` (D,) how many tokens its
+    image takes. `positions` (B, T) says where in the sequence the logits of each token stand, `token_ids`, `mask` and
+    `rollout_log_probs` are (B, T), `advantages` (B,).
     """
 
     inputs: dict[str, torch.Tensor]
+    images: dict[str, torch.Tensor]
+    prompts: list[int]
+    image_tokens: list[int]
     positions: torch.Tensor
     token_ids: torch.Tensor
     mask: torch.Tensor
@@ -36,6 +42,11 @@ class AnswerBatch:
     def count(self) -> int:
         """Tokens that the loss is a mean over."""
         return int(self.mask.sum())
+
+    @property
+    def term_positions(self) -> list[int]:
+        """Position in its answer of each of these tokens, in the order of `VlmPolicy.mismatch`."""
+        return self.mask.nonzero()[:, 1].tolist()
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,10 @@ class VlmPolicy:
 
     def evaluate(self, network: Callable, batch: AnswerBatch) -> AnswerEvaluation:
         """Log-probabilities under `network` (this policy's module, or what wraps it)."""
-        logits = network(**batch.inputs, use_cache=False).logits
+        features = network.get_image_features(**batch.images, return_dict=True)
+        of_prompt = features.pooler_output.flatten(0, 1).split(batch.image_tokens)
+        features.pooler_output = torch.cat([of_prompt[prompt] for prompt in batch.prompts])
+        logits = network(**batch.inputs, mm_encoder_outputs={"image": features}, use_cache=False).logits
         picked = logits.gather(1, batch.positions.unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
         log_probs = token_log_probs(picked, batch.token_ids, self.config.temperature)
         return AnswerEvaluation(torch.where(batch.mask, log_probs, 0.0))
@@ -106,9 +120,11 @@ class VlmPolicy:
         self.processor.save_pretrained(folder)
 
     def _collate(self, samples: Sequence[ActorSample]) -> AnswerBatch:
+        firsts, rows = without_repeats([(sample.image.tobytes(), sample.prompt) for sample in samples])
+        asked = [samples[first] for first in firsts]
         prompts = self.processor(
-            text=[self._prompt_text(sample.prompt) for sample in samples],
-            images=[[Image.fromarray(sample.image)] for sample in samples],
+            text=[self._prompt_text(sample.prompt) for sample in asked],
+            images=[[Image.fromarray(sample.image)] for sample in asked],
             add_special_tokens=False,  # the chat template has written them, as it does for the serving engine
             padding=True,
             return_tensors="pt",
@@ -116,21 +132,23 @@ class VlmPolicy:
         prompt_mask = prompts.pop("attention_mask").bool()
         prompt_ids = [row[keep] for row, keep in zip(prompts.pop("input_ids"), prompt_mask, strict=True)]
         answers = [torch.tensor(self._trained_tokens(sample.token_ids)) for sample in samples]
-        sequences = [torch.cat([ids, answer[:-1]]) for ids, answer in zip(prompt_ids, answers, strict=True)]
+        sequences = [torch.cat([prompt_ids[row], answer[:-1]]) for row, answer in zip(rows, answers, strict=True)]
         rollout = [
             torch.tensor(sample.log_probs[: len(answer)], dtype=torch.float32)
             for sample, answer in zip(samples, answers, strict=True)
         ]
         token_ids = _pad(answers, 0)
         mask = _pad([torch.ones_like(answer, dtype=torch.bool) for answer in answers], False)
-        starts = torch.tensor([len(row) for row in prompt_ids])
+        starts = torch.tensor([len(prompt_ids[row]) for row in rows])
         positions = starts.unsqueeze(1) - 1 + torch.arange(token_ids.shape[1])
         return AnswerBatch(
             inputs={
                 "input_ids": _pad(sequences, self.processor.tokenizer.pad_token_id or 0),
                 "attention_mask": _pad([torch.ones_like(row) for row in sequences], 0),
-                **prompts,
             },
+            images=dict(prompts),
+            prompts=rows,
+            image_tokens=[int((ids == self.module.config.image_token_id).sum()) for ids in prompt_ids],
             positions=torch.where(mask, positions, 0),
             token_ids=token_ids,
             mask=mask,

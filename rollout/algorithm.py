@@ -14,7 +14,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.tune import PlacementGroupFactory
 
-from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
+from rollout.batches import actor_samples, describe, describe_weights, editor_samples, groups_of, rollout_seconds
 from rollout.config import RunConfig
 from rollout.config_file import load_config
 from rollout.env_runner import ReflectEditRunner
@@ -24,6 +24,7 @@ from rollout.models import Models, start_models
 from rollout.policies import Policies
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
+from rollout.reward_gap import agreement
 from rollout.seeds import derive_seed
 from rollout.trajectory import Turn, from_table
 
@@ -125,29 +126,25 @@ class ReflectionGRPO(Algorithm):
         settings = cls.get_default_config().update_from_dict(config)
         run = settings.run_config
         learners = [getattr(run.learner, policy) for policy in run.trained]
-        ranks, cpus = max((learner.ranks, learner.cpus_per_rank) for learner in learners)
+        largest = max(learners, key=lambda learner: learner.ranks * learner.cpus_per_rank)
         bundles = [
             {"CPU": settings.num_cpus_for_main_process},
             *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
             *[{"CPU": run.diffuser.cpus}] * run.diffuser.workers,
             *[{"CPU": run.editor.cpus}] * run.editor.workers,
-            *[{"CPU": cpus}] * ranks,
+            *[{"CPU": largest.cpus_per_rank}] * largest.ranks,
         ]
         return PlacementGroupFactory(bundles, strategy=settings.placement_strategy)
 
     @property
     def stage(self) -> str:
         """The policy that the next update trains; after the last stage its policy goes on."""
-        left = self.updates
-        for stage in self.run.stages:
-            if left < stage.updates:
-                return stage.stage
-            left -= stage.updates
-        return self.run.stages[-1].stage
+        schedule = self.run.schedule
+        return schedule[min(self.updates, len(schedule) - 1)]
 
     @override(Algorithm)
     def training_step(self) -> None:
-        stage = self.stage
+        stage, started = self.stage, time.monotonic()
         with self.progress.phase("rollout"):
             turns = self._collect(stage)
         with self.progress.phase("start learner"):
@@ -161,29 +158,26 @@ class ReflectionGRPO(Algorithm):
         with self.progress.phase("sync"):
             update = learner.weights(stats.version)
             receipts = self.models.apply_weights(update)
+        synced = time.monotonic()
         self.last_turns = turns
         self.last_update = {
             "update": self.updates,
             "stage": stage,
             **describe(turns),
+            **(agreement(turns) if self.run.data.source == "shape_world" else {}),
             "actor_version": self.policies.versions["actor"],
             "editor_version": self.policies.versions["editor"],
             "logprob_mismatch": stats.logprob_mismatch_max,
             "seconds": {
                 **rollout_seconds(turns),
                 "learn": learned - began,
-                "sync": time.monotonic() - learned,
+                "sync": synced - learned,
             },
+            "compute_seconds": {**rollout_seconds(turns, "compute_seconds"), "learn": stats.compute_seconds},
             "learner": stats.as_dict(),
-            "weights": {
-                "policy": update.manifest.policy,
-                "version": update.manifest.version,
-                "tensors": len(update.manifest.tensors),
-                "bytes": update.nbytes,
-                "digest": update.manifest.digest,
-                "replicas": {r.replica: {"digest": r.digest, "previous": r.previous_digest} for r in receipts},
-            },
+            "weights": describe_weights(update, receipts),
         }
+        self.last_update["seconds_total"] = time.monotonic() - started
         self.updates += 1
         for key, value in _numbers(self.last_update):
             self.metrics.log_value(key, value, reduce="mean", window=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from learner.samples import ActorSample, EditorSample
 from rollout.trajectory import Turn
+
+if TYPE_CHECKING:
+    from learner.weights import WeightReceipt, WeightUpdate
 
 
 def groups_of(turns: Sequence[Turn]) -> dict[int, list[Turn]]:
@@ -58,12 +61,25 @@ def describe(turns: Sequence[Turn]) -> dict[str, Any]:
     }
 
 
-def rollout_seconds(turns: Sequence[Turn]) -> dict[str, float]:
-    """Seconds of drawing, reflecting, editing and checking. Turns of one batch share their times, which count once."""
-    batches = {(turn.turn, turn.seconds.reflect, turn.seconds.edit, turn.seconds.check) for turn in turns}
+def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) -> dict[str, Any]:
+    """What was sent, and what every replica held before and holds now."""
     return {
-        "draw": sum({turn.seconds.draw for turn in turns}),
-        "reflect": sum(reflect for _, reflect, _, _ in batches),
-        "edit": sum(edit for _, _, edit, _ in batches),
-        "check": sum(check for _, _, _, check in batches),
+        "policy": update.manifest.policy,
+        "version": update.manifest.version,
+        "tensors": len(update.manifest.tensors),
+        "bytes": update.nbytes,
+        "digest": update.manifest.digest,
+        "replicas": {r.replica: {"digest": r.digest, "previous": r.previous_digest} for r in receipts},
     }
+
+
+def rollout_seconds(turns: Sequence[Turn], kind: Literal["seconds", "compute_seconds"] = "seconds") -> dict[str, float]:
+    """Seconds of drawing, reflecting, editing and checking: wall clock, or the part in which the model computed.
+
+    Turns of one batch share their times, which count once. Batches are told apart by turn and wall clock. All turns of
+    a job share its time of drawing.
+    """
+    batches = {(turn.turn, turn.seconds): getattr(turn, kind) for turn in turns}
+    draws = {wall.draw: spent.draw for (_, wall), spent in batches.items()}
+    phases = {phase: sum(getattr(spent, phase) for spent in batches.values()) for phase in ("reflect", "edit", "check")}
+    return {"draw": sum(draws.values()), **phases}

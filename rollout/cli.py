@@ -1,4 +1,4 @@
-"""`rlrig`: train, eval, generate, report, doctor, pretrain.
+"""`rlrig`: train, eval, generate, report, results, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,6 +26,7 @@ from rollout.progress import Progress, make_progress
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 TINY = Path("presets/tiny/run.yaml")
+JUDGE = Path(__file__).resolve().parent.parent / "presets" / "tiny" / "models" / "judge"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -127,6 +128,31 @@ def evaluate(
     set_: Set = None,
     run: Run = None,
     prompts: Annotated[int | None, typer.Option(min=1, help="Held-out prompts; default evaluation.prompts.")] = None,
+    extractor: Annotated[
+        Literal["exact", "openai"] | None,
+        typer.Option(
+            help="Reads scene graphs from images: exact (drawn shapes only; the default there), or openai: a VLM "
+            "behind an OpenAI-compatible endpoint, in LAION-SG's protocol.",
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Endpoint of extractor and judge, e.g. https://api.openai.com/v1.")
+    ] = None,
+    extractor_model: Annotated[str | None, typer.Option(help="VLM of --extractor openai.")] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(help="VLM that also says, requirement by requirement, whether the prompt is met.")
+    ] = None,
+    judge_mode: Annotated[
+        Literal["per_requirement", "checklist"] | None,
+        typer.Option(help="One plain question a requirement (the default), or one answer in JSON for all."),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(help="Environment variable with the endpoint's key, default OPENAI_API_KEY; '' sends no key."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds for one request, default 60; 5 times that with retries.")
+    ] = None,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -134,11 +160,17 @@ def evaluate(
     with exit_codes(json_):
         overrides = [*(set_ or []), *([f"evaluation.prompts={prompts}"] if prompts else [])]
         config = _config_of(run, preset, overrides)
+        from rollout.measures import MeasureOptions, choose_measures, unmeasured
+
+        options = MeasureOptions(extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout)
+        measures = choose_measures(options, config.data.source)
         from rollout.run import evaluate as run_evaluation
 
         with make_progress(quiet, json_) as progress:
-            metrics = run_evaluation(config, run, progress)
+            metrics = run_evaluation(config, run, progress, measures)
             _show(metrics, progress, json_)
+        if problem := unmeasured(metrics):
+            raise RunFailed(problem)
 
 
 @app.command()
@@ -202,6 +234,29 @@ def doctor(
             show(findings, preset)
         if any(finding.blocks for finding in findings):
             raise typer.Exit(FAILED)
+
+
+@app.command()
+def results(
+    preset: Preset = TINY,
+    fast: Annotated[bool, typer.Option("--fast", help="A quick look: one seed, fewer prompts and updates.")] = False,
+    judge: Annotated[Path, typer.Option(help="Folder of the judge, a VLM that is not the Checker.")] = JUDGE,
+    work: Annotated[Path | None, typer.Option(help="Folder of runs and rows; what is there is not done again.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of the page; default docs, with --fast --work.")] = None,
+) -> None:
+    """Train and evaluate every arm and sweep, and write the page with the results."""
+    with exit_codes():
+        from experiments.plan import FAST, FULL
+        from experiments.results import make_results
+
+        work = work or Path("runs") / ("results-fast" if fast else "results")
+        page = docs or (work if fast else Path("docs"))
+        console = Console()
+        say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)  # noqa: E731
+        failures = make_results(FAST if fast else FULL, _preset(preset), judge, work, page, say)
+        say(f"page: {page / 'results.md'}")
+        if failures:
+            raise RunFailed(f"{len(failures)} runs failed and are left out of the page; the same command tries again")
 
 
 @app.command(

@@ -30,12 +30,21 @@ class Section(BaseModel):
 
 
 class StageConfig(Section):
-    """A stretch of the run in which one policy trains."""
+    """A stretch of the run in which one policy trains, or both by turns."""
 
-    stage: Stage
-    """The policy that trains: the Actor, which writes edit prompts, or the editor (Inverse Diffuser)."""
+    stage: Literal["actor", "editor", "alternate"]
+    """The policy that trains: the Actor, which writes edit prompts, or the editor (Inverse Diffuser); `alternate`
+    switches between them and begins with the Actor."""
     updates: int = Field(ge=1)
     """Weight updates in this stage."""
+    switch_every: int = Field(1, ge=1)
+    """With `stage: alternate`, updates of one policy before the other has its turn."""
+
+    def policy(self, update: int) -> Stage:
+        """The policy that the stage's update number `update` trains."""
+        if self.stage != "alternate":
+            return self.stage
+        return "editor" if update // self.switch_every % 2 else "actor"
 
 
 class DataConfig(Section):
@@ -157,8 +166,8 @@ class LearnersConfig(Section):
 class EvaluationConfig(Section):
     """Held-out evaluation, before and after training."""
 
-    prompts: int = Field(64, ge=1)
-    """Held-out prompts."""
+    prompts: int = Field(64, ge=0)
+    """Held-out prompts; 0 leaves the evaluations out."""
     every: int = Field(0, ge=0)
     """Updates between evaluations during training; 0 evaluates only at start and end."""
 
@@ -242,14 +251,19 @@ class RunConfig(Section):
     """What `rlrig doctor` asks of the machine."""
 
     @property
+    def schedule(self) -> list[Stage]:
+        """The policy that each update trains."""
+        return [stage.policy(update) for stage in self.stages for update in range(stage.updates)]
+
+    @property
     def trained(self) -> set[str]:
-        """The policies that train in some stage."""
-        return {stage.stage for stage in self.stages}
+        """The policies that train in some update."""
+        return set(self.schedule)
 
     @property
     def total_updates(self) -> int:
         """Weight updates of all stages."""
-        return sum(stage.updates for stage in self.stages)
+        return len(self.schedule)
 
     @model_validator(mode="before")
     @classmethod

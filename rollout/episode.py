@@ -80,13 +80,21 @@ def draw_states(models: Models, graphs: Sequence[SceneGraph], seeds: Sequence[in
 
 
 def play(
-    models: Models, graphs: Sequence[SceneGraph], seed: int, turns: int, temperature: float = 0.0
+    models: Models,
+    graphs: Sequence[SceneGraph],
+    seed: int,
+    turns: int,
+    temperature: float = 0.0,
+    states: Sequence[State] | None = None,
 ) -> list[Episode]:
     """Whole episodes as they are used, not as they are trained on: one answer and one ODE edit a turn.
 
-    An answer that cannot be parsed ends its episode with the image that it has. Temperature 0 is greedy.
+    An answer that cannot be parsed ends its episode with the image that it has. Temperature 0 is greedy. With `states`,
+    one for each graph, episodes begin with these images and nothing is drawn.
     """
-    states = draw_states(models, graphs, [derive_seed(seed, "draw", graph.img_id) for graph in graphs])
+    if states is None:
+        states = draw_states(models, graphs, [derive_seed(seed, "draw", graph.img_id) for graph in graphs])
+    states = list(states)
     episodes = [
         Episode(state.graph, [Frame(state.image, state.satisfaction, seed=state.draw_seed)]) for state in states
     ]

@@ -1,4 +1,4 @@
-"""Held-out evaluation: whole episodes, measured by the exact extractor and, beside it, by the Checker."""
+"""Held-out evaluation: whole episodes, measured by an extractor, a judge and, beside them, by the Checker."""
 
 from __future__ import annotations
 
@@ -8,48 +8,86 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rollout.episode import Episode, Frame, play, reward_of
-from scenes.extractors import extract
+from rollout.image_scorer import ImageScorer, Unscored, tally
 from scenes.scene_graph import SceneGraph
-from scenes.scene_graph_iou import mean_scores, score
+from scenes.scene_graph_iou import SceneScores, mean_scores
 
 if TYPE_CHECKING:
+    from rollout.measures import Measures
     from rollout.models import Models
 
 EVALUATION_SEED = 20_000  # the same images before and after, so that differences come from the policies
 
 
-def measure(graphs: Sequence[SceneGraph], frames: Sequence[Frame]) -> dict[str, float]:
-    """Means over prompts: the metrics of `scenes.scene_graph_iou`, by the extractor, and the Checker's reward.
+def scene_metrics(results: Sequence[SceneScores | Unscored]) -> dict[str, float | None]:
+    """Means over the images that were scored, None where none was: the metrics of `scenes.scene_graph_iou`.
 
     `all_satisfied` is the fraction of images in which every requirement holds.
     """
-    scores = [score(graph, extract(frame.image)) for graph, frame in zip(graphs, frames, strict=True)]
+    names = ("sg_iou", "entity_iou", "relation_iou", "satisfied")
+    scores = [result for result in results if not isinstance(result, Unscored)]
+    if not scores:
+        return dict.fromkeys((*names, "all_satisfied"))
     mean = mean_scores(scores)
     return {
-        "sg_iou": mean.sg_iou,
-        "entity_iou": mean.entity_iou,
-        "relation_iou": mean.relation_iou,
-        "satisfied": mean.satisfied,
+        **{name: getattr(mean, name) for name in names},
         "all_satisfied": float(np.mean([one.satisfied >= 1.0 for one in scores])),
-        "checker_reward": float(np.mean([reward_of(frame.satisfaction, "hard") for frame in frames])),
     }
 
 
-def evaluate_models(
-    models: Models, graphs: Sequence[SceneGraph], turns: int, extractable: bool = True
-) -> tuple[dict[str, dict[str, Any]], list[Episode]]:
-    """Play one greedy episode for each graph: metrics of the Diffuser alone and of the loop, and the episodes.
+def judge_metrics(results: Sequence[float | Unscored]) -> dict[str, float | None]:
+    """The judge's mean over the images that it scored, None where it scored none."""
+    scores = [result for result in results if not isinstance(result, Unscored)]
+    return {"judge_score": float(np.mean(scores)) if scores else None}
 
-    Where the exact extractor does not know the world (`extractable` false), only the Checker's reward is measured.
+
+def checker_metrics(frames: Sequence[Frame]) -> dict[str, float]:
+    """The mean of the Checker's reward, answers cut at ½."""
+    return {"checker_reward": float(np.mean([reward_of(frame.satisfaction, "hard") for frame in frames]))}
+
+
+def evaluate_models(
+    models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures
+) -> tuple[dict[str, dict[str, Any]], list[Episode]]:
+    """Play one greedy episode for each graph, and measure the first and the last image of each.
+
+    Returns:
+        Metrics, and the episodes. `diffuser` holds the means over first images, `loop` those over last images, both of
+        the Checker and of what `measures` holds; `extraction` and `judge` say which images these scored, which not and
+        why, and what that cost.
     """
     episodes = play(models, graphs, EVALUATION_SEED, turns)
-    first, last = [e.frames[0] for e in episodes], [e.last for e in episodes]
-    if extractable:
-        metrics = {"diffuser": measure(graphs, first), "loop": measure(graphs, last)}
-    else:
-        metrics = {
-            name: {"checker_reward": float(np.mean([reward_of(f.satisfaction, "hard") for f in frames]))}
-            for name, frames in (("diffuser", first), ("loop", last))
-        }
+    frames = {"diffuser": [e.frames[0] for e in episodes], "loop": [e.last for e in episodes]}
+    metrics: dict[str, dict[str, Any]] = {"diffuser": {}, "loop": {}}
+    for block, scorer, summarise in (
+        ("extraction", measures.extractor, scene_metrics),
+        ("judge", measures.judge, judge_metrics),
+    ):
+        if scorer is not None:
+            results, metrics[block] = _score_episodes(scorer, episodes)
+            for name in frames:
+                metrics[name] |= summarise(results[name])
+    for name in frames:
+        metrics[name] |= checker_metrics(frames[name])
     metrics["loop"]["turns_used"] = float(np.mean([len(e.frames) - 1 for e in episodes]))
     return metrics, episodes
+
+
+def _score_episodes(
+    scorer: ImageScorer[Any], episodes: Sequence[Episode]
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The results for first and last images, and the account. An image that is both is scored once."""
+    edited = [k for k, episode in enumerate(episodes) if len(episode.frames) > 1]
+    graphs = [episode.graph for episode in episodes]
+    images = [episode.frames[0].image for episode in episodes]
+    results = scorer.score(
+        [*graphs, *(graphs[k] for k in edited)], [*images, *(episodes[k].last.image for k in edited)]
+    )
+    first = results[: len(episodes)]
+    last = list(first)
+    for k, result in zip(edited, results[len(episodes) :], strict=True):
+        last[k] = result
+    account = {**scorer.report(), **tally(results)}
+    for name, part in (("diffuser", first), ("loop", last)):
+        account[name] = {count: tally(part)[count] for count in ("n_scored", "n_failed")}
+    return {"diffuser": first, "loop": last}, account

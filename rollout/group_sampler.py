@@ -47,12 +47,19 @@ class GroupSampler:
 
     def sample(self, job: Job) -> list[Turn]:
         """All turns of all groups of a job, with advantages."""
-        started = time.monotonic()
+        started, before = time.monotonic(), self._computed()
         seeds = [derive_seed(job.seed, "draw", graph.img_id) for graph in job.graphs]
         states = [s for s in draw_states(self.models, job.graphs, seeds) if not s.done]
-        drawn = time.monotonic() - started
+        drawn, computed = time.monotonic() - started, self._computed() - before
         turns = self._by_turn(job, states) if self.settings.group == "turn" else self._by_trajectory(job, states)
-        return [replace(turn, seconds=replace(turn.seconds, draw=drawn)) for turn in turns]
+        return [
+            replace(
+                turn,
+                seconds=replace(turn.seconds, draw=drawn),
+                compute_seconds=replace(turn.compute_seconds, draw=computed.draw + computed.check),
+            )
+            for turn in turns
+        ]
 
     def _by_turn(self, job: Job, states: list[State]) -> list[Turn]:
         rows: list[Turn] = []
@@ -119,7 +126,7 @@ class GroupSampler:
     def _turn(self, job: Job, turn: int, states: list[State], starts: list[int], shared: bool) -> list[Turn]:
         """One turn of the members `starts`, which are indices of `states`; with `shared`, members of one state get
         one answer. Seeds depend on the prompt, the turn and the member's position among those of its state."""
-        began = time.monotonic()
+        began, before = time.monotonic(), self._computed()
         position = _positions(starts)
         seeds = {
             purpose: [
@@ -144,11 +151,23 @@ class GroupSampler:
             [edit.image for edit in edits], [states[starts[m]].graph.requirements for m in parsed]
         )
         seconds = TurnSeconds(reflect=reflected - began, edit=edited - reflected, check=time.monotonic() - edited)
+        computed = self._computed() - before
         results = dict(zip(parsed, zip(edits, checked, strict=True), strict=True))
-        return [
-            self._row(job, turn, states[k], answers[m], results.get(m), seconds, seeds["answer"][m], seeds["edit"][m])
+        rows = [
+            self._row(job, turn, states[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])
             for m, k in enumerate(starts)
         ]
+        return [replace(row, seconds=seconds, compute_seconds=computed) for row in rows]
+
+    def _computed(self) -> TurnSeconds:
+        """Seconds that each model has computed so far."""
+        models = self.models
+        return TurnSeconds(
+            models.diffuser.compute_seconds,
+            models.actor.compute_seconds,
+            models.editor.compute_seconds,
+            models.checker.compute_seconds,
+        )
 
     def _answers(self, states: list[State], starts: list[int], seeds: Sequence[int], shared: bool) -> list[ActorAnswer]:
         asked = sorted(set(starts)) if shared else starts
@@ -171,7 +190,6 @@ class GroupSampler:
         state: State,
         answer: ActorAnswer,
         result: tuple[Edit, list[float]] | None,
-        seconds: TurnSeconds,
         actor_seed: int,
         edit_seed: int,
     ) -> Turn:
@@ -207,7 +225,6 @@ class GroupSampler:
             draw_seed=state.draw_seed,
             actor_seed=actor_seed,
             edit_seed=edit_seed,
-            seconds=seconds,
         )
 
 

@@ -45,11 +45,11 @@ def updates_table(history: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def held_out_columns(summary: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """The evaluations of a summary in their order: `before`, then those whose name begins with `after`."""
+    """The evaluations of a summary in their order: `diffuser`, `before` or `loop`, then those named `after…`."""
     return {
         key.replace("_", " "): value
         for key, value in summary.items()
-        if (key == "before" or key.startswith("after")) and isinstance(value, Mapping)
+        if (key in ("diffuser", "before", "loop") or key.startswith("after")) and isinstance(value, Mapping)
     }
 
 
@@ -71,13 +71,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 def held_out_rows(
     columns: Mapping[str, Mapping[str, float]],
 ) -> list[tuple[str, list[float | None], float | None]]:
-    """For each metric: its name, its value in each evaluation, and the last minus the first."""
+    """For each metric: its name, its value in each evaluation, and the last minus that before training."""
     rows = []
+    start = list(columns).index("before") if "before" in columns else 0
     for name in dict.fromkeys(name for metrics in columns.values() for name in metrics):
         values = [metrics.get(name) for metrics in columns.values()]
         if not all(value is None or isinstance(value, int | float) for value in values):
             continue
         label = name.replace("_", " ").replace("sg iou", "SG-IoU").replace(" iou", "-IoU")
-        known = len(values) > 1 and values[0] is not None and values[-1] is not None
-        rows.append((label, values, values[-1] - values[0] if known else None))
+        known = len(values) > start + 1 and values[start] is not None and values[-1] is not None
+        rows.append((label, values, values[-1] - values[start] if known else None))
     return rows

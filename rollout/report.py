@@ -14,6 +14,7 @@ from rollout.charts import COLOURS, Series, Stretch, bar_chart, line_chart
 from rollout.errors import BadInput
 from rollout.gallery import choose, episodes, read_rows
 from rollout.progress_tables import clock_text, held_out_columns, held_out_rows
+from rollout.reward_gap import trends
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 Line = dict[str, Any]
@@ -84,14 +85,18 @@ def curves(lines: Sequence[Line]) -> list[Curve]:
         return Curve(title, about, svg, _legend(series) if len(series) > 1 else [])
 
     deviation = _column(lines, "reward_std")
-    reward = Series("reward", _column(lines, "reward_mean"), deviation)
+    reward = Series("Checker's reward", _column(lines, "reward_mean"), deviation)
+    truth = Series("truth", _column(lines, "truth_mean"))
     spread = Series("standard deviation", deviation)
+    rewards = [reward, truth] if any(value is not None for value in truth.values) else [reward]
     mismatch = Series("mismatch", _column(lines, "logprob_mismatch"))
     groups = [Series("used", _column(lines, "groups")), Series("dropped", _column(lines, "groups_dropped"))]
     phases = _phases(lines)
     times = bar_chart("Seconds by phase", phases, labels, stretches)
     charts = [
-        chart("Reward", "mean of the update's groups, ± one standard deviation", reward),
+        chart(
+            "Reward", "mean of the update's groups, ± one standard deviation; truth by the exact extractor", *rewards
+        ),
         chart("Spread of the reward", "standard deviation; at 0 there is nothing to learn from", spread),
         chart("Log-probability mismatch", "rollout against learner, largest", mismatch, logarithmic=True),
         chart("Groups", "used, and dropped because all members had the same reward", *groups),
@@ -142,6 +147,8 @@ def render_report(run: Path) -> str:
         rows, faults = [], [*faults, str(error)]
     config = run / "config.yaml"
     columns = held_out_columns(summary)
+    found = trends(lines)
+    gamed = [one.text for one in found if one.gamed]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -156,8 +163,8 @@ def render_report(run: Path) -> str:
         metrics=held_out_rows(columns),
         charts=curves(lines),
         episodes=choose(episodes(rows)),
-        faults=[*faults, *missing, *map(str, summary.get("faults", []))],
-        notes=[str(note) for note in summary.get("notes", [])],
+        faults=[*gamed, *faults, *missing, *map(str, summary.get("faults", []))],
+        notes=[*(one.text for one in found if not one.gamed), *map(str, summary.get("notes", []))],
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
 

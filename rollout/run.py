@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rollout.algorithm import ReflectionGRPO
     from rollout.config import RunConfig
     from rollout.episode import Episode
+    from rollout.measures import Measures
     from rollout.progress import Progress
     from scenes.scene_graph import SceneGraph
 
@@ -36,7 +38,7 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint() if resume else None
     folder.create(config)
-    plan = [(stage.stage, stage.updates) for stage in config.stages]
+    plan = [(policy, len(list(updates))) for policy, updates in groupby(config.schedule)]
     progress.start(out_dir.name, plan, int(checkpoint.name) if checkpoint else 0)
     with ray_for_run(config.ray):
         with progress.phase("start"):
@@ -47,9 +49,10 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
                     algorithm.restore_from_path(str(checkpoint))
                 folder.forget_after(algorithm.updates)
             summary = folder.read_json("summary.json") or {"run": out_dir.name, "prompts": config.evaluation.prompts}
-            if "before" not in summary:
+            if config.evaluation.prompts and "before" not in summary:
                 evaluate_into(summary, "before", algorithm, folder, progress)
             progress.begin_updates()
+            between = config.evaluation.every if config.evaluation.prompts else 0
             while algorithm.updates < config.total_updates:
                 algorithm.train()
                 folder.add_update(algorithm.last_update, algorithm.last_turns)
@@ -58,9 +61,10 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
                 if done == config.total_updates or (every and done % every == 0):
                     with progress.phase("checkpoint"):
                         folder.save_checkpoint(algorithm, config.checkpoint.keep)
-                if config.evaluation.every and done % config.evaluation.every == 0 and done < config.total_updates:
+                if between and done % between == 0 and done < config.total_updates:
                     evaluate_into(summary, f"after_{done}", algorithm, folder, progress)
-            evaluate_into(summary, "after", algorithm, folder, progress)
+            if config.evaluation.prompts:
+                evaluate_into(summary, "after", algorithm, folder, progress)
             with progress.phase("export"):
                 exported = algorithm.policies.export(folder.models.resolve())
         finally:
@@ -69,8 +73,11 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
     summary["models"] = [str(path.relative_to(out_dir.resolve())) for path in exported]
     summary["minutes"] = (time.monotonic() - started) / 60
     folder.write_json("summary.json", summary)
-    from rollout.report import write_report
+    from rollout.report import read_metrics, write_report
+    from rollout.reward_gap import trends
 
+    for trend in trends(read_metrics(folder.metrics)[0]):
+        progress.note(trend.text)
     with progress.phase("report"):
         progress.note(f"report: {write_report(out_dir)}")
     progress.finish(summary)
@@ -93,13 +100,13 @@ def evaluate_into(
 ) -> None:
     """Evaluate on held-out prompts and write the loop's metrics into the summary as `name`."""
     from rollout.evaluation import evaluate_models
+    from rollout.measures import default_measures
 
     config = algorithm.run
     with progress.phase("evaluate"):
         graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
-        metrics, episodes = evaluate_models(
-            algorithm.models, graphs, config.rollout.turns, config.data.source == "shape_world"
-        )
+        measures = default_measures(config.data.source)
+        metrics, episodes = evaluate_models(algorithm.models, graphs, config.rollout.turns, measures)
     summary.setdefault("diffuser", metrics["diffuser"])
     summary[name] = metrics["loop"]
     folder.write_json("summary.json", summary)
@@ -107,24 +114,40 @@ def evaluate_into(
         write_episode(episode, folder.path / "episodes" / name / f"{index:02}")
 
 
-def evaluate(config: RunConfig, run_dir: Path | None, progress: Progress) -> dict[str, Any]:
-    """Held-out metrics of the preset's models, or of a run's."""
+def evaluate(
+    config: RunConfig, run_dir: Path | None, progress: Progress, measures: Measures | None = None
+) -> dict[str, Any]:
+    """Held-out metrics of the preset's models, or of a run's, by `measures` or those that fit the data.
+
+    Raises:
+        BadInput, RunFailed: an endpoint that `measures` asks refuses or does not answer; before any model starts.
+    """
+    from rollout.measures import default_measures
+
+    config = trained_models(config, run_dir)
+    if not config.evaluation.prompts:
+        raise BadInput("evaluation.prompts: 0 leaves nothing to measure; give --prompts 64, for example")
+    check_models(config)
+    progress.start("evaluate", [])
+    measures = measures or default_measures(config.data.source)
+    with progress.phase("probe"):
+        measures.probe()
     from rollout.evaluation import evaluate_models
     from rollout.models import start_models
     from rollout.prompts import load_prompts
 
-    config = trained_models(config, run_dir)
-    check_models(config)
-    progress.start("evaluate", [])
     graphs = load_prompts(config.data, config.seed).held_out[: config.evaluation.prompts]
     with ray_for_run(config.ray):
         with progress.phase("start"):
             models = start_models(config, progress)
         try:
             with progress.phase("evaluate"):
-                metrics, _ = evaluate_models(models, graphs, config.rollout.turns, config.data.source == "shape_world")
+                metrics, _ = evaluate_models(models, graphs, config.rollout.turns, measures)
         finally:
             models.close(keep_serve=config.ray.address is None)
+    for block in ("extraction", "judge"):
+        for reason, count in metrics.get(block, {}).get("reasons", {}).items():
+            progress.note(f"{block}: {count} images not scored: {reason}")
     return {"prompts": len(graphs), **metrics}
 
 

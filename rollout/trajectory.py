@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,20 @@ from PIL import Image
 
 from actors.flow_path import FlowPath
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
 class TurnSeconds:
-    """Wall-clock seconds of the batch that this turn was part of."""
+    """Seconds of the batch that this turn was part of, by phase. `draw` is all of a job's first images, checked."""
 
     draw: float = 0.0
     reflect: float = 0.0
     edit: float = 0.0
     check: float = 0.0
+
+    def __sub__(self, other: TurnSeconds) -> TurnSeconds:
+        return TurnSeconds(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class Turn:
     actor_seed: int | None = None
     edit_seed: int | None = None
     seconds: TurnSeconds = field(default_factory=TurnSeconds)
+    compute_seconds: TurnSeconds = field(default_factory=TurnSeconds)
 
 
 def _column(name: str, kind: pa.DataType, doc: str, nullable: bool = False) -> pa.Field:
@@ -123,6 +127,7 @@ SCHEMA = pa.schema(
         _column("actor_seed", pa.int64(), "seed of the Actor's answer", nullable=True),
         _column("edit_seed", pa.int64(), "seed of the edit", nullable=True),
         _column("seconds", _SECONDS, "wall clock of the batch, by phase"),
+        _column("compute_seconds", _SECONDS, "the part of it in which a model computed, by phase"),
     ],
     metadata={"rlrig.table": "trajectory", "rlrig.version": str(SCHEMA_VERSION)},
 )
@@ -152,6 +157,7 @@ def _row(turn: Turn) -> dict[str, Any]:
     row["image_before"] = encode_png(turn.image_before)
     row["image_after"] = None if turn.image_after is None else encode_png(turn.image_after)
     row["seconds"] = asdict(turn.seconds)
+    row["compute_seconds"] = asdict(turn.compute_seconds)
     row["flow"] = None if turn.flow is None else turn.flow.to_record()
     return row
 
@@ -162,6 +168,7 @@ def _turn(row: dict[str, Any]) -> Turn:
     row["image_before"] = decode_png(row["image_before"])
     row["image_after"] = None if row["image_after"] is None else decode_png(row["image_after"])
     row["seconds"] = TurnSeconds(**row["seconds"])
+    row["compute_seconds"] = TurnSeconds(**row["compute_seconds"])
     row["flow"] = None if row["flow"] is None else FlowPath.from_record(row["flow"])
     return Turn(**row)
 

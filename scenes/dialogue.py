@@ -11,9 +11,11 @@ import re
 from dataclasses import dataclass
 
 from scenes.scene_graph import Requirement
+from scenes.shape_world import PREDICATES
 
 YES, NO = "yes", "no"
 _ANSWER = re.compile(r"^\s*reflection : (?P<reflection>[^.\s][^.]*?) \. edit : (?P<edit>[^.\s][^.]*?) \.\s*$")
+_MOVE = re.compile(rf"move (?P<subject>.+?) (?P<predicate>{'|'.join(PREDICATES)}) (?P<object>.+)")
 
 
 class UnparsableAnswer(ValueError):
@@ -47,6 +49,12 @@ def actor_request(requirements: tuple[Requirement, ...], unmet: tuple[Requiremen
 def edit_prompt(subject: str, predicate: str, object_: str) -> str:
     """The instruction that moves `subject` until `subject predicate object_` holds."""
     return f"move {subject} {predicate} {object_}"
+
+
+def read_move(text: str) -> tuple[str, str, str] | None:
+    """Subject, predicate and object of what `edit_prompt` wrote; None for any other text."""
+    match = _MOVE.fullmatch(text.strip())
+    return None if match is None else (match["subject"], match["predicate"], match["object"])
 
 
 def parse_answer(text: str) -> Reflection:

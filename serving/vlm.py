@@ -6,6 +6,7 @@ Importing this module loads vLLM. Whoever only talks to a running VLM imports `s
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -99,8 +100,11 @@ class VlmServer(LLMServer):
         """Name of the replica, and the version of the weights that it serves."""
         return self._replica, self._version
 
-    async def generate_batch(self, batch: Batch) -> list[list[Answer]]:
-        """Answer all questions with one version of the weights: `result[question][sample]`.
+    async def generate_batch(self, batch: Batch) -> tuple[list[list[Answer]], float]:
+        """Answer all questions with one version of the weights: `answers[question][sample]`.
+
+        Returns:
+            The answers, and the seconds that the engine took for them, without the wait for new weights.
 
         Raises:
             TimeoutError: not done within the batch's deadline.
@@ -113,6 +117,7 @@ class VlmServer(LLMServer):
         words = self._word_ids(batch.sampling.words)
         async with self._gate.batch():
             self._refuse_if_broken()
+            began = time.monotonic()
             requests = (
                 self._request(question, images[question.image], batch.sampling, list(words.values()))
                 for question in batch.questions
@@ -124,8 +129,8 @@ class VlmServer(LLMServer):
                 raise TimeoutError(
                     f"{self._name} did not answer {len(batch.questions)} questions within {batch.deadline_s} s"
                 ) from error
-            version = self._version
-        return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs]
+            version, seconds = self._version, time.monotonic() - began
+        return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
     async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
         """Replace the weights between two batches and prove it.

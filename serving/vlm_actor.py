@@ -34,6 +34,11 @@ class Actor:
     def __init__(self, vlm: VlmClient) -> None:
         self._vlm = vlm
 
+    @property
+    def compute_seconds(self) -> float:
+        """Seconds that the engine worked on what this was asked so far."""
+        return self._vlm.compute_seconds
+
     def reflect(
         self,
         images: Sequence[np.ndarray],

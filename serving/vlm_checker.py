@@ -25,6 +25,11 @@ class Checker:
         self._vlm = vlm
         self.unanswered = 0
 
+    @property
+    def compute_seconds(self) -> float:
+        """Seconds that the engine worked on what this was asked so far."""
+        return self._vlm.compute_seconds
+
     def satisfaction(
         self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[Requirement]]
     ) -> list[list[float]]:

@@ -30,10 +30,15 @@ class VlmError(RuntimeError):
 
 
 class VlmClient:
-    """The sync face of one deployed VLM, for drivers and Ray actors. It can be pickled."""
+    """The sync face of one deployed VLM, for drivers and Ray actors. It can be pickled.
+
+    `compute_seconds` is how long replicas worked on the questions of this client so far, without transfer and waiting;
+    of those that share a batch the slowest counts.
+    """
 
     def __init__(self, handle: DeploymentHandle, role: str, settings: VlmConfig) -> None:
         self.role, self.settings = role, settings
+        self.compute_seconds = 0.0
         self._handle = handle
 
     def generate(
@@ -57,14 +62,18 @@ class VlmClient:
             calls.append(self._handle.generate_batch.remote(batch))
         ends = time.monotonic() + deadline_s + 5.0  # the replica's own deadline comes first and says more
         answers: list[list[Answer]] = []
+        slowest = 0.0
         for call, part in zip(calls, parts, strict=True):
             try:
-                answers += call.result(timeout_s=max(0.0, ends - time.monotonic()))
+                found, seconds = call.result(timeout_s=max(0.0, ends - time.monotonic()))
             except TimeoutError as error:
                 call.cancel()
                 raise TimeoutError(
                     f"the {self.role} did not answer {len(part)} questions within {deadline_s} s: {error}"
                 ) from error
+            answers += found
+            slowest = max(slowest, seconds)
+        self.compute_seconds += slowest
         return answers
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:

@@ -10,16 +10,15 @@ import torch
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
 from actors.flux_model import FluxModel
+from learner.pretraining.flux_model import DRAWING_STEPS, EDITING_STEPS
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
-from learner.pretraining.vlm import LessonEncoder, answer_loss, disturb
+from learner.pretraining.vlm import LessonEncoder, answer_loss, disturb, image_features
 from learner.pretraining.vlm_tasks import Lesson, question, random_question
 from scenes.dialogue import edit_prompt
 from scenes.extractors import Extraction, extract, satisfied
 from scenes.scene_graph import Requirement, SceneGraph
 from scenes.shape_world import INVERSE, PREDICATES, draw, sample_layout, sample_scene
-
-STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,12 @@ def generated_pictures(flux: FluxModel, count: int, seed: int) -> list[tuple[Sce
     rng = np.random.default_rng([seed, 11])
     graphs = [sample_scene(rng, "train", (1, 3)).graph for _ in range(count // 2)]
     seeds = [int(s) for s in rng.integers(0, 2**32, len(graphs))]
-    drawings = flux.draw([graph.prompt for graph in graphs], seeds, STEPS)
+    drawings = flux.draw([graph.prompt for graph in graphs], seeds, DRAWING_STEPS)
     prompts = []
     for graph in graphs:
         a, b = rng.permutation(len(graph.names))[:2]
         prompts.append(edit_prompt(graph.names[a], str(rng.choice(PREDICATES)), graph.names[b]))
-    edits = [edit.image for edit in flux.edit(drawings, prompts, seeds, steps=STEPS)]
+    edits = [edit.image for edit in flux.edit(drawings, prompts, seeds, steps=EDITING_STEPS)]
     return list(zip(graphs * 2, drawings + edits, strict=True))
 
 
@@ -89,7 +88,8 @@ def adapt_checker(
                 images.append(image)
                 lessons += [picture_question(graph, extractions[index], rng) for _ in range(settings.questions)]
         with torch.autocast("cpu", torch.bfloat16):
-            loss, accuracy = answer_loss(model, images_to_tensor(np.stack(images)), encode(lessons), settings.questions)
+            features = image_features(model, images_to_tensor(np.stack(images)))
+            loss, accuracy = answer_loss(model, features, encode(lessons), settings.questions)
         return {"loss": loss, "accuracy": accuracy}
 
     loop = LoopSettings(settings.steps, settings.learning_rate, warmup=20, seed=settings.seed, ema=0.98)

@@ -13,7 +13,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Make the small models from scratch, in this order: vae, flux, checker, adapt, actor; then measure them.",
+    help="Make the small models from scratch: vae, flux, checker, adapt, judge, weak-checker, actor. Then measure.",
 )
 Out = Annotated[Path, typer.Option(help="Folder of the models.")]
 Work = Annotated[Path, typer.Option(help="Folder of checkpoints and logs; delete it to begin anew.")]
@@ -23,11 +23,11 @@ MODELS = Path("presets/tiny/models")
 WORK = Path("runs/pretrain")
 
 
-def _given(**values: object) -> dict[str, object]:
+def _given(threads: int = 1, **values: object) -> dict[str, object]:
     """The options that were given; the others keep the defaults of the settings."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -44,7 +44,11 @@ def flux(
     steps: Steps = None,
     wrong_captions: Annotated[float | None, typer.Option(min=0, max=1, help="Share of wrong relations.")] = None,
     wrong_instructions: Annotated[float | None, typer.Option(min=0, max=1, help="Share of wrong moves.")] = None,
+    drawings: Annotated[int | None, typer.Option(min=1, help="Scenes in a batch.")] = None,
+    singles: Annotated[int | None, typer.Option(min=1, help="Pictures of one object in a batch.")] = None,
+    edits: Annotated[int | None, typer.Option(min=1, help="Edits in a batch.")] = None,
     seed: int | None = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     start: Start = None,
     out: Out = MODELS,
     work: Work = WORK,
@@ -55,8 +59,9 @@ def flux(
     from learner.pretraining.flux import FluxSettings, train_flux
     from learner.pretraining.flux_model import new_pipeline
 
-    given = _given(steps=steps, wrong_captions=wrong_captions, wrong_instructions=wrong_instructions, seed=seed)
-    settings = FluxSettings(**given)
+    shares = {"wrong_captions": wrong_captions, "wrong_instructions": wrong_instructions}
+    batch = {"drawings": drawings, "singles": singles, "edits": edits}
+    settings = FluxSettings(**_given(threads, steps=steps, seed=seed, **shares, **batch))
     if start is None:
         pipeline = new_pipeline(settings.seed)
         pipeline.register_modules(vae=AutoencoderKL.from_pretrained(_needed(work / "vae", "vae")))
@@ -93,6 +98,35 @@ def adapt(steps: Steps = None, seed: int | None = None, out: Out = MODELS, work:
     model, processor = load(_needed(work / "checker", "checker"))
     adapt_checker(model, processor, FluxModel(_needed(out / "flux", "flux")), settings, work)
     save(model, processor, out / "checker")
+
+
+@app.command()
+def judge(steps: Steps = None, seed: int = 21, out: Out = MODELS, work: Work = WORK) -> None:
+    """The judge of evaluations: smaller than the Checker, with another seed and other data (about 12 minutes)."""
+    from actors.flux_model import FluxModel
+    from learner.pretraining.checker_adaptation import AdaptationSettings, adapt_checker
+    from learner.pretraining.vlm import CheckerSettings, train_checker
+    from learner.pretraining.vlm_model import new_model, new_processor, save
+
+    settings = CheckerSettings(existence=2, **_given(steps=steps, seed=seed))
+    processor = new_processor()
+    model = new_model(processor, settings.seed, width=96, layers=3)
+    train_checker(model, processor, settings, work / "judge")
+    flux = FluxModel(_needed(out / "flux", "flux"))
+    adapt_checker(model, processor, flux, AdaptationSettings(seed=settings.seed), work / "judge")
+    save(model, processor, out / "judge")
+
+
+@app.command("weak-checker")
+def weak_checker(steps: Steps = None, seed: int | None = None, out: Out = MODELS, work: Work = WORK) -> None:
+    """A Checker with a flaw that policies can use, to show that gaming is found (about 3 minutes on one core)."""
+    from learner.pretraining.vlm_model import load, save
+    from learner.pretraining.weak_checker import WeakCheckerSettings, weaken_checker
+
+    settings = WeakCheckerSettings(**_given(steps=steps, seed=seed))
+    model, processor = load(_needed(out / "checker", "checker"))
+    weaken_checker(model, processor, settings, work)
+    save(model, processor, out / "weak-checker")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import FluxKontextPipeline
 
+from learner.pretraining.cells import BACKGROUND_WEIGHT, GRID, LABELS, cell_labels
 from learner.pretraining.flux_model import TEXT_LENGTH
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
@@ -17,6 +18,8 @@ from learner.pretraining.vlm_tasks import execute
 from scenes.dialogue import edit_prompt
 from scenes.scene_graph import Requirement
 from scenes.shape_world import COLOURS, PREDICATES, SHAPES, draw, sample_layout, sample_scene
+
+NAMING_BLOCK = 1  # of the single-stream blocks; its image features name what their cell shows
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class FluxSettings:
     singles_pool: int = 6_000
     wrong_captions: float = 0.35
     wrong_instructions: float = 0.3
+    naming: float = 0.3
     learning_rate: float = 1e-3
     compile: bool = True
     seed: int = 3
@@ -44,10 +48,13 @@ class FluxSettings:
 
 @dataclass(frozen=True)
 class LatentPool:
-    """Edit pairs as VAE latents, float16 (N, 64, 16), with what each target shows and which move led to it."""
+    """Edit pairs as VAE latents, float16 (N, 64, 16), what each of their 64 cells shows, int64 (N, 64), with the
+    requirements that each source meets and the move that leads to its target."""
 
     sources: torch.Tensor
     targets: torch.Tensor
+    source_cells: torch.Tensor
+    target_cells: torch.Tensor
     requirements: list[tuple[Requirement, ...]]
     moves: list[tuple[str, str, str]]
 
@@ -79,11 +86,13 @@ def latent_pool(pipeline: FluxKontextPipeline, size: int, seed: int, path: Path)
     """
     rng = np.random.default_rng([seed, 77])
     cached = torch.load(path, weights_only=True) if path.exists() else None
-    sources, targets, requirements, moves = [], [], [], []
+    sources, targets, source_cells, target_cells, requirements, moves = [], [], [], [], [], []
     for start in range(0, size, 64):
         edits = [random_edit(rng) for _ in range(min(64, size - start))]
         requirements += [scene.graph.requirements for scene, _, _ in edits]
         moves += [move for _, move, _ in edits]
+        source_cells += [cell_labels(scene.objects) for scene, _, _ in edits]
+        target_cells += [cell_labels(after) for _, _, after in edits]
         if cached is None:
             sources.append(encode_latents(pipeline, np.stack([scene.image for scene, _, _ in edits])).half())
             targets.append(encode_latents(pipeline, np.stack([draw(after) for _, _, after in edits])).half())
@@ -91,19 +100,21 @@ def latent_pool(pipeline: FluxKontextPipeline, size: int, seed: int, path: Path)
         cached = {"sources": torch.cat(sources), "targets": torch.cat(targets)}
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(cached, path)
-    return LatentPool(cached["sources"], cached["targets"], requirements, moves)
+    shown = torch.from_numpy(np.stack(source_cells)), torch.from_numpy(np.stack(target_cells))
+    return LatentPool(cached["sources"], cached["targets"], *shown, requirements, moves)
 
 
 @torch.no_grad()
-def single_objects(pipeline: FluxKontextPipeline, size: int, seed: int) -> tuple[torch.Tensor, list[str]]:
-    """Latents float16 (size, 64, 16) of pictures of one object, and their captions."""
+def single_objects(pipeline: FluxKontextPipeline, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Latents float16 (size, 64, 16) of pictures of one object, their cells (size, 64), and their captions."""
     rng = np.random.default_rng([seed, 78])
     objects = [sample_layout([(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))], rng)[0] for _ in range(size)]
     latents = [
         encode_latents(pipeline, np.stack([draw((placed,)) for placed in objects[start : start + 64]])).half()
         for start in range(0, size, 64)
     ]
-    return torch.cat(latents), [placed.name for placed in objects]
+    shown = torch.from_numpy(np.stack([cell_labels((placed,)) for placed in objects]))
+    return torch.cat(latents), shown, [placed.name for placed in objects]
 
 
 def corrupted(predicate: str, share: float, rng: np.random.Generator) -> str:
@@ -121,69 +132,105 @@ def noise_levels(count: int) -> torch.Tensor:
 
 
 class FlowTask:
-    """Flow-matching loss of the pipeline's transformer on packed latents (rectified flow: v = ε − x₀)."""
+    """Flow-matching loss of the pipeline's transformer on packed latents (rectified flow: v = ε − x₀), and the loss of
+    naming what each cell of the clean picture shows, from the features in the middle of the transformer.
+
+    Naming ties each place to the word it has to follow. The flow loss alone hardly does: a wrong shape costs little
+    beside the noise that is predicted. (Representation alignment, arXiv 2410.06940, with labels as the target.)
+    """
 
     def __init__(self, pipeline: FluxKontextPipeline, compiled: bool) -> None:
         self.pipeline = pipeline
-        self.transformer = torch.compile(pipeline.transformer, dynamic=False) if compiled else pipeline.transformer
-        grid = pipeline._prepare_latent_image_ids(1, 8, 8, torch.device("cpu"), torch.float32)
+        self.naming = torch.nn.Linear(pipeline.transformer.inner_dim, LABELS)
+        self.weights = torch.tensor([BACKGROUND_WEIGHT] + [1.0] * (LABELS - 1))
+        middle = pipeline.transformer.single_transformer_blocks[NAMING_BLOCK]
+        transformer = pipeline.transformer
+
+        def velocity_and_features(**inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            kept = []
+            hook = middle.register_forward_hook(lambda _, __, output: kept.append(output[1]))
+            velocity = transformer(**inputs, return_dict=False)[0]
+            hook.remove()
+            return velocity, kept[0]
+
+        self.transformer = torch.compile(velocity_and_features, dynamic=False) if compiled else velocity_and_features
+        grid = pipeline._prepare_latent_image_ids(1, GRID, GRID, torch.device("cpu"), torch.float32)
         source_grid = grid.clone()
         source_grid[..., 0] = 1
         self.ids = {False: grid, True: torch.cat([grid, source_grid])}
 
-    def __call__(self, prompts: list[str], targets: torch.Tensor, sources: torch.Tensor | None) -> torch.Tensor:
+    def __call__(
+        self, prompts: list[str], targets: torch.Tensor, shown: torch.Tensor, sources: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flow loss and naming loss of `targets` (B, 64, 16) whose cells are `shown` (B, 64)."""
         pipeline = self.pipeline
         ids = pipeline.tokenizer_2(prompts, padding="max_length", max_length=TEXT_LENGTH, return_tensors="pt").input_ids
         noise = torch.randn_like(targets)
         sigma = noise_levels(len(targets))
         noisy = (1 - sigma)[:, None, None] * targets + sigma[:, None, None] * noise
         with torch.autocast("cpu", torch.bfloat16):
-            velocity = self.transformer(
+            velocity, features = self.transformer(
                 hidden_states=noisy if sources is None else torch.cat([noisy, sources], dim=1),
                 timestep=sigma,
                 pooled_projections=pipeline.text_encoder(ids).pooler_output,
                 encoder_hidden_states=pipeline.text_encoder_2(ids)[0],
                 txt_ids=torch.zeros(TEXT_LENGTH, 3),
                 img_ids=self.ids[sources is not None],
-                return_dict=False,
-            )[0][:, : targets.shape[1]]
-        return F.mse_loss(velocity.float(), noise - targets)
+            )
+        count = targets.shape[1]
+        logits = self.naming(features[:, :count].float())
+        named = F.cross_entropy(logits.flatten(0, 1), shown.flatten(), self.weights)
+        return F.mse_loss(velocity[:, :count].float(), noise - targets), named
 
 
 def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: Path) -> None:
     """Train everything but the VAE, in place."""
     pool = latent_pool(pipeline, settings.pool, settings.seed, work_dir / "latents.pt")
-    single_latents, single_captions = single_objects(pipeline, settings.singles_pool, settings.seed)
+    single_latents, single_cells, single_captions = single_objects(pipeline, settings.singles_pool, settings.seed)
     flow = FlowTask(pipeline, settings.compile)
 
-    def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
+    def step(rng: np.random.Generator, number: int) -> dict[str, torch.Tensor]:
+        progress = number / settings.steps
         drawn = rng.integers(0, settings.pool, settings.drawings)
         captions = [
             "; ".join(
-                f"{r.subject} {corrupted(r.predicate, settings.wrong_captions, rng)} {r.object}"
+                f"{r.subject} {corrupted(r.predicate, settings.wrong_captions * progress, rng)} {r.object}"
                 for r in pool.requirements[k]
             )
             for k in drawn
         ]
         single = rng.integers(0, settings.singles_pool, settings.singles)
         captions += [single_captions[k] for k in single]
-        drawing = flow(captions, torch.cat([pool.sources[drawn], single_latents[single]]).float(), None)
+        latents = torch.cat([pool.sources[drawn], single_latents[single]]).float()
+        drawing, drawn_names = flow(
+            captions, latents, torch.cat([pool.source_cells[drawn], single_cells[single]]), None
+        )
         edited = rng.integers(0, settings.pool, settings.edits)
         instructions = []
         for k in edited:
             subject, predicate, object_ = pool.moves[k]
-            instructions.append(edit_prompt(subject, corrupted(predicate, settings.wrong_instructions, rng), object_))
+            predicate = corrupted(predicate, settings.wrong_instructions * progress, rng)
+            instructions.append(edit_prompt(subject, predicate, object_))
         sources = pool.sources[edited].float()
         sources = sources + torch.randn_like(sources) * float(rng.uniform(0, 0.1))  # own outputs are not perfect either
-        editing = flow(instructions, pool.targets[edited].float(), sources)
-        return {"loss": drawing + editing, "drawing": drawing.detach(), "editing": editing.detach()}
+        editing, edited_names = flow(instructions, pool.targets[edited].float(), pool.target_cells[edited], sources)
+        loss = drawing + editing + settings.naming * (drawn_names + edited_names)
+        parts = {"drawing": drawing, "editing": editing, "naming": drawn_names, "naming_edits": edited_names}
+        return {"loss": loss} | {key: value.detach() for key, value in parts.items()}
 
     modules = {
         "transformer": pipeline.transformer,
         "text_encoder": pipeline.text_encoder,
         "text_encoder_2": pipeline.text_encoder_2,
+        "naming": flow.naming,
     }
     loop = LoopSettings(
-        settings.steps, settings.learning_rate, warmup=100, seed=settings.seed, ema=0.998, checkpoint_every=50
+        settings.steps,
+        settings.learning_rate,
+        warmup=100,
+        seed=settings.seed,
+        ema=0.998,
+        checkpoint_every=50,
+        muon=("_blocks.", "block."),
     )
     run_loop("flux", modules, step, loop, work_dir)

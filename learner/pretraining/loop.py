@@ -29,6 +29,7 @@ class LoopSettings:
     log_every: int = 20
     checkpoint_every: int = 100
     ema: float = 0.0
+    muon: tuple[str, ...] = ()
 
 
 def learning_rate_factor(step: int, settings: LoopSettings) -> float:
@@ -37,6 +38,24 @@ def learning_rate_factor(step: int, settings: LoopSettings) -> float:
         return (step + 1) / settings.warmup
     progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
     return settings.final_fraction + (1 - settings.final_fraction) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def new_optimizers(modules: dict[str, torch.nn.Module], settings: LoopSettings) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon (arXiv 2502.16982, its step scaled to that of AdamW) for the matrices whose name holds one of
+    the parts `muon`: those inside blocks, not embeddings, heads or small tables."""
+    named = [item for module in modules.values() for item in module.named_parameters() if item[1].requires_grad]
+    inside = [
+        p for name, p in named if p.ndim == 2 and any(part in name for part in settings.muon) and min(p.shape) >= 32
+    ]
+    held = {id(p) for p in inside}
+    others = [p for _, p in named if id(p) not in held]
+    decay = settings.weight_decay
+    optimizers = [torch.optim.AdamW(others, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=decay)]
+    if inside:
+        optimizers.append(
+            torch.optim.Muon(inside, settings.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimizers
 
 
 def run_loop(
@@ -51,16 +70,15 @@ def run_loop(
     work_dir.mkdir(parents=True, exist_ok=True)
     checkpoint, log = work_dir / f"{name}.pt", work_dir / f"{name}.log"
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-    )
+    optimizers = new_optimizers(modules, settings)
     averages = [p.detach().clone() for p in parameters] if settings.ema else []
     first = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         for key, module in modules.items():
             module.load_state_dict(state["modules"][key])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         for average, saved in zip(averages, state["averages"], strict=True):
             average.copy_(saved)
         first = state["step"]
@@ -68,17 +86,20 @@ def run_loop(
     started = time.monotonic()
     for step in range(first, settings.steps):
         factor = learning_rate_factor(step, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * factor
         torch.manual_seed(settings.seed * 1_000_003 + step)
         results = step_function(np.random.default_rng([settings.seed, step]), step)
         loss = results["loss"]
         if not torch.isfinite(loss):
             raise RuntimeError(f"{name}: the loss is {loss.item()} at step {step}")
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         decay = min(settings.ema, (1 + step) / (10 + step))
         for average, parameter in zip(averages, parameters, strict=False):
             average.lerp_(parameter.detach(), 1 - decay)
@@ -94,7 +115,7 @@ def run_loop(
         if done % settings.checkpoint_every == 0 or done == settings.steps:
             state = {
                 "modules": {key: module.state_dict() for key, module in modules.items()},
-                "optimizer": optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "averages": averages,
                 "step": done,
             }

@@ -9,22 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoProcessor, Idefics3ForConditionalGeneration
 
 from actors.flux_model import FluxModel
-from learner.pretraining.vae import images_to_tensor
-from learner.pretraining.vlm import LessonEncoder
-from learner.pretraining.vlm_tasks import Lesson, execute, gain
-from scenes.dialogue import UnparsableAnswer, actor_request, checker_question, edit_prompt, parse_answer
+from learner.pretraining.flux_model import DRAWING_STEPS, EDITING_STEPS
+from learner.pretraining.local_vlm import LocalVlm
+from learner.pretraining.vlm_tasks import execute, gain
+from scenes.dialogue import UnparsableAnswer, actor_request, checker_question, edit_prompt, parse_answer, read_move
 from scenes.extractors import Extraction, extract, satisfied
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import mean_scores, score
 from scenes.shape_world import PREDICATES, holds, sample_graphs, sample_scene
 
-STEPS = 8
 KEPT_WITHIN = 3.0  # pixels
 RELATIONS = (2, 3)
-_ANSWER_TOKENS = 24
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ class Measurement:
 def measure_models(folder: Path, prompts: int = 512, seed: int = 9) -> list[Measurement]:
     """All measurements of the models in `folder` (`flux`, `checker`, `actor`), those that are there."""
     graphs = list(islice(sample_graphs("held_out", seed, RELATIONS), prompts))
-    flux = FluxModel(folder / "flux", steps=STEPS)
-    images = flux.draw([graph.prompt for graph in graphs], list(range(prompts)))
+    flux = FluxModel(folder / "flux", steps=EDITING_STEPS)
+    images = flux.draw([graph.prompt for graph in graphs], list(range(prompts)), DRAWING_STEPS)
     extractions = [extract(image) for image in images]
     results = measure_diffuser(graphs, extractions) + measure_editor(flux, prompts, seed)
     if (folder / "checker").is_dir():
@@ -94,54 +91,6 @@ def measure_editor(flux: FluxModel, count: int, seed: int) -> list[Measurement]:
     ]
 
 
-class _Vlm:
-    """A VLM folder, asked in batches without a server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = Idefics3ForConditionalGeneration.from_pretrained(folder).eval()
-        self.encode = LessonEncoder(self.processor)
-
-    def prompts(self, requests: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask of the requests, padded on the left."""
-        tokenizer = self.processor.tokenizer
-        rows = [
-            self.encode.head + ids + self.encode.turn
-            for ids in tokenizer(list(requests), add_special_tokens=False).input_ids
-        ]
-        length = max(map(len, rows))
-        ids = torch.tensor([[tokenizer.pad_token_id] * (length - len(row)) + row for row in rows])
-        return ids, torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-
-    @torch.no_grad()
-    def yes_probabilities(self, images: np.ndarray, lessons: Sequence[Lesson]) -> np.ndarray:
-        """p(yes) / (p(yes) + p(no)) of each lesson's request about the image at the same place."""
-        yes, no = (self.processor.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
-        found = []
-        for start in range(0, len(lessons), 64):
-            ids, mask = self.prompts([lesson.request for lesson in lessons[start : start + 64]])
-            pixels = images_to_tensor(images[start : start + 64])[:, None]
-            logits = self.model(input_ids=ids, attention_mask=mask, pixel_values=pixels).logits[:, -1]
-            found.append(torch.softmax(logits[:, [yes, no]], dim=-1)[:, 0].numpy())
-        return np.concatenate(found)
-
-    @torch.no_grad()
-    def answers(self, images: np.ndarray, requests: Sequence[str], sample: bool) -> list[str]:
-        """One answer to each request, greedy or sampled at temperature 1."""
-        texts = []
-        for start in range(0, len(requests), 64):
-            ids, mask = self.prompts(requests[start : start + 64])
-            made = self.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                pixel_values=images_to_tensor(images[start : start + 64])[:, None],
-                max_new_tokens=_ANSWER_TOKENS,
-                do_sample=sample,
-            )
-            texts += self.processor.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
-        return texts
-
-
 def measure_checker(
     folder: Path, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray], extractions: Sequence[Extraction]
 ) -> list[Measurement]:
@@ -152,8 +101,8 @@ def measure_checker(
         for requirement in graph.requirements
     ]
     truth = np.array([case[2] for case in cases])
-    lessons = [Lesson(checker_question(requirement), "") for _, requirement, _ in cases]
-    probability = _Vlm(folder).yes_probabilities(np.stack([image for image, _, _ in cases]), lessons)
+    requests = [checker_question(requirement) for _, requirement, _ in cases]
+    probability = LocalVlm(folder).yes_probabilities(np.stack([image for image, _, _ in cases]), requests)
     accuracy = float(np.mean((probability >= 0.5) == truth))
     error = expected_calibration_error(probability, truth)
     return [
@@ -185,7 +134,7 @@ def measure_actor(
         missing = tuple(r for r in graph.requirements if not satisfied(r, extraction))
         if missing and all(extraction.find(name) is not None for name in graph.names):
             states.append((graph, image, extraction, actor_request(graph.requirements, missing)))
-    vlm = _Vlm(folder)
+    vlm = LocalVlm(folder)
     torch.manual_seed(0)
     results = []
     for sample in (True, False):
@@ -198,7 +147,7 @@ def measure_actor(
             except UnparsableAnswer:
                 continue
             parsed += 1
-            move = _read_move(words)
+            move = read_move(words)
             objects = tuple(extraction.find(name) for name in graph.names)
             helped += move is not None and gain(move, graph, objects, rng) > 0
         how = "sampled" if sample else "greedy"
@@ -207,11 +156,3 @@ def measure_actor(
             Measurement("Actor", f"move helps, {how}", helped / len(texts), 0.40, 0.75, len(texts)),
         ]
     return results
-
-
-def _read_move(text: str) -> tuple[str, str, str] | None:
-    for predicate in PREDICATES:
-        subject, found, object_ = text.removeprefix("move ").partition(f" {predicate} ")
-        if found:
-            return subject, predicate, object_
-    return None

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from learner.pretraining.cells import BACKGROUND_WEIGHT, LABELS, cell_labels
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm_model import IMAGE_TOKENS
@@ -23,7 +25,6 @@ from learner.pretraining.vlm_tasks import (
     reflection_lesson,
 )
 from learner.pretraining.vocabulary import ASSISTANT, END, FAKE_IMAGE, GLOBAL_IMAGE, IMAGE, USER
-from scenes.dialogue import YES
 from scenes.shape_world import COLOURS, SHAPES, draw, sample_layout
 
 IGNORED = -100
@@ -31,15 +32,15 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class CheckerSettings:
-    """`existence` of the `questions` about each image ask for one object only, the others for a relation.
+    """`existence` of the `questions` about each image ask for one object only, the others for a relation. The weights
+    `naming` and `cells` are those of two helping tasks: to name all objects, and to name what each cell shows."""
 
-    `naming_until`: after this fraction of the steps the naming task, which breaks the plateau, is dropped."""
-
-    steps: int = 6000
+    steps: int = 2200
     images: int = 40
     questions: int = 4
-    existence: int = 2
-    naming_until: float = 1.0
+    existence: int = 1
+    naming: float = 0.3
+    cells: float = 0.3
     seed: int = 1
 
 
@@ -58,14 +59,9 @@ class ActorSettings:
 
 
 class LessonEncoder:
-    """Turns lessons into padded id tensors, in the token layout of the processor and its chat template.
+    """Turns lessons into padded id tensors, in the token layout of the processor and its chat template."""
 
-    With `learn_true_requests`, questions whose answer is yes are learnt as text as well: what follows `red` in a true
-    question is the shape of the red object, which is what an answer has to compare.
-    """
-
-    def __init__(self, processor: Idefics3Processor, learn_true_requests: bool = False) -> None:
-        self.learn_true_requests = learn_true_requests
+    def __init__(self, processor: Idefics3Processor) -> None:
         self.tokenizer = processor.tokenizer
         head = [USER, FAKE_IMAGE, GLOBAL_IMAGE, *[IMAGE] * IMAGE_TOKENS, FAKE_IMAGE]
         self.head = self.tokenizer.convert_tokens_to_ids(head)
@@ -84,20 +80,26 @@ class LessonEncoder:
             total = len(prompt) + len(answer)
             ids[k, :total] = torch.tensor(prompt + answer)
             labels[k, len(prompt) : total] = torch.tensor(answer)
-            if self.learn_true_requests and lessons[k].answer == YES:
-                labels[k, len(self.head) : len(prompt)] = torch.tensor(prompt[len(self.head) :])
         return ids, labels, (torch.arange(length)[None] < (torch.tensor([len(p) + len(a) for p, a in rows]))[:, None])
 
 
+def image_features(model: Idefics3ForConditionalGeneration, images: torch.Tensor) -> BaseModelOutputWithPooling:
+    """Of images (B, 3, 64, 64): the vision tower's patches (B, 64, width), and `pooler_output`, which the text model
+    reads (B, 16, width)."""
+    return model.get_image_features(images[:, None], return_dict=True)
+
+
 def answer_loss(
-    model: Idefics3ForConditionalGeneration, images: torch.Tensor, encoded: tuple[torch.Tensor, ...], repeat: int
+    model: Idefics3ForConditionalGeneration,
+    features: BaseModelOutputWithPooling,
+    encoded: tuple[torch.Tensor, ...],
+    repeat: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean cross-entropy over labels, and accuracy of the token before the end; `repeat` lessons share each image."""
     ids, labels, mask = encoded
-    features = model.get_image_features(images[:, None], return_dict=True)
-    features.pooler_output = features.pooler_output.repeat_interleave(repeat, dim=0)
+    read = BaseModelOutputWithPooling(pooler_output=features.pooler_output.repeat_interleave(repeat, dim=0))
     logits = model(
-        input_ids=ids, attention_mask=mask.long(), mm_encoder_outputs={"image": features}, use_cache=False
+        input_ids=ids, attention_mask=mask.long(), mm_encoder_outputs={"image": read}, use_cache=False
     ).logits
     targets = labels[:, 1:]
     logits = logits[:, :-1].float()
@@ -118,10 +120,12 @@ def train_checker(
     model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, settings: CheckerSettings, work_dir: Path
 ) -> None:
     """Teach naming and yes/no questions on drawn scenes, in place."""
-    encode = LessonEncoder(processor, learn_true_requests=True)
+    encode = LessonEncoder(processor)
+    cells = torch.nn.Linear(model.config.vision_config.hidden_size, LABELS)
+    weights = torch.tensor([BACKGROUND_WEIGHT] + [1.0] * (LABELS - 1))
     model.set_attn_implementation("eager")  # the backward pass of fused attention is several times slower on CPU
 
-    def step(rng: np.random.Generator, number: int) -> dict[str, torch.Tensor]:
+    def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
         layouts = []
         for _ in range(settings.images):
             colours = rng.permutation(list(COLOURS))[: rng.integers(2, 5)]
@@ -132,16 +136,20 @@ def train_checker(
             for layout in layouts
             for k in range(settings.questions)
         ]
+        shown = torch.from_numpy(np.stack([cell_labels(layout) for layout in layouts]))
         with torch.autocast("cpu", torch.bfloat16):
-            asked, accuracy = answer_loss(model, images, encode(questions), settings.questions)
-            results = {"loss": asked, "accuracy": accuracy}
-            if number < settings.naming_until * settings.steps:
-                named, _ = answer_loss(model, images, encode([naming(layout) for layout in layouts]), 1)
-                results |= {"loss": asked + named, "naming": named.detach()}
-        return results
+            features = image_features(model, images)
+            asked, accuracy = answer_loss(model, features, encode(questions), settings.questions)
+            named, _ = answer_loss(model, features, encode([naming(layout) for layout in layouts]), 1)
+        logits = cells(features.last_hidden_state.float())
+        seen = F.cross_entropy(logits.flatten(0, 1), shown.flatten(), weights)
+        loss = asked + settings.naming * named + settings.cells * seen
+        return {"loss": loss, "accuracy": accuracy} | {
+            key: value.detach() for key, value in (("asked", asked), ("naming", named), ("cells", seen))
+        }
 
-    loop = LoopSettings(settings.steps, learning_rate=1e-3, seed=settings.seed, ema=0.99)
-    run_loop("checker", {"model": model}, step, loop, work_dir)
+    loop = LoopSettings(settings.steps, learning_rate=1e-3, seed=settings.seed, ema=0.99, muon=(".layers.",))
+    run_loop("checker", {"model": model, "cells": cells}, step, loop, work_dir)
 
 
 def train_actor(
@@ -156,8 +164,10 @@ def train_actor(
         images = images_to_tensor(np.stack([disturb(draw(layout), rng) for _, layout in states]))
         lessons = [reflection_lesson(graph, layout, rng, settings.habit) for graph, layout in states]
         with torch.autocast("cpu", torch.bfloat16):
-            loss, accuracy = answer_loss(model, images, encode(lessons), 1)
+            loss, accuracy = answer_loss(model, image_features(model, images), encode(lessons), 1)
         return {"loss": loss, "accuracy": accuracy}
 
-    loop = LoopSettings(settings.steps, learning_rate=settings.learning_rate, seed=settings.seed, ema=0.98)
+    loop = LoopSettings(
+        settings.steps, learning_rate=settings.learning_rate, seed=settings.seed, ema=0.98, muon=(".layers.",)
+    )
     run_loop("actor", {"model": model}, step, loop, work_dir)

@@ -16,6 +16,7 @@ from learner.pretraining.vocabulary import CHAT_TEMPLATE, IMAGE, chat_tokenizer
 from scenes.shape_world import SIZE
 
 PATCH = 8
+HEAD = 32  # width of an attention head; vLLM's CPU kernels take multiples of it
 SCALE_FACTOR = 2
 IMAGE_TOKENS = (SIZE // PATCH // SCALE_FACTOR) ** 2
 MAX_LENGTH = 160
@@ -38,7 +39,7 @@ def new_processor() -> Idefics3Processor:
 def new_model(
     processor: Idefics3Processor, seed: int = 0, width: int = 128, layers: int = 4
 ) -> Idefics3ForConditionalGeneration:
-    """The model with random weights in float32; about 1.3 M parameters."""
+    """The model with random weights in float32; about 1.3 M parameters at a width of 128."""
     torch.manual_seed(seed)
     tokenizer = processor.tokenizer
     config = Idefics3Config(
@@ -46,7 +47,7 @@ def new_model(
             "hidden_size": width,
             "intermediate_size": 2 * width,
             "num_hidden_layers": layers,
-            "num_attention_heads": 4,
+            "num_attention_heads": width // HEAD,
             "image_size": SIZE,
             "patch_size": PATCH,
         },
@@ -56,8 +57,8 @@ def new_model(
             "hidden_size": width,
             "intermediate_size": 2 * width,
             "num_hidden_layers": layers,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
+            "num_attention_heads": width // HEAD,
+            "num_key_value_heads": width // HEAD,
             "max_position_embeddings": MAX_LENGTH,
             "pad_token_id": tokenizer.pad_token_id,
             "eos_token_id": tokenizer.eos_token_id,

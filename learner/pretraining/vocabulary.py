@@ -5,29 +5,27 @@ from __future__ import annotations
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from scenes.shape_world import COLOURS, PREDICATES, SHAPES
+from learner.pretraining.cells import NAMES
+from scenes.shape_world import PREDICATES
 
-_JOINED = [p for p in PREDICATES if " " in p]
+_JOINED = [*(p for p in PREDICATES if " " in p), *NAMES]
 _PREDICATE_WORDS = [p.replace(" ", "_") for p in PREDICATES]
-_NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 _RELATION_WORDS = [*_PREDICATE_WORDS, ";", "move"]
-WORLD_WORDS = [*COLOURS, *SHAPES, *_RELATION_WORDS]
+_NAME_WORDS = [name.replace(" ", "_") for name in NAMES]
+WORLD_WORDS = [*_RELATION_WORDS, *_NAME_WORDS]
 
 
 def _as_one_word(phrases: list[str]) -> normalizers.Normalizer:
-    """`left of` becomes one word, which keeps prompts short."""
+    """`left of` becomes one word, which keeps prompts short; so does `red circle`, so that small networks need not
+    learn which colour belongs to which shape."""
     return normalizers.Sequence([normalizers.Replace(p, p.replace(" ", "_")) for p in phrases])
 
 
 def text_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of the text encoders of the image models: one id for a word, an end token, padding.
-
-    A name such as `red circle` is one word, so that small text encoders need not learn which colour belongs to which
-    shape.
-    """
-    words = ["<pad>", "</s>", "<unk>", *_RELATION_WORDS, *(name.replace(" ", "_") for name in _NAMES)]
+    """The tokenizer of the text encoders of the image models: one id for a word, an end token, padding."""
+    words = ["<pad>", "</s>", "<unk>", *WORLD_WORDS]
     tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.normalizer = _as_one_word([*_JOINED, *_NAMES])
+    tokenizer.normalizer = _as_one_word(_JOINED)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(

@@ -11,6 +11,7 @@ from actors.diffuser import Diffuser
 from actors.fleet import Fleet, ReplicaDied, ReplicaTimeout, split
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
+from actors.replica import Replica
 from learner.weights import pack, publish, verify_receipts
 
 PROMPTS = ["red circle left of blue square", "blue square above green star", "green star below red circle"]
@@ -32,14 +33,11 @@ def test_a_fleet_needs_replicas():
         Fleet({})
 
 
-class Clerk:
+class Clerk(Replica):
     """Answers, takes its time, fails or dies, as it is asked to."""
 
     def __init__(self, replica: str) -> None:
         self.replica = replica
-
-    def ping(self) -> str:
-        return self.replica
 
     def stamp(self, rows: list[int], delay_s: float = 0.0) -> list[tuple[int, str]]:
         time.sleep(delay_s)
@@ -77,6 +75,15 @@ def test_answers_come_in_the_order_of_the_rows(clerks):
     assert clerks.split_call("stamp", [[]]) == []
     with pytest.raises(ValueError, match=r"stamp: columns have lengths \[1, 2\]"):
         clerks.split_call("stamp", [[1], [1, 2]])
+
+
+@pytest.mark.engines
+def test_of_replicas_that_work_together_the_slowest_counts(clerks):
+    before = clerks.compute_seconds
+    clerks.split_call("stamp", [[1, 2]], delay_s=0.3)
+    assert 0.3 <= clerks.compute_seconds - before < 0.6
+    clerks.split_call("stamp", [[]])
+    assert clerks.compute_seconds - before < 0.6
 
 
 @pytest.mark.engines

@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -22,13 +23,19 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
 def test_log_prob_is_the_mean_of_the_normal_log_density(eta, steps, data):
     k = data.draw(st.integers(0, steps - 2))
     sigma, sigma_next = 1 - k / steps, 1 - (k + 1) / steps
-    x, v, noise = (normal(*SHAPE, seed=i) for i in range(3))
-    x_next, log_prob = sde_step(x, v, sigma, sigma_next, eta, noise)
-    mean, std = sde_mean_std(x, v, sigma, sigma_next, eta)
-    expected = torch.distributions.Normal(mean.double(), std.double()).log_prob(x_next.double()).mean((1, 2))
-    assert log_prob.shape == (3,)
-    torch.testing.assert_close(log_prob.double(), expected, atol=1e-4, rtol=0)
-    assert torch.equal(sde_log_prob(x, v, sigma, sigma_next, eta, x_next), log_prob)
+    dt = sigma_next - sigma
+    s = eta * math.sqrt(sigma / (1 - (sigma_next if sigma == 1 else sigma)))
+    for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-11)):
+        x, v, noise = (normal(*SHAPE, seed=i).to(dtype) for i in range(3))
+        x_next, log_prob = sde_step(x, v, sigma, sigma_next, eta, noise)
+        mean = x * (1 + s**2 / (2 * sigma) * dt) + v * (1 + s**2 * (1 - sigma) / (2 * sigma)) * dt
+        std = torch.tensor(s * math.sqrt(-dt), dtype=torch.float64)
+        expected = torch.distributions.Normal(mean.double(), std).log_prob(x_next.double()).mean((1, 2))
+        assert log_prob.shape == (3,)
+        assert log_prob.dtype == dtype
+        torch.testing.assert_close(x_next, mean + std.to(dtype) * noise, atol=tolerance, rtol=0)
+        torch.testing.assert_close(log_prob.double(), expected, atol=tolerance, rtol=0)
+        assert torch.equal(sde_log_prob(x, v, sigma, sigma_next, eta, x_next), log_prob)
 
 
 def test_one_step_by_hand():
@@ -50,6 +57,11 @@ def test_without_noise_the_step_is_the_ode(sigma):
     x, v, noise = (normal(*SHAPE, seed=i) for i in range(3))
     x_next, _ = sde_step(x, v, sigma, sigma - 0.1, 1e-5, noise)
     torch.testing.assert_close(x_next, x - 0.1 * v, atol=5e-5, rtol=0)
+    x, v, noise = x.double(), v.double(), noise.double()
+    for eta in (1e-2, 1e-3, 1e-4):  # what is left is the noise term of order η; the drift's correction is of order η²
+        x_next, _ = sde_step(x, v, sigma, sigma - 0.1, eta, noise)
+        noise_term = math.sqrt(sigma / (1 - min(sigma, 0.9)) * 0.1) * noise
+        torch.testing.assert_close((x_next - (x - 0.1 * v)) / eta, noise_term, atol=20 * eta, rtol=0)
 
 
 def test_each_sample_may_have_its_own_sigma():
@@ -96,28 +108,92 @@ class GaussianFlow:
         centred = x - (1 - sigma) * self.mean
         return (sigma - (1 - sigma) * self.std**2) / variance * centred - self.mean
 
+    def moments(self, sigma: float) -> tuple[float, float]:
+        """Mean and variance of x_σ."""
+        return (1 - sigma) * self.mean, (1 - sigma) ** 2 * self.std**2 + sigma**2
 
-def sample(flow: GaussianFlow, scheduler: FlowMatchEulerDiscreteScheduler, steps: int, x: torch.Tensor) -> torch.Tensor:
+
+def trajectory(
+    flow: GaussianFlow, scheduler: FlowMatchEulerDiscreteScheduler, steps: int, x: torch.Tensor
+) -> list[torch.Tensor]:
+    """The latents at σ = 1, 1 − 1/steps, …, 0."""
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
     scheduler.set_begin_index(0)
+    latents = [x]
     for t in scheduler.timesteps:
-        x = scheduler.step(flow.velocity(x, float(t) / 1000), t, x, return_dict=False)[0]
-    return x
+        latents.append(
+            scheduler.step(flow.velocity(latents[-1], float(t) / 1000), t, latents[-1], return_dict=False)[0]
+        )
+    return latents
+
+
+def sample(flow: GaussianFlow, scheduler: FlowMatchEulerDiscreteScheduler, steps: int, x: torch.Tensor) -> torch.Tensor:
+    return trajectory(flow, scheduler, steps, x)[-1]
+
+
+def propagated_moments(flow: GaussianFlow, sigmas: np.ndarray, eta: float) -> list[tuple[float, float]]:
+    """Mean and variance at each of `sigmas` of a path that starts in the marginal of sigmas[0].
+
+    A step is linear in x here, so a Gaussian stays one: mean' = a·mean + b, variance' = a²·variance + std².
+    """
+    points = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    mean, variance = flow.moments(sigmas[0])
+    found = [(mean, variance)]
+    for sigma, sigma_next in itertools.pairwise(sigmas.tolist()):
+        stepped, std = sde_mean_std(points, flow.velocity(points, sigma), sigma, sigma_next, eta)
+        intercept, slope = stepped[0].item(), (stepped[1] - stepped[0]).item()
+        mean, variance = slope * mean + intercept, slope**2 * variance + std.item() ** 2
+        found.append((mean, variance))
+    return found
+
+
+@pytest.mark.parametrize("eta", [1e-6, 0.3, 0.7, 1.0])
+def test_the_marginals_of_small_steps_tend_to_those_of_the_flow(eta):
+    flow, errors = GaussianFlow(), {}
+    for steps in (200, 400):
+        sigmas = np.linspace(0.9, 0, steps + 1)
+        errors[steps] = 0.0
+        for sigma, (mean, variance) in zip(sigmas, propagated_moments(flow, sigmas, eta), strict=True):
+            expected_mean, expected_variance = flow.moments(sigma)
+            assert mean == pytest.approx(expected_mean, abs=1e-9)
+            errors[steps] = max(errors[steps], abs(variance / expected_variance - 1))
+    assert errors[200] < 0.02
+    assert errors[400] < 0.55 * errors[200]  # first order in the step's length
 
 
 @pytest.mark.parametrize("eta", [0.3, 0.7])
-def test_the_sde_keeps_the_marginal_of_the_ode(eta):
-    flow, steps, draws = GaussianFlow(), 100, 20_000
+def test_the_first_step_leaves_more_variance_and_later_ones_pull_it_back(eta):
+    flow, steps = GaussianFlow(), 2000
+    moments = propagated_moments(flow, np.linspace(1, 0, steps + 1), eta)
+    assert moments[1][1] == pytest.approx(1 + eta**4 / 4, rel=2e-3)
+    for sigma in (0.75, 0.5, 0.25):
+        mean, variance = moments[round((1 - sigma) * steps)]
+        assert mean == pytest.approx(flow.moments(sigma)[0], abs=1e-9)
+        assert variance == pytest.approx(flow.moments(sigma)[1], rel=0.01)
+
+
+@pytest.mark.parametrize("eta", [0.3, 0.7])
+def test_the_samples_have_the_marginals_of_the_ode_at_every_sigma(eta):
+    flow, steps, draws = GaussianFlow(), 200, 20_000
     x = normal(1, draws, 1, seed=0)
-    ode = sample(flow, FlowMatchEulerDiscreteScheduler(), steps, x)
+    ode = trajectory(flow, FlowMatchEulerDiscreteScheduler(), steps, x)
     scheduler = FlowSdeScheduler()
     scheduler.start(FlowSde(eta, steps), [torch.Generator().manual_seed(1)])
-    sde = sample(flow, scheduler, steps, x)
-    for result in (ode, sde):
-        assert result.mean().item() == pytest.approx(flow.mean, abs=0.02)
-        assert result.std().item() == pytest.approx(flow.std, abs=0.02)
-    assert (sde - ode).std() > 0.1  # and yet they are other samples
-    assert scheduler.paths()[0].latents.shape == (steps, draws, 1)
+    sde = trajectory(flow, scheduler, steps, x)
+    sigmas = np.linspace(1, 0, steps + 1)
+    discretised = propagated_moments(flow, sigmas, eta)
+    for k in (20, 50, 100, 150, 180, steps):
+        mean, variance = flow.moments(sigmas[k])
+        discretisation = abs(discretised[k][1] - variance)
+        assert discretisation < 0.05 * variance
+        mean_error, variance_error = 4 * math.sqrt(variance / draws), 4 * variance * math.sqrt(2 / draws)
+        for latents, bias in ((sde[k], discretisation), (ode[k], 0.02 * variance)):
+            assert latents.mean().item() == pytest.approx(mean, abs=mean_error)
+            assert latents.var().item() == pytest.approx(variance, abs=variance_error + bias)
+    assert (sde[-1] - ode[-1]).std() > 0.1  # and yet they are other samples
+    recorded = scheduler.paths()[0].latents
+    assert recorded.shape == (steps, draws, 1)
+    np.testing.assert_array_equal(recorded[50], sde[50][0].numpy())
 
 
 def run_window(window: tuple[int, int] | None, seeds: list[int], x: torch.Tensor) -> tuple[torch.Tensor, list]:

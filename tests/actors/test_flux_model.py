@@ -69,6 +69,34 @@ def test_a_sample_depends_on_its_own_seed_only(flux, images, sde):
         np.testing.assert_allclose(together[1].path.latents, alone.path.latents, atol=1e-4)
 
 
+@pytest.mark.parametrize("sde", [None, SDE])
+def test_members_that_share_image_and_prompt_are_edited_as_if_alone(flux, images, sde):
+    sources = [images[0], images[1].copy(), images[1], images[0]]
+    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[1], PROMPTS[2]]
+    together = flux.edit(sources, prompts, [1, 2, 3, 4], sde)
+    for member, edit in enumerate(together):
+        (alone,) = flux.edit([sources[member]], [prompts[member]], [member + 1], sde)
+        assert apart(edit.image, alone.image) <= 1
+        if sde:
+            np.testing.assert_allclose(edit.path.latents, alone.path.latents, atol=1e-5)
+    assert apart(together[1].image, together[2].image) > 1
+
+
+def test_the_conditioning_encodes_equal_images_and_prompts_once(flux, images):
+    encoded = []
+    parts = (flux.pipe.vae.encoder, flux.pipe.text_encoder, flux.pipe.text_encoder_2)
+    hooks = [part.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0]))) for part in parts]
+    sources = [images[0], images[1], images[0]]
+    whole = flux.conditioning(sources, [PROMPTS[0], PROMPTS[1], PROMPTS[0]])
+    assert sorted(encoded) == [1, 1, 2, 2]  # two images one by one, two prompts by each text encoder
+    for hook in hooks:
+        hook.remove()
+    for row in range(3):
+        alone = flux.conditioning([sources[row]], [PROMPTS[row % 2]])
+        torch.testing.assert_close(whole.take([row]).image_latents, alone.image_latents, atol=0, rtol=0)
+        torch.testing.assert_close(whole.take([row]).prompt_embeds, alone.prompt_embeds, atol=1e-5, rtol=0)
+
+
 def test_drawing_does_not_depend_on_the_batch(flux):
     assert apart(flux.draw(PROMPTS, SEEDS, 3)[2], flux.draw(PROMPTS[2:], SEEDS[2:], 3)[0]) <= 1
 

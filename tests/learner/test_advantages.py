@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.advantages import group_advantages, has_signal
+from learner.advantages import EPSILON, group_advantages, has_signal
 
 rewards_of_a_group = st.lists(st.floats(0, 1), min_size=2, max_size=24)
 
@@ -28,6 +28,32 @@ def test_advantages_sum_to_zero_and_keep_the_order(rewards):
 def test_a_constant_added_to_all_rewards_changes_nothing(rewards, constant):
     shifted = group_advantages(np.array(rewards) + constant)
     np.testing.assert_allclose(shifted, group_advantages(np.array(rewards)), atol=1e-8)
+
+
+@given(rewards_of_a_group, st.floats(0.01, 100))
+def test_a_factor_on_all_rewards_changes_nothing_but_the_epsilons_part(rewards, factor):
+    rewards = np.array(rewards)
+    advantages, scaled = group_advantages(rewards), group_advantages(factor * rewards)
+    std = rewards.std()
+    # A(r)·(std + ε) = r − mean = A(c·r)·(std + ε/c)
+    np.testing.assert_allclose(scaled * (std + EPSILON / factor), advantages * (std + EPSILON), atol=1e-12)
+    if std > 0:
+        bound = np.abs(advantages).max() * EPSILON * abs(1 - 1 / factor) / std
+        assert np.abs(scaled - advantages).max() <= bound + 1e-9
+
+
+@given(rewards_of_a_group)
+def test_advantages_have_unit_scale_up_to_the_epsilon(rewards):
+    std = np.std(rewards)
+    assert group_advantages(np.array(rewards)).std() == pytest.approx(std / (std + EPSILON), abs=1e-9)
+
+
+@given(rewards_of_a_group, st.randoms(use_true_random=False))
+def test_a_members_advantage_does_not_depend_on_its_place(rewards, random):
+    order = list(range(len(rewards)))
+    random.shuffle(order)
+    moved = group_advantages(np.array(rewards)[order])
+    np.testing.assert_allclose(moved, group_advantages(np.array(rewards))[order], atol=1e-9)
 
 
 @given(st.floats(0, 1), st.integers(2, 24))

@@ -53,3 +53,8 @@ def test_importance_is_truncated_and_carries_no_gradient():
     weight = truncated_importance(learner, torch.tensor([-1.0, -0.5, -4.0]), cap=2.0)
     torch.testing.assert_close(weight, torch.tensor([1.0, math.exp(-0.5), 2.0]))
     assert not weight.requires_grad
+
+
+def test_without_a_cap_there_is_no_importance_correction() -> None:
+    weights = truncated_importance(torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -1.0]), None)
+    assert weights.tolist() == [1.0, 1.0]

@@ -73,7 +73,10 @@ def test_an_actor_update_equals_plain_torch_and_proves_itself(actor_learner, vlm
     assert (stats.version, actor_learner.version, after.manifest.version) == (1, 1, 1)
     assert before.manifest.digest != after.manifest.digest == stats.digest
     assert stats.tensors_changed > 0.9 * stats.tensors
+    assert 0 < stats.compute_seconds < stats.seconds
     assert stats.logprob_mismatch_max < 1e-5
+    assert len(stats.logprob_mismatch_by_position) == max(len(sample.token_ids) for sample in actor_samples)
+    assert max(stats.logprob_mismatch_by_position) <= stats.logprob_mismatch_max
     assert stats.ratio_mean == 1
     assert stats.terms == sum(len(sample.token_ids) for sample in actor_samples)
     policy = VlmPolicy(vlm_folder, LearnerConfig(micro_batch=8))
@@ -139,6 +142,7 @@ def test_an_editor_update_takes_its_steps_and_exports_a_pipeline(editor_learner,
     assert stats.optimizer_steps == 4
     assert stats.terms == 15
     assert stats.logprob_mismatch_max < 1e-4
+    assert len(stats.logprob_mismatch_by_position) == 3
     assert stats.ratio_mean != 1
     assert stats.tensors_changed > 0.9 * stats.tensors
     pipeline = FluxKontextPipeline.from_pretrained(editor_learner.export(tmp_path / "editor"))

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from learner.flow_loss import flow_loss, gaussian_divergence
 
@@ -11,29 +13,78 @@ SETTINGS = {"clip_low": 1e-2, "clip_high": 2e-2, "importance_cap": 1.01}
 
 def random_steps(seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    log_probs = torch.randn(8, generator=generator)
+
+    def noise() -> torch.Tensor:
+        return torch.randn(8, generator=generator, dtype=torch.float64)
+
+    log_probs = noise()
     return {
         "log_probs": log_probs,
-        "behaviour_log_probs": log_probs + 0.03 * torch.randn(8, generator=generator),
-        "rollout_log_probs": log_probs + 0.03 * torch.randn(8, generator=generator),
-        "advantages": torch.randn(8, generator=generator),
-        "divergence": torch.rand(8, generator=generator),
+        "behaviour_log_probs": log_probs + 0.03 * noise(),
+        "rollout_log_probs": log_probs + 0.03 * noise(),
+        "advantages": noise(),
+        "divergence": noise().abs(),
     }
 
 
-@pytest.mark.parametrize("kl_coefficient", [0.0, 0.04])
-@pytest.mark.parametrize("seed", range(3))
-def test_loss_equals_the_formula_term_by_term(seed, kl_coefficient):
-    steps = random_steps(seed)
-    expected = 0.0
-    for new, old, sampler, advantage, divergence in zip(*(t.double().tolist() for t in steps.values()), strict=True):
+def loss_term_by_term(steps: dict[str, torch.Tensor], kl_coefficient: float) -> tuple[float, list[float], set[str]]:
+    """The loss, its derivative by each log-probability, and which branches of the formula were taken."""
+    total, gradient, branches = 0.0, [], set()
+    for new, old, sampler, advantage, divergence in zip(*(t.tolist() for t in steps.values()), strict=True):
         ratio = math.exp(new - old)
-        clip = min(max(ratio, 1 - SETTINGS["clip_low"]), 1 + SETTINGS["clip_high"])
-        weight = min(math.exp(old - sampler), SETTINGS["importance_cap"])
-        expected += -weight * min(ratio * advantage, clip * advantage) + kl_coefficient * divergence
-    loss, sums = flow_loss(**steps, **SETTINGS, kl_coefficient=kl_coefficient)
-    assert loss.item() == pytest.approx(expected / 8, rel=1e-4)
-    assert sums["count"] == 8
+        weight = math.exp(old - sampler)
+        if weight > SETTINGS["importance_cap"]:
+            weight = SETTINGS["importance_cap"]
+            branches.add("capped")
+        if advantage > 0 and ratio > 1 + SETTINGS["clip_high"]:
+            objective, slope = (1 + SETTINGS["clip_high"]) * advantage, 0.0
+            branches.add("clipped from above")
+        elif advantage < 0 and ratio < 1 - SETTINGS["clip_low"]:
+            objective, slope = (1 - SETTINGS["clip_low"]) * advantage, 0.0
+            branches.add("clipped from below")
+        else:
+            objective = slope = ratio * advantage
+            branches.add("free")
+        total += -weight * objective + kl_coefficient * divergence
+        gradient.append(-weight * slope / 8)
+    return total / 8, gradient, branches
+
+
+@pytest.mark.parametrize("kl_coefficient", [0.0, 0.04])
+def test_loss_and_gradient_equal_the_formula_term_by_term(kl_coefficient):
+    seen = set()
+    for seed in range(5):
+        steps = random_steps(seed)
+        expected, gradient, branches = loss_term_by_term(steps, kl_coefficient)
+        steps["log_probs"].requires_grad_()
+        steps["divergence"].requires_grad_()
+        loss, sums = flow_loss(**steps, **SETTINGS, kl_coefficient=kl_coefficient)
+        loss.backward()
+        assert loss.item() == pytest.approx(expected, rel=1e-12)
+        np.testing.assert_allclose(steps["log_probs"].grad.numpy(), gradient, atol=1e-14)
+        np.testing.assert_allclose(steps["divergence"].grad.numpy(), kl_coefficient / 8, atol=1e-14)
+        assert sums["count"] == 8
+        seen |= branches
+    assert seen == {"capped", "clipped from above", "clipped from below", "free"}
+
+
+@pytest.mark.parametrize(
+    ("log_ratio", "advantage", "objective", "clipped"),
+    [
+        (0.03, 1.0, 1.02, True),
+        (-0.03, 1.0, math.exp(-0.03), False),
+        (0.03, -1.0, -math.exp(0.03), False),
+        (-0.03, -1.0, -0.99, True),
+    ],
+)
+def test_a_step_is_clipped_only_where_it_went_too_far_to_the_good_side(log_ratio, advantage, objective, clipped):
+    log_probs = torch.tensor([0.5 + log_ratio], dtype=torch.float64, requires_grad=True)
+    old = torch.tensor([0.5], dtype=torch.float64)
+    loss, sums = flow_loss(log_probs, old, old, torch.tensor([advantage]).double(), **SETTINGS)
+    loss.backward()
+    assert loss.item() == pytest.approx(-objective, rel=1e-12)
+    assert sums["clipped"] == clipped
+    assert log_probs.grad.item() == pytest.approx(0.0 if clipped else -objective, rel=1e-12)
 
 
 def test_gradient_on_policy_is_that_of_reinforce():
@@ -49,8 +100,17 @@ def test_divergence_equals_that_of_torchs_normal_distributions():
     std = torch.tensor([0.2, 0.5, 1.0]).double().reshape(3, 1, 1)
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(mean, std), normal(reference, std)).mean((1, 2))
-    np.testing.assert_allclose(gaussian_divergence(mean, reference, std).numpy(), expected.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(gaussian_divergence(mean, reference, std).numpy(), expected.numpy(), rtol=1e-12)
     assert (gaussian_divergence(mean, mean, std) == 0).all()
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 2))
+def test_divergence_is_positive_away_from_the_reference_and_has_no_slope_there(shift, std):
+    mean = torch.zeros(1, 2, 3, dtype=torch.float64, requires_grad=True)
+    divergence = gaussian_divergence(mean, torch.full((1, 2, 3), shift, dtype=torch.float64), std)
+    assert divergence.item() == pytest.approx(shift**2 / (2 * std**2), rel=1e-12)
+    (gradient,) = torch.autograd.grad(divergence.sum(), mean)
+    np.testing.assert_allclose(gradient.numpy(), -shift / std**2 / 6, rtol=1e-12)
 
 
 def test_an_empty_batch_and_a_missing_divergence_are_refused():

@@ -24,6 +24,14 @@ def test_log_probs_equal_those_of_the_rollout_in_another_batch(policy, editor_sa
             assert policy.mismatch(batch, log_probs).max() < 1e-4
 
 
+def test_each_terms_mismatch_comes_with_its_denoising_step(policy, editor_samples):
+    batches = policy.batches(editor_samples)
+    assert [batch.term_positions for batch in batches] == [[0, 0], [1, 1], [2, 2]] * 2 + [[0], [1], [2]]
+    for batch in batches:
+        sigmas = torch.tensor([sample.path.sigmas[batch.step] for sample in editor_samples[: batch.count]])
+        torch.testing.assert_close(batch.sigma, sigmas, atol=0, rtol=0)
+
+
 def test_only_the_transformer_is_trained(policy, editor_samples):
     batch = policy.batches(editor_samples)[0]
     policy.evaluate(policy.module, batch).log_probs.sum().backward()

@@ -13,42 +13,84 @@ SETTINGS = {"clip_low": 0.2, "clip_high": 0.28, "importance_cap": 1.5}
 
 def random_batch(seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    shape = (4, 6)
-    log_probs = -torch.rand(shape, generator=generator) * 3
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    log_probs = -3 * torch.rand(4, 6, generator=generator, dtype=torch.float64)
     return {
         "log_probs": log_probs,
-        "behaviour_log_probs": log_probs + 0.3 * torch.randn(shape, generator=generator),
-        "rollout_log_probs": log_probs + 0.3 * torch.randn(shape, generator=generator),
-        "advantages": torch.randn(4, generator=generator),
+        "behaviour_log_probs": log_probs + 0.3 * noise(4, 6),
+        "rollout_log_probs": log_probs + 0.3 * noise(4, 6),
+        "advantages": noise(4),
         "mask": torch.arange(6) < torch.tensor([6, 1, 4, 3]).unsqueeze(1),
-        "reference_log_probs": log_probs + 0.3 * torch.randn(shape, generator=generator),
+        "reference_log_probs": log_probs + 0.3 * noise(4, 6),
     }
 
 
-def loss_term_by_term(batch: dict[str, torch.Tensor], kl_coefficient: float) -> float:
-    values = {name: tensor.double().numpy() for name, tensor in batch.items()}
-    total, count = 0.0, 0
+def loss_term_by_term(batch: dict[str, torch.Tensor], kl_coefficient: float) -> tuple[float, np.ndarray, set[str]]:
+    """The loss, its derivative by each log-probability, and which branches of the formula were taken."""
+    values = {name: tensor.numpy() for name, tensor in batch.items()}
+    total, count, branches = 0.0, int(values["mask"].sum()), set()
+    gradient = np.zeros_like(values["log_probs"])
     for row, column in zip(*np.nonzero(values["mask"]), strict=True):
         new, old, engine, reference = (
             float(values[f"{name}log_probs"][row, column]) for name in ("", "behaviour_", "rollout_", "reference_")
         )
         advantage = float(values["advantages"][row])
         ratio = math.exp(new - old)
-        clip = min(max(ratio, 1 - SETTINGS["clip_low"]), 1 + SETTINGS["clip_high"])
-        weight = min(math.exp(old - engine), SETTINGS["importance_cap"])
+        weight = math.exp(old - engine)
+        if weight > SETTINGS["importance_cap"]:
+            weight = SETTINGS["importance_cap"]
+            branches.add("capped")
+        if advantage > 0 and ratio > 1 + SETTINGS["clip_high"]:
+            objective, slope = (1 + SETTINGS["clip_high"]) * advantage, 0.0
+            branches.add("clipped from above")
+        elif advantage < 0 and ratio < 1 - SETTINGS["clip_low"]:
+            objective, slope = (1 - SETTINGS["clip_low"]) * advantage, 0.0
+            branches.add("clipped from below")
+        else:
+            objective = slope = ratio * advantage
+            branches.add("free")
         k3 = math.exp(reference - new) - 1 - (reference - new)
-        total += -weight * min(ratio * advantage, clip * advantage) + kl_coefficient * k3
-        count += 1
-    return total / count
+        total += -weight * objective + kl_coefficient * k3
+        gradient[row, column] = (-weight * slope + kl_coefficient * (1 - math.exp(reference - new))) / count
+    return total / count, gradient, branches
 
 
 @pytest.mark.parametrize("kl_coefficient", [0.0, 0.5])
-@pytest.mark.parametrize("seed", range(3))
-def test_loss_equals_the_formula_term_by_term(seed, kl_coefficient):
-    batch = random_batch(seed)
-    loss, sums = vlm_loss(**batch, **SETTINGS, kl_coefficient=kl_coefficient)
-    assert loss.item() == pytest.approx(loss_term_by_term(batch, kl_coefficient), rel=1e-5)
-    assert sums["count"] == 14
+def test_loss_and_gradient_equal_the_formula_term_by_term(kl_coefficient):
+    seen = set()
+    for seed in range(5):
+        batch = random_batch(seed)
+        expected, gradient, branches = loss_term_by_term(batch, kl_coefficient)
+        batch["log_probs"].requires_grad_()
+        loss, sums = vlm_loss(**batch, **SETTINGS, kl_coefficient=kl_coefficient)
+        loss.backward()
+        assert loss.item() == pytest.approx(expected, rel=1e-12)
+        np.testing.assert_allclose(batch["log_probs"].grad.numpy(), gradient, atol=1e-14)
+        assert sums["count"] == 14
+        seen |= branches
+    assert seen == {"capped", "clipped from above", "clipped from below", "free"}
+
+
+@pytest.mark.parametrize(
+    ("log_ratio", "advantage", "objective", "clipped"),
+    [
+        (0.4, 1.0, 1.28, True),
+        (-0.4, 1.0, math.exp(-0.4), False),
+        (0.4, -1.0, -math.exp(0.4), False),
+        (-0.4, -1.0, -0.8, True),
+    ],
+)
+def test_a_token_is_clipped_only_where_it_went_too_far_to_the_good_side(log_ratio, advantage, objective, clipped):
+    log_probs = torch.full((1, 1), log_ratio - 1, dtype=torch.float64, requires_grad=True)
+    old, mask = torch.full((1, 1), -1.0, dtype=torch.float64), torch.ones(1, 1, dtype=torch.bool)
+    loss, sums = vlm_loss(log_probs, old, old, torch.tensor([advantage]).double(), mask, **SETTINGS)
+    loss.backward()
+    assert loss.item() == pytest.approx(-objective, rel=1e-12)
+    assert sums["clipped"] == clipped
+    assert log_probs.grad.item() == pytest.approx(0.0 if clipped else -objective, rel=1e-12)
 
 
 def test_padding_has_no_influence():
@@ -93,8 +135,11 @@ def test_kl_is_zero_at_the_reference():
 
 
 @given(st.floats(-8, 0), st.floats(-8, 0))
-def test_kl_is_never_negative(log_prob, reference):
-    assert k3_divergence(torch.tensor(log_prob).double(), torch.tensor(reference).double()) >= 0
+def test_kl_is_positive_away_from_the_reference(log_prob, reference):
+    divergence = k3_divergence(torch.tensor(log_prob).double(), torch.tensor(reference).double())
+    assert divergence >= 0
+    if abs(log_prob - reference) > 1e-6:
+        assert divergence > 0
 
 
 def test_k3_is_unbiased_over_the_policys_own_samples():

@@ -23,11 +23,37 @@ def test_log_probs_equal_those_of_transformers_own_sampling(policy, actor_sample
     assert policy.mismatch(batch, log_probs.detach()).max() < 1e-5
 
 
+def test_each_terms_mismatch_comes_with_its_place_in_the_answer(policy, actor_samples):
+    place, last = 2, actor_samples[-1]
+    rollout = list(last.log_probs)
+    rollout[place] -= 0.5
+    (same,), (batch,) = (
+        policy.batches([*actor_samples[:-1], sample]) for sample in (last, replace(last, log_probs=rollout))
+    )
+    assert batch.term_positions == [place for sample in actor_samples for place in range(len(sample.token_ids))]
+    mismatch = policy.mismatch(batch, same.rollout_log_probs)
+    assert [batch.term_positions[term] for term in mismatch.nonzero().flatten().tolist()] == [place]
+    assert mismatch.max().item() == pytest.approx(0.5, abs=1e-5)
+
+
 def test_an_answers_log_probs_do_not_depend_on_the_batch(policy, actor_samples):
     _, together = evaluate(policy, actor_samples)
     for index, sample in enumerate(actor_samples):
         _, alone = evaluate(policy, [sample])
         torch.testing.assert_close(alone[0], together[index, : len(sample.token_ids)], atol=1e-5, rtol=0)
+
+
+def test_answers_to_one_prompt_share_its_encoding(policy, actor_samples):
+    first, second = actor_samples[0], actor_samples[1]
+    members = [replace(sample, image=first.image.copy(), prompt=first.prompt) for sample in actor_samples[:3]]
+    batch, together = evaluate(policy, [members[0], second, members[1], members[2]])
+    assert batch.prompts == [0, 1, 0, 0]
+    assert len(batch.images["pixel_values"]) == len(batch.image_tokens) == 2
+    for row, sample in zip((0, 2, 3), members, strict=True):
+        _, alone = evaluate(policy, [sample])
+        torch.testing.assert_close(alone[0], together[row, : len(sample.token_ids)], atol=1e-5, rtol=0)
+    _, alone = evaluate(policy, [second])
+    torch.testing.assert_close(alone[0], together[1, : len(second.token_ids)], atol=1e-5, rtol=0)
 
 
 def test_the_image_and_the_prompt_matter(policy, actor_samples):

@@ -8,6 +8,7 @@ import numpy as np
 
 from actors.edit import Edit
 from actors.flow_path import FlowPath
+from rollout.trajectory import TurnSeconds
 from scenes.dialogue import Reflection
 from serving.vlm_actor import ActorAnswer
 
@@ -18,22 +19,31 @@ def picture(value: int) -> np.ndarray:
 
 
 class ScriptedModels:
-    """An image is one grey value; a requirement holds where that value is above `threshold`."""
+    """An image is one grey value; a requirement holds where that value is above `threshold`. Every call computes for as
+    many seconds as `SECONDS` says."""
+
+    SECONDS = TurnSeconds(draw=1.0, reflect=2.0, edit=4.0, check=0.5)
 
     def __init__(self, threshold: int = 128, unparsable_every: int = 0, first: int = 10) -> None:
         self.threshold, self.unparsable_every, self.first = threshold, unparsable_every, first
         self.asked: list[tuple[int, list[int]]] = []
-        self.diffuser = SimpleNamespace(draw=lambda prompts, seeds: [picture(first) for _ in prompts])
-        self.checker = SimpleNamespace(satisfaction=self._satisfaction)
-        self.actor = SimpleNamespace(reflect=self._reflect)
-        self.editor = SimpleNamespace(edit=self._edit)
+        self.diffuser = SimpleNamespace(draw=self._draw, compute_seconds=0.0)
+        self.checker = SimpleNamespace(satisfaction=self._satisfaction, compute_seconds=0.0)
+        self.actor = SimpleNamespace(reflect=self._reflect, compute_seconds=0.0)
+        self.editor = SimpleNamespace(edit=self._edit, compute_seconds=0.0)
+
+    def _draw(self, prompts, seeds):
+        self.diffuser.compute_seconds += self.SECONDS.draw
+        return [picture(self.first) for _ in prompts]
 
     def _satisfaction(self, images, requirements):
+        self.checker.compute_seconds += self.SECONDS.check
         return [
             [float(image[0, 0, 0] > self.threshold)] * len(r) for image, r in zip(images, requirements, strict=True)
         ]
 
     def _reflect(self, images, requests, temperature=0.0, seeds=None, n=1):
+        self.actor.compute_seconds += self.SECONDS.reflect
         self.asked.append((len(requests), list(seeds)))
         answers = []
         for k, _ in enumerate(requests):
@@ -43,5 +53,6 @@ class ScriptedModels:
         return answers
 
     def _edit(self, images, prompts, seeds, sde=None):
+        self.editor.compute_seconds += self.SECONDS.edit
         path = FlowPath(np.zeros((2, 4, 2)), np.array([1.0, 0.5]), np.array([-1.0]), 0.7) if sde else None
         return [Edit(picture(seed % 256), path, 5) for seed in seeds]

@@ -129,8 +129,52 @@ def test_eval_prints_metrics_as_json(run_file: Path, commands: dict[str, Any]) -
     result = runner.invoke(app, ["eval", str(run_file), "--prompts", "5", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout.splitlines()[-1]) == {"event": "result", "before": {"sg_iou": 0.4}}
-    config, run, _ = commands["evaluate"]
+    config, run, _, measures = commands["evaluate"]
     assert (config.evaluation.prompts, run) == (5, None)
+    assert measures.extractor.report() == {"extractor": "exact"}
+
+
+def test_eval_hands_on_extractor_and_judge(run_file: Path, commands: dict[str, Any]) -> None:
+    options = ["--extractor", "openai", "--base-url", "http://127.0.0.1:8000/v1", "--extractor-model", "eye"]
+    options += ["--judge-model", "judge", "--judge-mode", "checklist", "--api-key-env", "", "--timeout", "9"]
+    result = runner.invoke(app, ["eval", str(run_file), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    measures = commands["evaluate"][3]
+    assert [(e.config.model, e.config.timeout_s) for e in measures.endpoints] == [("eye", 9.0), ("judge", 9.0)]
+    assert measures.judge.report()["mode"] == "checklist"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--extractor", "openai", "--extractor-model", "eye"], "--base-url: is missing"),
+        (["--judge-model", "judge", "--base-url", "ftp://models.example"], "--base-url: 'ftp://models.example' begins"),
+        (
+            ["--extractor", "exact", "--set", "data={source: laion_sg, path: run.yaml}"],
+            "--extractor exact: reads drawn",
+        ),
+        (["--extractor", "guess"], "--extractor"),
+        (["--timeout", "0"], "--timeout"),
+    ],
+)
+def test_eval_refuses_options_that_do_not_fit(
+    run_file: Path, commands: dict[str, Any], options: list[str], expected: str
+) -> None:
+    result = runner.invoke(app, ["eval", str(run_file), *options])
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert "evaluate" not in commands
+
+
+def test_eval_that_could_not_score_a_single_image_fails_after_its_result(
+    run_file: Path, commands: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {"extraction": {"n_scored": 0, "n_failed": 4, "reasons": {"400: bad image": 4}}}
+    monkeypatch.setattr(sys.modules["rollout.run"], "evaluate", lambda *_: failed)
+    result = runner.invoke(app, ["eval", str(run_file), "--json"])
+    assert result.exit_code == 1
+    assert "none of 4 images could be scored; most often: 400: bad image" in result.stderr
+    assert json.loads(result.stdout.splitlines()[0]) == {"event": "result", **failed}
 
 
 def test_generate_reads_the_prompt(run_file: Path, commands: dict[str, Any]) -> None:

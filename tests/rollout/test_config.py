@@ -92,7 +92,7 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("rollout.turns='2'", "rollout.turns: '2' is refused: must be a valid integer"),
         ("rollout.turns=true", "rollout.turns: True is refused: must be a valid integer"),
         ("rollout.drop_equal_groups=1", "rollout.drop_equal_groups: 1 is refused: must be a valid boolean"),
-        ("stages.0.stage=actr", "stages.0.stage: 'actr' is refused: must be actor or editor, did you mean 'actor'?"),
+        ("stages.0.stage=actr", "stages.0.stage: 'actr' is refused: must be actor, editor or alternate, did you mean"),
         ("stages=[]", "stages: [] is refused: List should have at least 1 item"),
         ("rollout.sampling_temperature=0", "rollout.sampling_temperature: 0 is refused: must be greater than 0"),
         ("editor.eta=0", "editor.eta: 0 is refused: must be greater than 0"),
@@ -211,3 +211,11 @@ def test_exponents_are_numbers_as_in_yaml_1_2(run_file: Path) -> None:
     run_file.write_text(run_file.read_text() + "learner: {actor: {learning_rate: 1e-5}}\n")
     assert load_config(run_file).learner.actor.learning_rate == 1e-5
     assert yaml.safe_load(dump_config(load_config(run_file)))["learner"]["actor"]["learning_rate"] == 1e-5
+
+
+def test_alternate_switches_policies_and_begins_with_the_actor(run_file: Path) -> None:
+    stages = "stages=[{stage: alternate, updates: 5, switch_every: 2}, {stage: editor, updates: 1}]"
+    config = load_config(run_file, [stages])
+    assert config.schedule == ["actor", "actor", "editor", "editor", "actor", "editor"]
+    assert config.trained == {"actor", "editor"}
+    assert config.total_updates == 6

@@ -3,9 +3,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from rollout.batches import actor_samples, describe, editor_samples, groups_of
+from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
 from rollout.config import EditorConfig, RolloutConfig
 from rollout.group_sampler import GroupSampler, Job
+from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels
 
@@ -93,6 +94,19 @@ def test_trajectory_groups_give_all_turns_of_a_member_its_final_advantage():
         for turn in members:
             assert turn.advantage == pytest.approx(expected[turn.member], abs=1e-12)
     assert any(turn.turn == 1 for turn in turns)
+
+
+@pytest.mark.parametrize("group", ["turn", "trajectory"])
+def test_turns_carry_the_seconds_that_the_models_computed_for_their_batch(group):
+    models = ScriptedModels()
+    turns = sample(models, group=group)
+    for turn in turns:
+        assert turn.compute_seconds == TurnSeconds(draw=1.5, reflect=2.0, edit=4.0, check=0.5)  # a draw is checked, too
+    computed = rollout_seconds(turns, "compute_seconds")
+    assert computed == {"draw": 1.5, "reflect": 4.0, "edit": 8.0, "check": 1.0}  # two turns
+    assert sum(computed.values()) == sum(
+        getattr(models, name).compute_seconds for name in ("diffuser", "actor", "editor", "checker")
+    )
 
 
 def test_the_same_job_samples_the_same_and_another_seed_does_not():

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes.dialogue import Reflection, UnparsableAnswer, actor_request, checker_question, edit_prompt, parse_answer
+from scenes.dialogue import (
+    Reflection,
+    UnparsableAnswer,
+    actor_request,
+    checker_question,
+    edit_prompt,
+    parse_answer,
+    read_move,
+)
 from scenes.scene_graph import Requirement
 
 CIRCLE_LEFT = Requirement("red circle", "left of", "blue square")
@@ -61,3 +69,10 @@ def test_an_answer_of_another_form_is_unparsable(answer):
 def test_an_unparsable_answer_is_shown_in_the_error():
     with pytest.raises(UnparsableAnswer, match="'circle circle circle'"):
         parse_answer("circle circle circle")
+
+
+def test_a_move_is_read_back_from_its_edit_prompt() -> None:
+    move = ("red circle", "left of", "blue square")
+    assert read_move(edit_prompt(*move)) == move
+    assert read_move("move red circle") is None
+    assert read_move("please move red circle left of blue square") is None

@@ -1,0 +1,70 @@
+"""Batches as one update of a run sees them: groups whose members share an image and a prompt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from actors.flow_path import FlowSde
+from actors.flux_model import FluxModel
+from learner.samples import ActorSample, EditorSample
+from learner.vlm_policy import VlmPolicy
+from rollout.config import RunConfig
+from scenes.dialogue import Reflection, actor_request, edit_prompt
+from scenes.scene_graph import Requirement
+from scenes.shape_world import DrawnScene, sample_scene
+
+
+def group_scenes(count: int, size: int, seed: int, relations: tuple[int, int]) -> list[DrawnScene]:
+    """The scene that each of `count` samples starts from, `size` samples after each other sharing one."""
+    rng = np.random.default_rng(seed)
+    scenes = [sample_scene(rng, "train", relations) for _ in range(-(-count // size))]
+    return [scenes[index // size] for index in range(count)]
+
+
+def actor_batch(config: RunConfig, count: int, seed: int = 0) -> list[ActorSample]:
+    """Answers about drawn scenes, each about a random requirement, with the log-probabilities of the Actor itself."""
+    policy = VlmPolicy(config.models.actor, config.learner.actor)
+    tokenizer = policy.processor.tokenizer
+    rng = np.random.default_rng([seed, 1])
+    samples = []
+    for index, scene in enumerate(group_scenes(count, config.rollout.group_size, seed, config.data.relations)):
+        requirements = scene.graph.requirements
+        text = _answer(requirements[rng.integers(len(requirements))])
+        ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+        request = actor_request(requirements, requirements[:1])
+        samples.append(ActorSample(scene.image, request, ids, [0.0] * len(ids), _advantage(index)))
+    with torch.no_grad():
+        rows = [row for batch in policy.batches(samples) for row in policy.evaluate(policy.module, batch).log_probs]
+    return [
+        replace(sample, log_probs=row[: len(sample.token_ids)].tolist())
+        for sample, row in zip(samples, rows, strict=True)
+    ]
+
+
+def editor_batch(config: RunConfig, count: int, seed: int = 0) -> list[EditorSample]:
+    """Edits of drawn scenes with the paths that the editor's own SDE took."""
+    model = FluxModel(config.models.edits_with, image_size=config.diffuser.image_size)
+    scenes = group_scenes(count, config.rollout.group_size, seed, config.data.relations)
+    images = [scene.image for scene in scenes]
+    prompts = [_move(scene.graph.requirements[0]) for scene in scenes]
+    sde = FlowSde(config.editor.eta, config.editor.steps, config.editor.sde_window)
+    edits = model.edit(images, prompts, list(range(count)), sde)
+    return [
+        EditorSample(image, prompt, edit.path, _advantage(index))
+        for index, (image, prompt, edit) in enumerate(zip(images, prompts, edits, strict=True))
+    ]
+
+
+def _advantage(index: int) -> float:
+    return 1.0 if index % 2 else -1.0
+
+
+def _move(requirement: Requirement) -> str:
+    return edit_prompt(requirement.subject, requirement.predicate, requirement.object)
+
+
+def _answer(requirement: Requirement) -> str:
+    return Reflection(requirement.text, _move(requirement)).text

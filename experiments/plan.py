@@ -1,0 +1,75 @@
+"""What `rlrig results` does: how many seeds, prompts and updates, in full or as a quick look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.sweeps import SWEEPS, Sweep
+
+WEAK = "weak-checker"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One run of `rlrig train` with settings on top of the preset."""
+
+    name: str
+    seed: int
+    overrides: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`updates` are those of one policy; a run of both trains each so often. `prompts` are held-out ones with two and
+    three relations, `harder` with four and five, `sweep_prompts` those of the sweeps. `weak_checker` is the Checker of
+    a run that shows what gaming looks like, relative to the preset; None leaves that run out."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    updates: int = 12
+    switch_every: int = 3
+    prompts: int = 512
+    harder: int = 256
+    sweep_prompts: int = 256
+    sweeps: tuple[Sweep, ...] = SWEEPS
+    turns: int = 2
+    weak_checker: str | None = "models/weak-checker"
+    fast: bool = False
+
+    def jobs(self) -> list[TrainingJob]:
+        """All training runs, those of the first seed first."""
+        found = [
+            TrainingJob(name, seed, (self._stages(name), *self._common(seed)))
+            for seed in self.seeds
+            for name in ("stages", "editor", "alternating")
+        ]
+        if self.weak_checker:
+            weak = (f"models.checker={self.weak_checker}",)
+            found.append(
+                TrainingJob(WEAK, self.seeds[0], (self._stages("stages"), *self._common(self.seeds[0]), *weak))
+            )
+        for sweep in self.sweeps:
+            for setting in sweep.trained_settings:
+                overrides = (self._stages(sweep.policy), *self._common(self.seeds[0]), *setting.overrides)
+                found.append(TrainingJob(sweep.job(setting), self.seeds[0], overrides))
+        return found
+
+    def _stages(self, name: str) -> str:
+        one = {policy: f"{{stage: {policy}, updates: {self.updates}}}" for policy in ("actor", "editor")}
+        both = 2 * self.updates
+        return {
+            "stages": f"stages=[{one['actor']}, {one['editor']}]",
+            "actor": f"stages=[{one['actor']}]",
+            "editor": f"stages=[{one['editor']}]",
+            "alternating": f"stages=[{{stage: alternate, updates: {both}, switch_every: {self.switch_every}}}]",
+        }[name]
+
+    def _common(self, seed: int) -> tuple[str, ...]:
+        return (f"seed={seed}", "evaluation.prompts=0", f"rollout.turns={self.turns}")
+
+
+FULL = Plan()
+FAST = Plan(seeds=(0,), updates=6, switch_every=3, prompts=128, harder=64, sweeps=(), weak_checker=None, fast=True)

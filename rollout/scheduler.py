@@ -1,0 +1,295 @@
+"""Which worker samples which prompt, and which groups an update trains on. Pure: events and times come in as arguments.
+
+Every event costs the same whatever the number of workers, prompts and groups: all of it is queues and counters.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Mapping
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from rollout.staleness import Backpressure
+from rollout.worker_slots import WorkerSlots
+
+W = TypeVar("W", bound=Hashable)
+R = TypeVar("R")
+
+
+class Outcome(StrEnum):
+    """What became of a result."""
+
+    ACCEPTED = "accepted"
+    """An update will train on it."""
+    DROPPED = "dropped"
+    """It carries no signal; another prompt takes its place."""
+    REVOKED = "revoked"
+    """It is of no use: its prompt was given to another worker before it came, or it was told twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt by its position in the run's stream of prompts, and what it went through before."""
+
+    number: int
+    attempts: int = 0
+    overtaken: bool = False  # a group of it became too old to be trained on
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment(Generic[W]):
+    """A group under way. `ticket` names this attempt and no other; `started` is in seconds of the driver's clock."""
+
+    ticket: int
+    prompt: Prompt
+    version: int
+    worker: W
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Generic[R]):
+    """A complete group: its prompt, the version that it started with, and what the worker gave."""
+
+    ticket: int
+    prompt: Prompt
+    version: int
+    result: R
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[W, R]):
+    """What an update trains on, in the order of the prompts, and what it makes too old to be trained on: groups under
+    way, which a driver may cancel but tells the end of as of any other, and complete groups."""
+
+    groups: list[Group[R]]
+    overtaken: list[Assignment[W]]
+    expired: list[Group[R]]
+
+
+class Scheduler(Generic[W, R]):
+    """Hands prompts 0, 1, 2, … to workers and puts complete groups together to batches.
+
+    The driver calls `dispatch` after every event and sends what it returns; it tells `finished` and `failed` for each
+    ticket, `remove_worker` for a worker that is gone, and asks `late` from time to time. When `ready`, it trains on
+    `take_batch` and then tells `trained`. Every prompt ends in exactly one batch or is dropped exactly once: groups
+    that fail, are late, or become too old give their prompt back, and it goes before new ones.
+
+    *Order.* A batch takes the oldest behaviour version first, and among those the first complete first: taking a newer
+    group before an older one would only make the older one useless. Within a batch groups are in the order of their
+    prompts, so that with `max_staleness=0` a batch does not depend on timing at all.
+
+    *Waiting.* An update begins as soon as a batch is complete, with one exception: a prompt that an update overtook
+    once, because its group was slow, is waited for the second time, so that slow prompts are trained on too.
+
+    Args:
+        gate: the counters; the scheduler alone may change them from now on.
+        deadline_s: seconds after which a running group is late.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(self, gate: Backpressure, *, deadline_s: float) -> None:
+        if not deadline_s > 0:
+            raise ValueError(f"deadline_s is {deadline_s}; give the seconds, above 0, that a group may take")
+        self.gate, self.deadline_s = gate, deadline_s
+        self._next_prompt = self._next_ticket = 0
+        self._again: deque[Prompt] = deque()
+        self._overtaken: list[Prompt] = []  # they start again with the next version, which leaves them the most time
+        self._slots: WorkerSlots[W] = WorkerSlots()
+        self._running: OrderedDict[int, Assignment[W]] = OrderedDict()  # by start, hence also by version
+        self._revoked: dict[int, W] = {}  # tickets whose result is of no use and whose slot is not free yet
+        self._complete: dict[int, deque[Group[R]]] = {}  # by version
+        self._waited_for: dict[int, int] = {}  # running groups of overtaken prompts, by version
+        self._training: list[Group[R]] = []
+
+    def add_worker(self, worker: W, slots: int = 1) -> None:
+        """A worker that can hold `slots` groups at the same time is there.
+
+        Raises:
+            ValueError: it is known already, or `slots` is less than 1.
+        """
+        self._slots.add(worker, slots)
+
+    def remove_worker(self, worker: W) -> None:
+        """A worker is gone; its groups will start again elsewhere. Results that it sent before are `REVOKED`.
+
+        Raises:
+            ValueError: there is no such worker.
+        """
+        for ticket in self._slots.remove(worker):
+            if self._revoked.pop(ticket, None) is None:
+                self._give_back(ticket)
+
+    def dispatch(self, now: float) -> list[Assignment[W]]:
+        """Assign as many prompts as may start and as there are free slots, to the workers with the fewest groups."""
+        count = min(self.gate.capacity(), self._slots.free)
+        version = self.gate.start(count)
+        return [self._assign(version, now) for _ in range(count)]
+
+    def finished(self, ticket: int, result: R, *, dropped: bool = False) -> Outcome:
+        """A worker completed a group; `dropped` if the group carries no signal.
+
+        Raises:
+            ValueError: no such ticket was given out.
+        """
+        done = self._close(ticket)
+        if done is None:
+            return Outcome.REVOKED
+        if dropped:
+            self.gate.drop(done.version)
+            return Outcome.DROPPED
+        self.gate.accept(done.version)
+        group = Group(ticket, done.prompt, done.version, result)
+        self._complete.setdefault(done.version, deque()).append(group)
+        return Outcome.ACCEPTED
+
+    def failed(self, ticket: int) -> None:
+        """A worker that is still there could not complete a group.
+
+        Raises:
+            ValueError: no such ticket was given out.
+        """
+        if (done := self._close(ticket)) is not None:
+            self.gate.fail(done.version)
+            self._again.append(_next_attempt(done.prompt))
+
+    def late(self, now: float) -> list[Assignment[W]]:
+        """Groups that have taken longer than the deadline. Their prompts start again elsewhere; their slots stay taken
+        until `finished`, `failed` or `remove_worker` tells that the worker is rid of them."""
+        found = []
+        while self._running and now - (oldest := next(iter(self._running.values()))).started > self.deadline_s:
+            self._give_back(oldest.ticket)
+            self._revoked[oldest.ticket] = oldest.worker
+            found.append(oldest)
+        return found
+
+    @property
+    def ready(self) -> bool:
+        """Whether an update should begin now."""
+        gate = self.gate
+        last_chance = gate.version - gate.max_staleness
+        return not gate.training and gate.pending >= gate.batch and not self._waited_for.get(last_chance)
+
+    def take_batch(self) -> Batch[W, R]:
+        """The groups of an update that begins now.
+
+        Raises:
+            CounterError: fewer groups than a batch are complete, or an update is under way.
+        """
+        groups: list[Group[R]] = []
+        for version in sorted(self._complete):
+            groups += islice(self._complete[version], self.gate.batch - len(groups))
+        too_old = self.gate.consume(group.version for group in groups)
+        for group in groups:
+            self._complete[group.version].popleft()
+        overtaken = [self._running.popitem(last=False)[1] for _ in range(too_old.running)]
+        for assignment in overtaken:
+            self._revoked[assignment.ticket] = assignment.worker
+            self._unwait(assignment)
+        gone = [version for version in self._complete if version < self.gate.oldest]
+        expired = [group for version in gone for group in self._complete.pop(version)]
+        self._overtaken = [_next_attempt(lost.prompt, overtaken=True) for lost in (*overtaken, *expired)]
+        self._training = groups
+        return Batch(sorted(groups, key=lambda group: group.prompt.number), overtaken, expired)
+
+    def trained(self) -> None:
+        """The update is complete and its weights are in place.
+
+        Raises:
+            CounterError: no update is under way.
+        """
+        self.gate.bump_version()
+        self._training = []
+        self._again.extend(self._overtaken)
+        self._overtaken = []
+
+    def buffered(self) -> list[Group[R]]:
+        """Complete groups that no complete update has trained on; a checkpoint must save their results."""
+        return self._training + [group for version in sorted(self._complete) for group in self._complete[version]]
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on after the processes are gone, as JSON values; results are left to `buffered`."""
+        unfinished = [_next_attempt(assignment.prompt) for assignment in self._running.values()] + [
+            *self._again,
+            *self._overtaken,
+        ]
+        return {
+            "gate": self.gate.state(),
+            "deadline_s": self.deadline_s,
+            "next_prompt": self._next_prompt,
+            "next_ticket": self._next_ticket,
+            "unfinished": [list(astuple(prompt)) for prompt in unfinished],
+            "buffered": [[group.ticket, group.version, *astuple(group.prompt)] for group in self.buffered()],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], results: Mapping[int, R]) -> Scheduler[W, R]:
+        """A scheduler without workers that goes on from `state()`. Groups that ran start again; those of an update that
+        was not complete are pending again.
+
+        Args:
+            results: what the worker gave, by ticket, for each group that was buffered.
+
+        Raises:
+            ValueError: a key or a result is missing, or the state contradicts itself.
+        """
+        try:
+            gate = Backpressure.from_state(state["gate"]).without_processes()
+            found = cls(gate, deadline_s=state["deadline_s"])
+            found._next_prompt, found._next_ticket = state["next_prompt"], state["next_ticket"]
+            found._again.extend(Prompt(*prompt) for prompt in state["unfinished"])
+            for ticket, version, *prompt in state["buffered"]:
+                group = Group(ticket, Prompt(*prompt), version, results[ticket])
+                found._complete.setdefault(version, deque()).append(group)
+        except KeyError as error:
+            raise ValueError(f"scheduler state: {error} is missing; take what state() and buffered() gave") from error
+        counts = {version: len(groups) for version, groups in found._complete.items()}
+        if counts != dict(gate.state()["pending"]):
+            raise ValueError(f"scheduler state: buffered groups by version {counts} are not those of the gate")
+        return found
+
+    def _assign(self, version: int, now: float) -> Assignment[W]:
+        if self._again:
+            prompt = self._again.popleft()
+        else:
+            prompt = Prompt(self._next_prompt)
+            self._next_prompt += 1
+        assignment = Assignment(self._next_ticket, prompt, version, self._slots.fill(self._next_ticket), now)
+        self._next_ticket += 1
+        self._running[assignment.ticket] = assignment
+        if prompt.overtaken:
+            self._waited_for[version] = self._waited_for.get(version, 0) + 1
+        return assignment
+
+    def _close(self, ticket: int) -> Assignment[W] | None:
+        """Free the ticket's slot; the assignment, or None if it was revoked."""
+        if not 0 <= ticket < self._next_ticket:
+            raise ValueError(f"ticket {ticket} was never given out; the next one is {self._next_ticket}")
+        if (worker := self._revoked.pop(ticket, None)) is not None:
+            self._slots.leave(worker, ticket)
+        elif (assignment := self._running.pop(ticket, None)) is not None:
+            self._slots.leave(assignment.worker, ticket)
+            self._unwait(assignment)
+            return assignment
+        return None
+
+    def _give_back(self, ticket: int) -> None:
+        assignment = self._running.pop(ticket)
+        self._unwait(assignment)
+        self.gate.fail(assignment.version)
+        self._again.append(_next_attempt(assignment.prompt))
+
+    def _unwait(self, assignment: Assignment[W]) -> None:
+        if assignment.prompt.overtaken:
+            self._waited_for[assignment.version] -= 1
+            if not self._waited_for[assignment.version]:
+                del self._waited_for[assignment.version]
+
+
+def _next_attempt(prompt: Prompt, *, overtaken: bool = False) -> Prompt:
+    return Prompt(prompt.number, prompt.attempts + 1, prompt.overtaken or overtaken)
