@@ -3,7 +3,7 @@
 PRESET ?= presets/tiny/run.yaml
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
-SOURCES = actors experiments learner rollout scenes serving tests
+SOURCES = actors benchmarks experiments learner rollout scenes serving tests
 
 .PHONY: train results test test-fast lint format venv clean help
 .DEFAULT_GOAL := help

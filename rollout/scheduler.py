@@ -126,7 +126,8 @@ class Scheduler(Generic[W, R]):
                 self._give_back(ticket)
 
     def dispatch(self, now: float) -> list[Assignment[W]]:
-        """Assign as many prompts as may start and as there are free slots, to the workers with the fewest groups."""
+        """Assign as many prompts as may start and as there are free slots, to the workers with the fewest groups. `now`
+        is in seconds of a clock that never goes back, here and in `late`."""
         count = min(self.gate.capacity(), self._slots.free)
         version = self.gate.start(count)
         return [self._assign(version, now) for _ in range(count)]
@@ -214,16 +215,13 @@ class Scheduler(Generic[W, R]):
 
     def state(self) -> dict[str, Any]:
         """What is needed to go on after the processes are gone, as JSON values; results are left to `buffered`."""
-        unfinished = [_next_attempt(assignment.prompt) for assignment in self._running.values()] + [
-            *self._again,
-            *self._overtaken,
-        ]
+        running = [_next_attempt(assignment.prompt) for assignment in self._running.values()]
         return {
             "gate": self.gate.state(),
             "deadline_s": self.deadline_s,
             "next_prompt": self._next_prompt,
             "next_ticket": self._next_ticket,
-            "unfinished": [list(astuple(prompt)) for prompt in unfinished],
+            "unfinished": [list(astuple(prompt)) for prompt in (*running, *self._again, *self._overtaken)],
             "buffered": [[group.ticket, group.version, *astuple(group.prompt)] for group in self.buffered()],
         }
 

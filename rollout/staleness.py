@@ -33,7 +33,8 @@ class Backpressure:
     Args:
         batch: groups that an update trains on.
         max_staleness: greatest age of a group that is trained on, in versions; 0 is exactly on-policy.
-        concurrency: groups that may run at the same time.
+        concurrency: groups that may run at the same time. While a group runs, concurrency / batch updates go by
+            (Little's law), so that values well below batch × max_staleness make few groups too old.
 
     Raises:
         ValueError: a value out of range.

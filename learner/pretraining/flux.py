@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import FluxKontextPipeline
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from learner.pretraining.cells import BACKGROUND_WEIGHT, GRID, LABELS, cell_labels
 from learner.pretraining.flux_model import TEXT_LENGTH
@@ -233,4 +234,5 @@ def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: 
         checkpoint_every=50,
         muon=("_blocks.", "block."),
     )
-    run_loop("flux", modules, step, loop, work_dir)
+    with sdpa_kernel(SDPBackend.MATH):  # the backward pass of fused attention is twice as slow on CPU
+        run_loop("flux", modules, step, loop, work_dir)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.schedule import SIZES, compare, table, targets
+from benchmarks.schedule import compare, table, targets
 from benchmarks.simulated_fleet import Setting, Simulation
 from benchmarks.synchronous_rounds import SynchronousRounds
 
@@ -76,7 +76,3 @@ def test_workers_that_die_often_cost_throughput_but_no_run_stops():
     stormy, _ = Simulation(Setting(failure_every_s=1800.0), 1).run()
     assert 0.5 * calm.groups_per_s < stormy.groups_per_s < calm.groups_per_s
     assert stormy.wasted > calm.wasted
-
-
-def test_all_sizes_of_the_table_are_those_that_the_targets_name():
-    assert SIZES == (8, 64, 512, 4096)

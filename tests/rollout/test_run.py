@@ -110,6 +110,9 @@ def test_each_stage_trains_its_policy_and_the_versions_count_its_updates(run):
         assert line["groups"] > 0
         assert 0 <= line["reward_mean"] <= 1
         assert line["seconds"].keys() >= {"draw", "reflect", "edit", "check", "learn", "sync"}
+        for phase, computed in line["compute_seconds"].items():
+            assert 0 < computed < line["seconds"][phase]
+        assert sum(line["seconds"].values()) < line["seconds_total"]
 
 
 def test_after_every_update_each_replica_holds_the_learner_s_weights_and_not_those_before(run):

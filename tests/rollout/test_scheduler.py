@@ -103,6 +103,22 @@ def test_a_prompt_that_was_overtaken_starts_again_with_the_next_version_and_is_w
     assert (prompts_of(batch), batch.groups[0].prompt.attempts, batch.overtaken) == ([0], 1, [])
 
 
+def test_a_complete_group_for_which_no_update_has_room_in_time_starts_again():
+    scheduler = scheduler_with(batch=1, max_staleness=2, workers=3)
+    scheduler.dispatch(0.0)
+    for ticket in (0, 3):
+        scheduler.finished(ticket, None)
+        scheduler.take_batch()
+        scheduler.trained()
+        scheduler.dispatch(0.0)
+    scheduler.finished(1, "in time")
+    scheduler.finished(2, "too much")
+    batch = scheduler.take_batch()
+    assert [group.result for group in (*batch.groups, *batch.expired)] == ["in time", "too much"]
+    scheduler.trained()
+    assert 2 in [assignment.prompt.number for assignment in scheduler.dispatch(0.0)]
+
+
 def test_a_late_group_keeps_its_slot_until_its_worker_is_rid_of_it():
     scheduler = scheduler_with(workers=1)
     scheduler.dispatch(10.0)

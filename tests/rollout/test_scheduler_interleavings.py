@@ -31,9 +31,9 @@ class Drive:
         events = {
             self.dispatch: 5,
             self.finish: 10,
-            self.fail: 0.5,
-            self.time_passes: 0.5,
-            self.worker_goes_or_comes: 0.5,
+            self.fail: 0.3,
+            self.time_passes: 1,
+            self.worker_goes_or_comes: 1,
             self.update: 6,
             self.everything_dies_and_comes_back: 0.1,
         }
@@ -70,7 +70,8 @@ class Drive:
 
     def finish(self):
         if self.open:
-            self.end(self.chance.choice(list(self.open)), dropped=self.chance.random() < 0.2)
+            stragglers = self.chance.random() < 0.95  # the newest first leaves old groups behind
+            self.end(max(self.open) if stragglers else self.chance.choice(list(self.open)), self.chance.random() < 0.2)
 
     def end(self, ticket, dropped):
         assignment = self.open.pop(ticket)
@@ -92,7 +93,7 @@ class Drive:
             self.scheduler.failed(ticket)
 
     def time_passes(self):
-        self.now += self.chance.choice([10.0, 60.0, 120.0])
+        self.now += self.chance.choice([5.0, 10.0, 20.0, 120.0])
         late = [assignment.ticket for assignment in self.scheduler.late(self.now)]
         overdue = {ticket for ticket, group in self.open.items() if self.now - group.started > DEADLINE}
         assert late == sorted(overdue - self.revoked)
@@ -127,7 +128,6 @@ class Drive:
                 assert self.accepted.pop(group.ticket) == (group.prompt, group.version)
             for lost in (*self.batch.overtaken, *self.batch.expired):
                 assert lost.version == gate.version - gate.max_staleness
-            assert all(group.prompt.attempts <= 1 or not group.prompt.overtaken for group in self.batch.expired)
             self.revoked.update(assignment.ticket for assignment in self.batch.overtaken)
             for group in self.batch.expired:
                 del self.accepted[group.ticket]
@@ -164,11 +164,11 @@ class Drive:
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    steps=st.integers(0, 200),
-    batch=st.integers(1, 4),
+    steps=st.integers(0, 400),
+    batch=st.integers(1, 3),
     max_staleness=st.integers(0, 2),
-    concurrency=st.integers(1, 12),
-    slots=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    concurrency=st.integers(2, 12),
+    slots=st.lists(st.integers(1, 3), min_size=2, max_size=4),
 )
 def test_whatever_happens_every_prompt_is_trained_on_or_dropped_once_and_in_time(
     seed, steps, batch, max_staleness, concurrency, slots

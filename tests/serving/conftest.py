@@ -55,13 +55,13 @@ def widened(folder, out):
 
 
 def decided(folder, out):
-    """The model of `folder` with opposite, long output rows for yes and no: mostly one of them is the likeliest."""
+    """The model of `folder` with opposite, long output rows for yes and no: often one of them is the likeliest."""
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
     tensors = load_file(folder / "model.safetensors")
     yes, no = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(["yes", "no"])
-    row = torch.randn(tensors["lm_head.weight"].shape[1], generator=torch.Generator().manual_seed(7)) * 0.3
+    row = torch.randn(tensors["lm_head.weight"].shape[1], generator=torch.Generator().manual_seed(7)) * 1.5
     tensors["lm_head.weight"][yes], tensors["lm_head.weight"][no] = row, -row
     return write_like(folder, out, tensors)
 
