@@ -35,8 +35,10 @@ class _NotClosed(UnreadableAnswer):
 
 
 def without_thinking(text: str) -> str:
-    """The answer without the part that reasoning models put before `</think>`."""
-    return text.rpartition("</think>")[2].strip()
+    """The answer without the part that reasoning models put before `</think>`. What begins with an object has no such
+    part: there the word would stand in a name."""
+    answer = text.strip()
+    return answer if answer.startswith("{") else answer.rpartition("</think>")[2].strip()
 
 
 def read_objects(text: str) -> list[dict[str, Any]]:

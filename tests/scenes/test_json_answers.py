@@ -53,6 +53,7 @@ def test_small_faults_are_repaired(text, value):
 
 def test_what_was_thought_before_the_answer_is_left_out():
     assert read_objects('<think>perhaps {"a": 1}</think>\n{"a": 2}') == [{"a": 2}]
+    assert read_objects('{"a": "</think>"}') == [{"a": "</think>"}]
 
 
 def test_braces_that_hold_no_object_are_passed_over():
