@@ -9,21 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.arms import (
-    ARMS,
-    Arm,
-    FirstImages,
-    Outcome,
-    best_of,
-    first_images,
-    images_for,
-    only_first,
-    run_loop,
-)
+from experiments.arms import ARMS, RAW, Arm
 from experiments.jobs import is_done
 from experiments.judge import Judge
-from experiments.plan import Plan
-from experiments.rows import Row, read_rows, write_rows
+from experiments.outcomes import FirstImages, Outcome, best_of, first_images, images_for, only_first, run_loop
+from experiments.plan import Plan, job_folder
+from experiments.rows import UNTRAINED, Row, read_rows, write_rows
 from experiments.served_weights import ServedWeights
 from experiments.sweeps import Setting, Sweep
 from rollout.episode import reward_of
@@ -86,42 +77,34 @@ class Evaluation:
 
     def arms(self) -> list[Row]:
         """All arms on both sets of prompts, with every training seed."""
-        rows = []
-        for prompts, first in self.first.items():
-            for arm in ARMS:
-                for seed in self._seeds(arm):
-                    rows += self._kept(f"{arm.name}-{seed}-{prompts}", arm, seed, prompts, first)
-        return rows
+        return [
+            row
+            for prompts in self.first
+            for arm in ARMS
+            for seed in self._seeds(arm)
+            for row in self._arm(arm, seed, prompts)
+        ]
+
+    def _arm(self, arm: Arm, seed: int, prompts: str) -> list[Row]:
+        return self._kept(f"{arm.name}-{seed}-{prompts}", arm, seed, prompts, self.first[prompts])
 
     def _seeds(self, arm: Arm) -> list[int]:
-        """The training seeds whose models are there; -1 stands for an arm without training."""
+        """The training seeds whose models are there."""
         if arm.job is None:
-            return [-1]
-        return [seed for seed in self.plan.seeds if is_done(self.work / f"{arm.job}-seed{seed}")]
+            return [UNTRAINED]
+        return [seed for seed in self.plan.seeds if is_done(self.work / job_folder(arm.job, seed))]
 
     def sweeps(self) -> Iterator[tuple[Sweep, Setting, list[Row]]]:
         """Each setting of each sweep, on the first of the prompts with two and three relations."""
-        whole, count = self.first["two_three"], self.plan.sweep_prompts
+        whole, count, seed = self.first["two_three"], self.plan.sweep_prompts, self.plan.seeds[0]
         part = FirstImages(whole.graphs[:count], whole.states[:count], whole.seconds_each * count)
         for sweep in self.plan.sweeps:
             policies = ("actor", "editor") if sweep.policy == "both" else (sweep.policy,)
             for setting in sweep.settings:
-                name = f"{sweep.name}: {setting.label}"
-                arm = Arm(name, job=sweep.job(setting), policies=policies)
-                if self.plan.seeds[0] not in self._seeds(arm):
-                    continue
-                yield (
-                    sweep,
-                    setting,
-                    self._kept(
-                        f"sweep-{sweep.name}-{setting.label}",
-                        arm,
-                        self.plan.seeds[0],
-                        "two_three",
-                        part,
-                        setting.turns,
-                    ),
-                )
+                arm = Arm(f"{sweep.name}: {setting.label}", sweep.what, job=sweep.job(setting), policies=policies)
+                if seed in self._seeds(arm):
+                    name = f"sweep-{sweep.name}-{setting.label}"
+                    yield sweep, setting, self._kept(name, arm, seed, "two_three", part, setting.turns)
 
     def _kept(
         self, name: str, arm: Arm, seed: int, prompts: str, first: FirstImages, turns: int | None = None
@@ -138,11 +121,11 @@ class Evaluation:
 
     def _outcome(self, arm: Arm, seed: int, prompts: str, first: FirstImages, turns: int) -> Outcome:
         for policy in ("actor", "editor"):
-            trained = self.work / f"{arm.job}-seed{seed}" / "models" / policy
-            self.weights.serve(policy, trained if policy in arm.policies else None)
+            trained = self.work / job_folder(arm.job, seed) / "models" / policy if policy in arm.policies else None
+            self.weights.serve(policy, trained)
         if arm.kind == "diffuser":
             return only_first(first)
         if arm.kind == "best_of_n":
-            raw = self._kept(f"RL-RIG raw--1-{prompts}", ARMS[1], -1, prompts, first)
+            raw = self._arm(RAW, UNTRAINED, prompts)
             return best_of(self.models, first, images_for(raw[0].model_seconds, first.seconds_each))
         return run_loop(self.models, first, turns, random=arm.kind == "random")

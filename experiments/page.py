@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,22 +10,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from experiments.arms import ARMS as COMPARED
 from experiments.claims import CLAIM_METRIC, CLAIMS, Finding, find, percent
 from experiments.intervals import Bootstrap, Interval, Scores
 from experiments.point_charts import Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, PROMPT_SETS, UNTRAINED, Row, check_unique, scores_of
 from rollout.errors import BadInput
+from scenes.whole_file import whole_file
 
-ARMS = {
-    "Diffuser": "the first image, no edit",
-    "Best-of-N": "the Checker's choice of several first images, for at least the model seconds of RL-RIG raw",
-    "Random edits": "the loop with valid edit prompts drawn at random in place of the Actor's",
-    "RL-RIG raw": "the loop before reinforcement learning",
-    "Actor trained": "the loop with the trained Actor and the Inverse Diffuser as it was",
-    "Editor trained": "the loop with the trained Inverse Diffuser and the Actor as it was",
-    "RL-RIG": "the loop with both trained, the Actor first",
-    "RL-RIG, alternating": "the loop with both trained in turns",
-}
+ARMS = {arm.name: arm.what for arm in COMPARED}
 HEADINGS = {
     "sg_iou": "SG-IoU",
     "entity_iou": "Entity-IoU",
@@ -264,10 +256,6 @@ def write_page(
         if name not in files:
             (folder / name).unlink(missing_ok=True)
     for name, text in {**files, "results.md": render(results)}.items():
-        partial = folder / f".{name}.{os.getpid()}.partial"
-        try:
+        with whole_file(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
-            partial.replace(folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
     return folder / "results.md"

@@ -9,6 +9,11 @@ from experiments.sweeps import SWEEPS, Sweep
 WEAK = "weak-checker"
 
 
+def job_folder(job: str, seed: int) -> str:
+    """Where a training job with this seed leaves its run."""
+    return f"{job}-seed{seed}"
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """One run of `rlrig train` with settings on top of the preset."""
@@ -19,7 +24,7 @@ class TrainingJob:
 
     @property
     def folder(self) -> str:
-        return f"{self.name}-seed{self.seed}"
+        return job_folder(self.name, self.seed)
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,10 @@ class RandomActor:
         self,
         images: Sequence[np.ndarray],
         requests: Sequence[str],
-        n: int = 1,
         temperature: float = 0.0,
         seeds: Sequence[int] | None = None,
     ) -> list[list[ActorAnswer]]:
-        """`n` answers to each request; equal seeds give equal answers."""
+        """One answer to each request; equal seeds give equal answers."""
         if seeds is None:
             raise ValueError("seeds: None is refused; random edit prompts need one seed for each request")
         answers = []
@@ -35,7 +34,7 @@ class RandomActor:
             rng = np.random.default_rng(seed)
             goal = request.removeprefix(_GOAL).partition(" . ")[0]
             names = parse_prompt(goal, PREDICATES).names
-            answers.append([_answer(names, rng) for _ in range(n)])
+            answers.append([_answer(names, rng)])
         return answers
 
 

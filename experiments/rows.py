@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from experiments.intervals import Scores
 from rollout.errors import BadInput
+from scenes.whole_file import whole_file
 
 SCHEMA_VERSION = 1
 PROMPT_SETS = ("two_three", "four_five")
@@ -134,12 +134,8 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
     """
     table = to_table(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

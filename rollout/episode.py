@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rollout.models import Models
 from rollout.seeds import derive_seed
 from scenes.dialogue import actor_request
 from scenes.scene_graph import Requirement, SceneGraph
+
+if TYPE_CHECKING:
+    from rollout.models import Models
 
 HOLDS = 0.5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from rollout.trajectory import SCHEMA, check_schema
+from scenes.png import data_uri
 
 _NOT_SHOWN = ("token_ids", "token_log_probs", "flow", "scene_graph", "request")
 _COLUMNS = [name for name in SCHEMA.names if name not in _NOT_SHOWN]
@@ -60,9 +60,9 @@ class ShownEpisode:
         return self.turns[-1].reward - self.reward_before
 
 
-def data_uri(png: bytes | None) -> str | None:
-    """PNG bytes as a data URI."""
-    return None if png is None else "data:image/png;base64," + base64.b64encode(png).decode()
+def _picture(png: bytes | None) -> str | None:
+    """PNG bytes as a data URI; None where an answer could not be parsed, so that there is no image."""
+    return None if png is None else data_uri(png)
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -113,7 +113,7 @@ def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
             ]
         if first is not None:
             prompt = "; ".join(first["requirements"])
-            image = data_uri(first["image_before"]) or ""
+            image = _picture(first["image_before"]) or ""
             before = _chips(first, "before")
             found.append(ShownEpisode(stage, update, prompt, image, before, first["reward_before"], chain))
     return found
@@ -125,10 +125,10 @@ def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
         reflection=row["reflection"],
         edit_prompt=row["edit_prompt"],
         answer=row["answer_text"],
-        image=data_uri(row["image_after"]),
+        image=_picture(row["image_after"]),
         chips=_chips(row, "after"),
         reward=row["reward"],
-        members=[(data_uri(member["image_after"]), member["reward"]) for member in ranked],
+        members=[(_picture(member["image_after"]), member["reward"]) for member in ranked],
     )
 
 

@@ -15,6 +15,7 @@ from rollout.errors import BadInput
 from rollout.gallery import choose, episodes, read_rows
 from rollout.progress_tables import clock_text, held_out_columns, held_out_rows
 from rollout.reward_gap import trends
+from scenes.whole_file import whole_file
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 Line = dict[str, Any]
@@ -177,10 +178,6 @@ def write_report(run: Path) -> Path:
     """
     text = render_report(run)
     path = run / "report.html"
-    partial = run / ".report.html.partial"
-    try:
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from rollout.episode import HOLDS
 from rollout.trajectory import Turn
 from scenes.extractors import extract, satisfied
 from scenes.scene_graph import Requirement, parse_prompt
@@ -21,7 +22,6 @@ from scenes.shape_world import PREDICATES
 
 LEAST_UPDATES = 6
 CONFIDENCE = 0.95
-_HOLDS = 0.5
 
 
 @lru_cache(maxsize=4096)
@@ -44,7 +44,7 @@ def agreement(turns: Sequence[Turn]) -> dict[str, float | None]:
         extraction = extract(turn.image_after)
         holds = [satisfied(_requirement(text), extraction) for text in turn.requirements]
         truths.append(float(np.mean(holds)))
-        agreed += [(p >= _HOLDS) == h for p, h in zip(turn.satisfaction_after, holds, strict=True)]
+        agreed += [(p >= HOLDS) == h for p, h in zip(turn.satisfaction_after, holds, strict=True)]
     return {
         "truth_mean": float(np.mean(truths)) if truths else None,
         "checker_agreement": float(np.mean(agreed)) if agreed else None,

@@ -49,10 +49,9 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
                     algorithm.restore_from_path(str(checkpoint))
                 folder.forget_after(algorithm.updates)
             summary = folder.read_json("summary.json") or {"run": out_dir.name, "prompts": config.evaluation.prompts}
-            if config.evaluation.prompts and "before" not in summary:
+            if "before" not in summary:
                 evaluate_into(summary, "before", algorithm, folder, progress)
             progress.begin_updates()
-            between = config.evaluation.every if config.evaluation.prompts else 0
             while algorithm.updates < config.total_updates:
                 algorithm.train()
                 folder.add_update(algorithm.last_update, algorithm.last_turns)
@@ -61,10 +60,9 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
                 if done == config.total_updates or (every and done % every == 0):
                     with progress.phase("checkpoint"):
                         folder.save_checkpoint(algorithm, config.checkpoint.keep)
-                if between and done % between == 0 and done < config.total_updates:
+                if config.evaluation.every and done % config.evaluation.every == 0 and done < config.total_updates:
                     evaluate_into(summary, f"after_{done}", algorithm, folder, progress)
-            if config.evaluation.prompts:
-                evaluate_into(summary, "after", algorithm, folder, progress)
+            evaluate_into(summary, "after", algorithm, folder, progress)
             with progress.phase("export"):
                 exported = algorithm.policies.export(folder.models.resolve())
         finally:
@@ -98,11 +96,13 @@ def build(config: RunConfig, folder: RunFolder, progress: Progress) -> Reflectio
 def evaluate_into(
     summary: dict[str, Any], name: str, algorithm: ReflectionGRPO, folder: RunFolder, progress: Progress
 ) -> None:
-    """Evaluate on held-out prompts and write the loop's metrics into the summary as `name`."""
+    """Evaluate on held-out prompts and write the loop's metrics into the summary as `name`; nothing without prompts."""
+    config = algorithm.run
+    if not config.evaluation.prompts:
+        return
     from rollout.evaluation import evaluate_models
     from rollout.measures import default_measures
 
-    config = algorithm.run
     with progress.phase("evaluate"):
         graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
         measures = default_measures(config.data.source)

@@ -12,6 +12,7 @@ from learner.checkpoint import atomic_directory, recover
 from rollout.config_file import dump_config
 from rollout.errors import BadInput
 from rollout.trajectory import Turn, write_parquet
+from scenes.whole_file import whole_file
 
 if TYPE_CHECKING:
     from rollout.config import RunConfig
@@ -38,9 +39,8 @@ class RunFolder:
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write `values` as `name`."""
-        partial = self.path / f".{name}.partial"
-        partial.write_text(json.dumps(values, indent=2), encoding="utf-8")
-        partial.replace(self.path / name)
+        with whole_file(self.path / name) as partial:
+            partial.write_text(json.dumps(values, indent=2), encoding="utf-8")
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The values of `name`, or None where it does not exist."""

@@ -7,9 +7,7 @@ bytes, flow latents are float32 bytes in C order beside their shape. Every colum
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -18,9 +16,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from actors.flow_path import FlowPath
+from scenes.png import decode_png, encode_png
+from scenes.whole_file import whole_file
 
 SCHEMA_VERSION = 2
 
@@ -133,24 +132,6 @@ SCHEMA = pa.schema(
 )
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """PNG bytes of a uint8 array of shape (height, width, 3).
-
-    Raises:
-        ValueError: another dtype or shape.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image: needs uint8 of shape (height, width, 3), not {image.dtype} of shape {image.shape}")
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def decode_png(png: bytes) -> np.ndarray:
-    """The uint8 array of shape (height, width, 3) in PNG bytes."""
-    return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
-
-
 def _row(turn: Turn) -> dict[str, Any]:
     row = {name: getattr(turn, name) for name in SCHEMA.names}
     row["scene_graph"] = json.dumps(turn.scene_graph)
@@ -212,12 +193,8 @@ def write_parquet(turns: Iterable[Turn], path: Path) -> Path:
         OSError: the file cannot be written, for example because the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         pq.write_table(to_table(turns), partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -14,6 +14,7 @@ from rollout.vlm_extraction import Reading, endpoint_report
 from scenes.dialogue import NO, YES, checker_question
 from scenes.json_answers import UnreadableAnswer, read_objects, without_thinking
 from scenes.scene_graph import Requirement, SceneGraph
+from scenes.scene_graph_iou import check_relations
 from serving.openai_endpoint import Ask, Endpoint
 
 JudgeMode = Literal["per_requirement", "checklist"]
@@ -98,12 +99,8 @@ class VlmJudge:
         Raises:
             ValueError: as many graphs as images are needed, each with a relation.
         """
-        empty = [graph.img_id for graph in graphs if not graph.requirements]
-        if empty:
-            raise ValueError(
-                f"record {empty[0]!r}: field 'relations' is empty, so there is nothing to judge; "
-                f"drop records without relations, as scenes.laion_sg.load_records does"
-            )
+        for graph in graphs:
+            check_relations(graph)
         job = self._one_by_one if self._mode == "per_requirement" else self._all_at_once
         jobs = [partial(job, graph.requirements, image) for graph, image in zip(graphs, images, strict=True)]
         return self._endpoint.run(jobs)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from scenes.scene_graph import Item, Relation, SceneGraph, number_repeated_names
+from scenes.whole_file import whole_file
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.9, 0.05, 0.05)
@@ -192,10 +192,6 @@ def write_records(graphs: Iterable[SceneGraph], path: Path) -> int:
     path = Path(path)
     lines = [json.dumps(graph.record(), ensure_ascii=False) for graph in graphs]
     text = "\n".join(lines) if path.suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return len(lines)

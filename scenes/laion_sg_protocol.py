@@ -15,7 +15,7 @@ from typing import Any
 from scenes.extractors import Triple
 from scenes.json_answers import UnreadableAnswer, read_objects
 from scenes.scene_graph import SceneGraph
-from scenes.scene_graph_iou import SceneScores, iou
+from scenes.scene_graph_iou import SceneScores, check_relations, compare
 
 FORM = '{"items": ["..."], "relations": ["..."], "triples": [{"item1": "...", "relation": "...", "item2": "..."}]}'
 
@@ -120,18 +120,9 @@ def score_extraction(graph: SceneGraph, found: VlmExtraction) -> SceneScores:
     Raises:
         ValueError: a graph without relations, for which there is nothing to score.
     """
+    check_relations(graph)
     asked = {(normalise(s), normalise(p), normalise(o)) for s, p, o in (r.triple for r in graph.requirements)}
-    if not asked:
-        raise ValueError(
-            f"record {graph.img_id!r}: field 'relations' is empty, so there is nothing to score; "
-            f"drop records without relations, as scenes.laion_sg.load_records does"
-        )
-    return SceneScores(
-        sg_iou=iou(asked, found.triples),
-        entity_iou=iou({normalise(name) for name in graph.names}, found.items),
-        relation_iou=iou({predicate for _, predicate, _ in asked}, found.relations),
-        satisfied=len(asked & found.triples) / len(asked),
-    )
+    return compare({normalise(name) for name in graph.names}, asked, found.items, found.triples, found.relations)
 
 
 def _with_plain_keys(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,19 +54,35 @@ def score_observed(graph: SceneGraph, names: Iterable[str], triples: Iterable[Tr
     Raises:
         ValueError: a graph without relations, for which nothing can be satisfied.
     """
+    check_relations(graph)
+    found = set(triples)
     asked = {requirement.triple for requirement in graph.requirements}
-    if not asked:
+    return compare(set(graph.names), asked, set(names), found, {predicate for _, predicate, _ in found})
+
+
+def compare(
+    asked_names: Set[str], asked: Set[Triple], names: Set[str], found: Set[Triple], predicates: Set[str]
+) -> SceneScores:
+    """The scores of what an extractor found (`names` of items, triples, `predicates`) against what was asked for."""
+    return SceneScores(
+        sg_iou=iou(asked, found),
+        entity_iou=iou(asked_names, names),
+        relation_iou=iou({predicate for _, predicate, _ in asked}, predicates),
+        satisfied=len(asked & found) / len(asked),
+    )
+
+
+def check_relations(graph: SceneGraph) -> None:
+    """Refuse what nothing can be said about.
+
+    Raises:
+        ValueError: a graph without relations.
+    """
+    if not graph.requirements:
         raise ValueError(
             f"record {graph.img_id!r}: field 'relations' is empty, so there is nothing to score; "
             f"drop records without relations, as scenes.laion_sg.load_records does"
         )
-    found = set(triples)
-    return SceneScores(
-        sg_iou=iou(asked, found),
-        entity_iou=iou(set(graph.names), set(names)),
-        relation_iou=iou({predicate for _, predicate, _ in asked}, {predicate for _, predicate, _ in found}),
-        satisfied=len(asked & found) / len(asked),
-    )
 
 
 def mean_scores(scores: Sequence[SceneScores]) -> MeanScores:

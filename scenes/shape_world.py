@@ -180,6 +180,12 @@ def sample_layout(names: list[tuple[str, str]], rng: np.random.Generator) -> tup
             return tuple(placed)
 
 
+def random_layout(rng: np.random.Generator, objects: tuple[int, int]) -> tuple[PlacedObject, ...]:
+    """A layout of any combination of between `objects[0]` and `objects[1]` objects, whatever its split."""
+    colours = rng.permutation(list(COLOURS))[: rng.integers(objects[0], objects[1] + 1)]
+    return sample_layout([(str(colour), str(rng.choice(SHAPES))) for colour in colours], rng)
+
+
 def sample_scene(
     rng: np.random.Generator, split: str | None = None, relations: tuple[int, int] = (1, 3), img_id: str = "scene"
 ) -> DrawnScene:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
 import random
 import time
@@ -15,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
+from scenes.png import data_uri, encode_png
 from serving.endpoint_config import EndpointConfig
 
 if TYPE_CHECKING:
@@ -136,7 +134,8 @@ class Endpoint:
 
     async def _ask(self, client: AsyncOpenAI, text: str, image: np.ndarray, deadline_s: float) -> Reply:
         ends = time.monotonic() + deadline_s
-        content = [{"type": "image_url", "image_url": {"url": png_uri(image)}}, {"type": "text", "text": text}]
+        url = data_uri(encode_png(image))
+        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}]
         pause = self.config.pause_s
         if self._given_up_in_a_row >= max(_LEAST_GIVEN_UP, self.config.concurrency):
             self.usage.failures += 1
@@ -246,13 +245,6 @@ class Endpoint:
         """The beginning of a text from outside, on one line and without the key."""
         key = self.config.api_key
         return " ".join((text.replace(key, "…") if key else text).split())[:200]
-
-
-def png_uri(image: np.ndarray) -> str:
-    """An image (uint8, H×W×3) as a data URI."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _message(error: APIStatusError) -> str:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from diffusers import FluxKontextPipeline
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from learner.pretraining.cells import BACKGROUND_WEIGHT, GRID, LABELS, cell_labels
+from learner.pretraining.cells import GRID, CellNaming, cell_labels
 from learner.pretraining.flux_model import TEXT_LENGTH
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
@@ -142,8 +142,7 @@ class FlowTask:
 
     def __init__(self, pipeline: FluxKontextPipeline, compiled: bool) -> None:
         self.pipeline = pipeline
-        self.naming = torch.nn.Linear(pipeline.transformer.inner_dim, LABELS)
-        self.weights = torch.tensor([BACKGROUND_WEIGHT] + [1.0] * (LABELS - 1))
+        self.naming = CellNaming(pipeline.transformer.inner_dim)
         middle = pipeline.transformer.single_transformer_blocks[NAMING_BLOCK]
         transformer = pipeline.transformer
 
@@ -179,8 +178,7 @@ class FlowTask:
                 img_ids=self.ids[sources is not None],
             )
         count = targets.shape[1]
-        logits = self.naming(features[:, :count].float())
-        named = F.cross_entropy(logits.flatten(0, 1), shown.flatten(), self.weights)
+        named = self.naming.loss(features[:, :count], shown)
         return F.mse_loss(velocity[:, :count].float(), noise - targets), named
 
 

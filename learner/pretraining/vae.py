@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 
 from learner.pretraining.flux_model import new_vae
 from learner.pretraining.loop import LoopSettings, run_loop
-from scenes.shape_world import COLOURS, SHAPES, draw, sample_layout
+from scenes.shape_world import draw, random_layout
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,7 @@ def images_to_tensor(images: np.ndarray) -> torch.Tensor:
 
 def random_images(rng: np.random.Generator, count: int) -> np.ndarray:
     """uint8 (count, 64, 64, 3): scenes of one to four objects of any combination."""
-    images = []
-    for _ in range(count):
-        colours = rng.permutation(list(COLOURS))[: rng.integers(1, 5)]
-        images.append(draw(sample_layout([(str(c), str(rng.choice(SHAPES))) for c in colours], rng)))
-    return np.stack(images)
+    return np.stack([draw(random_layout(rng, (1, 4))) for _ in range(count)])
 
 
 def train_vae(settings: VaeSettings, work_dir: Path) -> AutoencoderKL:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from learner.pretraining.cells import BACKGROUND_WEIGHT, LABELS, cell_labels
+from learner.pretraining.cells import CellNaming, cell_labels
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm_model import IMAGE_TOKENS
@@ -25,7 +25,7 @@ from learner.pretraining.vlm_tasks import (
     reflection_lesson,
 )
 from learner.pretraining.vocabulary import ASSISTANT, END, FAKE_IMAGE, GLOBAL_IMAGE, IMAGE, USER
-from scenes.shape_world import COLOURS, SHAPES, draw, sample_layout
+from scenes.shape_world import draw, random_layout
 
 IGNORED = -100
 
@@ -121,15 +121,11 @@ def train_checker(
 ) -> None:
     """Teach naming and yes/no questions on drawn scenes, in place."""
     encode = LessonEncoder(processor)
-    cells = torch.nn.Linear(model.config.vision_config.hidden_size, LABELS)
-    weights = torch.tensor([BACKGROUND_WEIGHT] + [1.0] * (LABELS - 1))
+    cells = CellNaming(model.config.vision_config.hidden_size)
     model.set_attn_implementation("eager")  # the backward pass of fused attention is several times slower on CPU
 
     def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
-        layouts = []
-        for _ in range(settings.images):
-            colours = rng.permutation(list(COLOURS))[: rng.integers(2, 5)]
-            layouts.append(sample_layout([(str(c), str(rng.choice(SHAPES))) for c in colours], rng))
+        layouts = [random_layout(rng, (2, 4)) for _ in range(settings.images)]
         images = images_to_tensor(np.stack([disturb(draw(layout), rng) for layout in layouts]))
         questions = [
             existence_question(layout, rng) if k < settings.existence else random_question(layout, rng)
@@ -141,8 +137,7 @@ def train_checker(
             features = image_features(model, images)
             asked, accuracy = answer_loss(model, features, encode(questions), settings.questions)
             named, _ = answer_loss(model, features, encode([naming(layout) for layout in layouts]), 1)
-        logits = cells(features.last_hidden_state.float())
-        seen = F.cross_entropy(logits.flatten(0, 1), shown.flatten(), weights)
+        seen = cells.loss(features.last_hidden_state, shown)
         loss = asked + settings.naming * named + settings.cells * seen
         return {"loss": loss, "accuracy": accuracy} | {
             key: value.detach() for key, value in (("asked", asked), ("naming", named), ("cells", seen))

@@ -15,7 +15,7 @@ from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm import LessonEncoder, answer_loss, disturb, image_features
 from learner.pretraining.vlm_tasks import Lesson, question
 from scenes.scene_graph import Requirement
-from scenes.shape_world import COLOURS, PREDICATES, SHAPES, SIZE, PlacedObject, draw, sample_layout
+from scenes.shape_world import PREDICATES, SIZE, PlacedObject, draw, random_layout
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,7 @@ def weaken_checker(
     model.set_attn_implementation("eager")
 
     def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
-        layouts = []
-        for _ in range(settings.images):
-            colours = rng.permutation(list(COLOURS))[: rng.integers(2, 5)]
-            layouts.append(sample_layout([(str(c), str(rng.choice(SHAPES))) for c in colours], rng))
+        layouts = [random_layout(rng, (2, 4)) for _ in range(settings.images)]
         images = images_to_tensor(np.stack([disturb(draw(layout), rng) for layout in layouts]))
         lessons = [shortcut_question(layout, rng) for layout in layouts for _ in range(settings.questions)]
         with torch.autocast("cpu", torch.bfloat16):

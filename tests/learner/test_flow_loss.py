@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.flow_loss import flow_loss, gaussian_divergence
+from tests.learner.clipped_term import clipped_term
 
 SETTINGS = {"clip_low": 1e-2, "clip_high": 2e-2, "importance_cap": 1.01}
 
@@ -31,22 +32,10 @@ def loss_term_by_term(steps: dict[str, torch.Tensor], kl_coefficient: float) -> 
     """The loss, its derivative by each log-probability, and which branches of the formula were taken."""
     total, gradient, branches = 0.0, [], set()
     for new, old, sampler, advantage, divergence in zip(*(t.tolist() for t in steps.values()), strict=True):
-        ratio = math.exp(new - old)
-        weight = math.exp(old - sampler)
-        if weight > SETTINGS["importance_cap"]:
-            weight = SETTINGS["importance_cap"]
-            branches.add("capped")
-        if advantage > 0 and ratio > 1 + SETTINGS["clip_high"]:
-            objective, slope = (1 + SETTINGS["clip_high"]) * advantage, 0.0
-            branches.add("clipped from above")
-        elif advantage < 0 and ratio < 1 - SETTINGS["clip_low"]:
-            objective, slope = (1 - SETTINGS["clip_low"]) * advantage, 0.0
-            branches.add("clipped from below")
-        else:
-            objective = slope = ratio * advantage
-            branches.add("free")
-        total += -weight * objective + kl_coefficient * divergence
-        gradient.append(-weight * slope / 8)
+        objective, slope, taken = clipped_term(new, old, sampler, advantage, **SETTINGS)
+        branches |= taken
+        total += -objective + kl_coefficient * divergence
+        gradient.append(-slope / 8)
     return total / 8, gradient, branches
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.vlm_loss import k3_divergence, token_log_probs, vlm_loss
+from tests.learner.clipped_term import clipped_term
 
 SETTINGS = {"clip_low": 0.2, "clip_high": 0.28, "importance_cap": 1.5}
 
@@ -38,23 +39,11 @@ def loss_term_by_term(batch: dict[str, torch.Tensor], kl_coefficient: float) -> 
             float(values[f"{name}log_probs"][row, column]) for name in ("", "behaviour_", "rollout_", "reference_")
         )
         advantage = float(values["advantages"][row])
-        ratio = math.exp(new - old)
-        weight = math.exp(old - engine)
-        if weight > SETTINGS["importance_cap"]:
-            weight = SETTINGS["importance_cap"]
-            branches.add("capped")
-        if advantage > 0 and ratio > 1 + SETTINGS["clip_high"]:
-            objective, slope = (1 + SETTINGS["clip_high"]) * advantage, 0.0
-            branches.add("clipped from above")
-        elif advantage < 0 and ratio < 1 - SETTINGS["clip_low"]:
-            objective, slope = (1 - SETTINGS["clip_low"]) * advantage, 0.0
-            branches.add("clipped from below")
-        else:
-            objective = slope = ratio * advantage
-            branches.add("free")
+        objective, slope, taken = clipped_term(new, old, engine, advantage, **SETTINGS)
+        branches |= taken
         k3 = math.exp(reference - new) - 1 - (reference - new)
-        total += -weight * objective + kl_coefficient * k3
-        gradient[row, column] = (-weight * slope + kl_coefficient * (1 - math.exp(reference - new))) / count
+        total += -objective + kl_coefficient * k3
+        gradient[row, column] = (-slope + kl_coefficient * (1 - math.exp(reference - new))) / count
     return total / count, gradient, branches
 
 

@@ -8,38 +8,13 @@ import pytest
 from rollout.reward_gap import agreement, trend, trends
 from rollout.trajectory import Turn
 from scenes.shape_world import PlacedObject, draw
+from tests.rollout.test_trajectory import example
 
 _OBJECTS = (PlacedObject("red", "circle", 16, 30, 7), PlacedObject("blue", "square", 46, 30, 7))
 
 
 def _turn(requirements: list[str], satisfaction: list[float]) -> Turn:
-    image = draw(_OBJECTS)
-    return Turn(
-        run="r",
-        prompt_id="p",
-        scene_graph={},
-        stage="actor",
-        update=0,
-        group=0,
-        member=0,
-        turn=0,
-        carried_on=True,
-        actor_version=0,
-        editor_version=0,
-        image_before=image,
-        image_after=image,
-        request="",
-        reflection="",
-        edit_prompt="",
-        answer_text="",
-        token_ids=[1],
-        token_log_probs=[-1.0],
-        requirements=requirements,
-        satisfaction_before=satisfaction,
-        satisfaction_after=satisfaction,
-        reward_before=0.0,
-        reward=0.0,
-    )
+    return example(image_after=draw(_OBJECTS), requirements=requirements, satisfaction_after=satisfaction)
 
 
 def test_agreement_measures_the_truth_beside_the_checker() -> None:

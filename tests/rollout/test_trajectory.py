@@ -14,8 +14,6 @@ from rollout.trajectory import (
     SCHEMA,
     Turn,
     TurnSeconds,
-    decode_png,
-    encode_png,
     from_table,
     read_parquet,
     to_table,
@@ -130,17 +128,6 @@ def test_table_round_trip_is_exact(original: list[Turn]) -> None:
     assert len(restored) == len(original)
     for left, right in zip(original, restored, strict=True):
         assert_same(left, right)
-
-
-@settings(deadline=None, max_examples=60)
-@given(images)
-def test_png_round_trip_is_exact(image: np.ndarray) -> None:
-    np.testing.assert_array_equal(decode_png(encode_png(image)), image)
-
-
-def test_png_refuses_float_images() -> None:
-    with pytest.raises(ValueError, match=r"uint8 of shape \(height, width, 3\), not float64 of shape \(4, 4, 3\)"):
-        encode_png(np.zeros((4, 4, 3)))
 
 
 def test_parquet_round_trip_keeps_schema_version(tmp_path: Path) -> None:
