@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.edit import Edit
 from actors.flow_path import FlowSde
+
+_RETRIES = 2
+_POLL_S = 0.2
 
 
 class FleetError(RuntimeError):
@@ -37,20 +40,29 @@ class Fleet:
     Args:
         handles: Ray actor handles, by replica name or as a list.
         deadline_s: seconds until a call without its own deadline fails; waiting behind other callers counts.
+        restart_s: seconds that Ray may take to start a replica again that died, or that is ended because it missed a
+            deadline; its calls are then made again. 0: the error is raised at once.
 
     Attributes:
+        replaced: replicas that this handle saw being started again so far.
         compute_seconds: seconds that replicas worked on this handle's batches so far, without transfer and waiting; of
             those that share a batch the slowest counts.
     """
 
-    def __init__(self, handles: Mapping[str, ActorHandle] | Sequence[ActorHandle], deadline_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        handles: Mapping[str, ActorHandle] | Sequence[ActorHandle],
+        deadline_s: float = 300.0,
+        restart_s: float = 0.0,
+    ) -> None:
         if not handles:
             raise ValueError("handles is empty; a fleet needs at least one replica")
         if not isinstance(handles, Mapping):
             handles = {f"replica-{i}": handle for i, handle in enumerate(handles)}
         self.handles = dict(handles)
-        self.deadline_s = deadline_s
+        self.deadline_s, self.restart_s = deadline_s, restart_s
         self.compute_seconds = 0.0
+        self.replaced = 0
 
     @classmethod
     def start(
@@ -59,6 +71,7 @@ class Fleet:
         replicas: int,
         options: Mapping[str, Any] | None = None,
         deadline_s: float = 300.0,
+        restart_s: float = 0.0,
         **arguments: Any,
     ) -> Fleet:
         """Start `replicas` actors of class `kind` and return when all have loaded.
@@ -68,6 +81,7 @@ class Fleet:
             replicas: how many.
             options: Ray actor options, such as num_cpus, max_restarts, resources.
             deadline_s: seconds for the start, and for later calls.
+            restart_s: as in the constructor, once all have loaded.
             arguments: constructor arguments; each replica gets its name as `replica`.
 
         Raises:
@@ -81,6 +95,7 @@ class Fleet:
         except BaseException:
             fleet.close()
             raise
+        fleet.restart_s = restart_s
         return fleet
 
     def __len__(self) -> int:
@@ -147,20 +162,41 @@ class Fleet:
     def _gather(
         self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], deadline_s: float | None
     ) -> dict[str, Any]:
+        """The answers of all calls; a call that a replica loses is made again when the replica is back."""
         limit = self.deadline_s if deadline_s is None else deadline_s
+        answers, lost = self._collect(method, calls, limit)
+        for _ in range(_RETRIES if self.restart_s else 0):
+            for name, error in lost.items():
+                self._bring_back(name, error)
+            again, lost = self._collect(method, {name: calls[name] for name in lost}, limit)
+            answers |= again
+        for error in lost.values():
+            raise error
+        return {name: answers[name] for name in calls}
+
+    def _collect(
+        self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], limit: float
+    ) -> tuple[dict[str, Any], dict[str, FleetError]]:
+        """Answers by replica, and why the others gave none within `limit` seconds."""
         end = time.monotonic() + limit
         pending = {call(self.handles[name]): name for name, call in calls.items()}
         answers: dict[str, Any] = {}
+        lost: dict[str, FleetError] = {}
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=max(0.0, end - time.monotonic()))
             if not ready:
-                raise ReplicaTimeout(
-                    f"{', '.join(self._label(name) for name in pending.values())}: no answer to {method} within "
-                    f"{limit:g} s; raise the deadline if it is only slow, otherwise kill the replica"
-                )
+                for name in pending.values():
+                    lost[name] = ReplicaTimeout(
+                        f"{self._label(name)}: no answer to {method} within {limit:g} s; raise the deadline if it is "
+                        "only slow, otherwise kill the replica"
+                    )
+                break
             name = pending.pop(ready[0])
-            answers[name] = self._result(ready[0], name, method)
-        return {name: answers[name] for name in calls}
+            try:
+                answers[name] = self._result(ready[0], name, method)
+            except FleetError as error:
+                lost[name] = error
+        return answers, lost
 
     def _result(self, ref: ray.ObjectRef, name: str, method: str) -> Any:
         try:
@@ -173,6 +209,28 @@ class Fleet:
             raise ReplicaDied(f"{self._label(name)} died during {method}: {cause or error}") from error
         except RayError as error:
             raise FleetError(f"{self._label(name)}: the answer to {method} was lost: {error}") from error
+
+    def _bring_back(self, name: str, error: FleetError) -> None:
+        """Wait until Ray has started a lost replica again, which is ended before if it hangs.
+
+        Raises:
+            FleetError: it is not back after `restart_s` seconds.
+        """
+        handle, end = self.handles[name], time.monotonic() + self.restart_s
+        self.replaced += 1
+        if isinstance(error, ReplicaTimeout):
+            ray.kill(handle, no_restart=False)
+        while (left := end - time.monotonic()) > 0:
+            try:
+                ray.get(handle.ping.remote(), timeout=left)
+                return
+            except RayActorError as again:
+                if cause := _constructor_error(again):
+                    raise ReplicaDied(f"{self._label(name)} cannot start again: {cause}") from again
+                time.sleep(_POLL_S)
+            except GetTimeoutError:
+                break
+        raise FleetError(f"{self._label(name)} did not come back within {self.restart_s:g} s after: {error}") from error
 
     def _label(self, name: str) -> str:
         return f"{name} (actor {self.handles[name]._actor_id.hex()[:12]})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,38 +15,52 @@ from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.replica import Replica
-from learner.weights import Manifest, WeightMismatch, WeightReceipt, WeightUpdate, make_receipt, unpack
+from learner.weight_board import latest_weights
+from learner.weight_holder import WeightHolder
+from learner.weights import WeightReceipt, WeightUpdate
 
 POLICY = "editor"
+_BOARD_DEADLINE_S = 60.0
 
 
 class InverseDiffuser(Replica):
     """Edits batches of images, and takes new weights.
 
-    It starts with the weights on disk as version 0, also when Ray restarts it after a crash: whoever restarts it gives
-    it the current weights before its next edit. Every edit says with which version it was made.
+    It starts with the weights on disk as version 0, or with the newest ones of its board, also when Ray restarts it
+    after a crash. Every edit says with which version it was made.
 
     Args:
         path: pipeline folder, or hub id.
         replica: the name by which receipts know this replica.
         threads: CPU threads of torch.
+        board: name of the `WeightBoard` of its policy.
         settings: everything else that FluxModel takes.
 
     Raises:
         ModelLoadError, ValueError: as FluxModel.
+        WeightMismatch, TimeoutError: the newest weights could not be loaded.
     """
 
     def __init__(
-        self, path: str | Path, replica: str = "inverse-diffuser-0", threads: int = 1, **settings: Any
+        self,
+        path: str | Path,
+        replica: str = "inverse-diffuser-0",
+        threads: int = 1,
+        board: str | None = None,
+        **settings: Any,
     ) -> None:
         torch.set_num_threads(threads)
         self.replica = replica
         self.model = FluxModel(path, **settings)
-        self._receipt = make_receipt(replica, POLICY, 0, self.model.transformer.state_dict())
+        self._weights = WeightHolder(replica, POLICY, self.model.transformer.state_dict())
+        self._at_work = threading.Lock()
+        newest = latest_weights(board, POLICY, _BOARD_DEADLINE_S) if board else None
+        if newest is not None:
+            self.apply_weights(newest)
 
     def version(self) -> int:
         """Version of the weights in use; 0 is the model as it lies on disk."""
-        return self._receipt.version
+        return self._weights.receipt.version
 
     def edit(
         self,
@@ -56,42 +71,18 @@ class InverseDiffuser(Replica):
         steps: int | None = None,
     ) -> list[Edit]:
         """One edit for each image, marked with the version; see FluxModel.edit."""
-        return [replace(e, version=self.version()) for e in self.model.edit(images, prompts, seeds, sde, steps)]
+        with self._at_work:
+            return [replace(e, version=self.version()) for e in self.model.edit(images, prompts, seeds, sde, steps)]
 
     def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
         """Replace all weights of the transformer. The receipt's digest comes from the parameters that it then holds.
 
         Everything is checked before the first parameter changes, so after an error the replica goes on with the
-        weights it had.
+        weights it had; and edits wait only while parameters change.
 
         Raises:
-            WeightMismatch: the update is for another policy, its bytes are not those of its manifest, or its names,
-                shapes or dtypes are not exactly the transformer's.
-            TimeoutError: the buckets did not arrive.
+            WeightMismatch, TimeoutError: see `WeightHolder.check`.
         """
-        manifest, transformer = update.manifest, self.model.transformer
-        held = transformer.state_dict()
-        tensors = dict(unpack(update))
-        tensors |= {alias: tensors[kept] for alias, kept in manifest.aliases if kept in tensors}
-        self._check(manifest, held, tensors)
-        transformer.load_state_dict(tensors, strict=True)
-        loaded = {spec.name: held[spec.name] for spec in manifest.tensors}
-        self._receipt = make_receipt(self.replica, POLICY, manifest.version, loaded, self._receipt)
-        return self._receipt
-
-    def _check(self, manifest: Manifest, held: dict[str, torch.Tensor], sent: dict[str, torch.Tensor]) -> None:
-        where = f"replica {self.replica!r}, policy {manifest.policy!r} version {manifest.version}"
-        if manifest.policy != POLICY:
-            raise WeightMismatch(f"{where}: this replica holds policy {POLICY!r}; send it that policy's weights")
-        if held.keys() != sent.keys():
-            missing, unknown = sorted(held.keys() - sent.keys()), sorted(sent.keys() - held.keys())
-            raise WeightMismatch(
-                f"{where}: {len(missing)} parameters of the transformer were not sent {missing[:3]}, "
-                f"{len(unknown)} sent ones it does not have {unknown[:3]}; send exactly its state_dict"
-            )
-        for name, tensor in held.items():
-            if (tensor.shape, tensor.dtype) != (sent[name].shape, sent[name].dtype):
-                raise WeightMismatch(
-                    f"{where}: tensor {name!r} is {sent[name].dtype} {tuple(sent[name].shape)}, the transformer has "
-                    f"{tensor.dtype} {tuple(tensor.shape)}; publish the dtype that the replica was started with"
-                )
+        sent = self._weights.check(update)
+        with self._at_work:
+            return self._weights.load(update.manifest, sent)

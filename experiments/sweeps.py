@@ -42,9 +42,9 @@ SWEEPS = (
         "members of a group, at 64 members an update (Actor)",
         "actor",
         (
-            Setting("4", ("rollout.group_size=4", "rollout.groups_per_update=16")),
+            Setting("4", ("rollout.group_size=4", "rollout.prompts_per_update=16")),
             Setting("8"),
-            Setting("16", ("rollout.group_size=16", "rollout.groups_per_update=4")),
+            Setting("16", ("rollout.group_size=16", "rollout.prompts_per_update=4")),
         ),
     ),
     Sweep(

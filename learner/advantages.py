@@ -25,10 +25,12 @@ def group_advantages(rewards: np.ndarray) -> np.ndarray:
     return (rewards - rewards.mean()) / (rewards.std() + EPSILON)
 
 
-def has_signal(rewards: np.ndarray) -> bool:
-    """Whether the members of the group differ; a group of equal rewards teaches nothing and should be replaced."""
+def has_signal(rewards: np.ndarray, least_spread: float = 0.0) -> bool:
+    """Whether the members of the group differ by more than a standard deviation of `least_spread`; a group of equal
+    rewards teaches nothing and should be replaced. Soft rewards always differ a little, and advantages, being
+    normalised, would make as much of that as of a move that succeeds."""
     rewards = _checked(rewards)
-    return bool(np.ptp(rewards) > 0)
+    return bool(np.ptp(rewards) > 0 and rewards.std() >= least_spread)
 
 
 def _checked(rewards: np.ndarray) -> np.ndarray:

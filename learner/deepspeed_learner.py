@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from learner.weights import WeightUpdate
 _SAMPLE_TYPES = {"actor": ActorSample, "editor": EditorSample}
 _LOOPBACK = "127.0.0.1"
 _CLOSE_DEADLINE_S = 10.0
+_MEANWHILE_S = 0.1
 
 
 class LearnerFailed(RuntimeError):
@@ -77,8 +78,12 @@ class Learner:
             self._kill()
             raise
 
-    def update(self, batch: Sequence[ActorSample] | Sequence[EditorSample]) -> LearnerStats:
+    def update(
+        self, batch: Sequence[ActorSample] | Sequence[EditorSample], meanwhile: Callable[[], None] | None = None
+    ) -> LearnerStats:
         """One update of the policy: `epochs` × `minibatches` optimizer steps over the batch; the version grows by one.
+
+        `meanwhile` is called again and again until the ranks are done; it must not take long.
 
         Raises:
             ValueError: an empty batch, or samples of the other policy.
@@ -96,7 +101,7 @@ class Learner:
             )
         started = time.monotonic()
         shared = ray.put(list(batch))
-        ranks = self._all("update", shared)
+        ranks = self._call(self._open_ranks(), "update", (shared,), None, meanwhile)
         self.version += 1
         seconds = time.monotonic() - started
         return merge(ranks, self.policy, self.version, len(batch), self.config.kl_coefficient, seconds)
@@ -175,7 +180,14 @@ class Learner:
             raise LearnerFailed(f"the learner of policy {self.policy!r} is closed; start a new one")
         return self._ranks
 
-    def _call(self, ranks: list[Any], method: str, arguments: tuple, deadline_s: float | None) -> list[Any]:
+    def _call(
+        self,
+        ranks: list[Any],
+        method: str,
+        arguments: tuple,
+        deadline_s: float | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> list[Any]:
         deadline_s = self.config.deadline_s if deadline_s is None else deadline_s
         where = f"learner of policy {self.policy!r}, {method}"
         calls = {getattr(rank, method).remote(*arguments): index for index, rank in enumerate(ranks)}
@@ -183,7 +195,11 @@ class Learner:
         end = time.monotonic() + deadline_s
         waiting = list(calls)
         while waiting:
-            done, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, end - time.monotonic()))
+            left = max(0.0, end - time.monotonic())
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=min(left, _MEANWHILE_S) if meanwhile else left)
+            if meanwhile and not done and left > 0:
+                meanwhile()
+                continue
             if not done:
                 late = sorted(calls[call] for call in waiting)
                 self._kill()

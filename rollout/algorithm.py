@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from pathlib import Path
@@ -14,22 +15,25 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.tune import PlacementGroupFactory
 
-from rollout.batches import actor_samples, describe, describe_weights, editor_samples, groups_of, rollout_seconds
+from rollout.batches import actor_samples, describe, describe_weights, editor_samples, rollout_seconds, staleness
 from rollout.config import RunConfig
 from rollout.config_file import load_config
 from rollout.env_runner import ReflectEditRunner
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job
+from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
 from rollout.models import Models, start_models
 from rollout.policies import Policies
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
+from rollout.rejection import rejections
 from rollout.reward_gap import agreement
-from rollout.seeds import derive_seed
-from rollout.trajectory import Turn, from_table
+from rollout.scheduler import Scheduler
+from rollout.trajectory import Turn
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
-_GROUPS_PER_JOB = 10_000
+_POLL_S = 0.2
+_BUFFERED, _SCHEDULE = "buffered", "schedule.json"  # complete groups in a checkpoint, and what was under way
 
 
 class ReflectionGRPOConfig(AlgorithmConfig):
@@ -115,6 +119,18 @@ class ReflectionGRPO(Algorithm):
         self.folder = Path(self.config.folder or self.logdir)
         self.policies = Policies(self.run, self.folder / "policies")
         self.models = start_models(self.run, self.progress)
+        self.stream = self._stream(new_scheduler(self.run.rollout))
+
+    def _stream(self, scheduler: Scheduler) -> GroupStream:
+        return GroupStream(
+            self.env_runner_group._worker_manager,
+            scheduler,
+            self.prompts.at,
+            partial(_sample, models=self.models, run=self.run),
+            self.folder.parent.name if self.config.folder else self.folder.name,
+            self.run.seed,
+            self.run.rollout,
+        )
 
     @classmethod
     @override(Algorithm)
@@ -152,12 +168,13 @@ class ReflectionGRPO(Algorithm):
         began = time.monotonic()
         with self.progress.phase("learn"):
             samples = actor_samples(turns) if stage == "actor" else editor_samples(turns)
-            stats = learner.update(samples)
+            stats = learner.update(samples, meanwhile=lambda: self._pump(stage))
             self.policies.versions[stage] = stats.version
         learned = time.monotonic()
         with self.progress.phase("sync"):
             update = learner.weights(stats.version)
             receipts = self.models.apply_weights(update)
+            self.stream.trained()
         synced = time.monotonic()
         self.last_turns = turns
         self.last_update = {
@@ -167,6 +184,9 @@ class ReflectionGRPO(Algorithm):
             **(agreement(turns) if self.run.data.source == "shape_world" else {}),
             "actor_version": self.policies.versions["actor"],
             "editor_version": self.policies.versions["editor"],
+            "staleness": staleness(turns),
+            "restarts": self.stream.restarts,
+            "requeued": self.stream.requeued,
             "logprob_mismatch": stats.logprob_mismatch_max,
             "seconds": {
                 **rollout_seconds(turns),
@@ -183,54 +203,28 @@ class ReflectionGRPO(Algorithm):
             self.metrics.log_value(key, value, reduce="mean", window=1)
 
     def _collect(self, stage: str) -> list[Turn]:
-        """Groups for one update: rounds of prompts until enough groups carry a signal.
+        """The turns of one update, those of prompts without a signal included.
 
         Raises:
-            RunFailed: no group with a signal came in `max_group_rounds` rounds, or no EnvRunner answered.
+            RunFailed: see `GroupStream.pump`; or too many members were rejected.
         """
-        wanted = self.run.rollout.groups_per_update
-        turns: list[Turn] = []
-        for number in range(self.run.rollout.max_group_rounds):
-            kept = sum(not members[0].dropped for members in groups_of(turns).values())
-            if kept >= wanted:
-                break
-            turns += self._round(stage, number, wanted - kept)
-        if not self.run.rollout.drop_equal_groups:
-            return turns
-        if all(turn.dropped for turn in turns):
+        while not self.stream.ready:
+            self._pump(stage, _POLL_S)
+        used, dropped = self.stream.take(self.updates)
+        rejected = rejections(used + dropped)
+        share = sum(rejected.values()) / len(used + dropped)
+        if share > self.run.rollout.max_rejected:
             raise RunFailed(
-                f"update {self.updates}, stage {stage}: all {len(groups_of(turns))} groups had equal rewards within "
-                "rollout.max_group_rounds rounds; raise it, or rollout.group_size, or sample with more noise"
+                f"update {self.updates}, stage {stage}: {share:.0%} of the members were rejected "
+                f"(rollout.max_rejected = {self.run.rollout.max_rejected:.0%}): {rejected}; the last checkpoint is "
+                "sound; lower learning_rate, or look at the models that gave these values"
             )
-        return turns
+        return used + dropped
 
-    def _round(self, stage: str, number: int, prompts: int) -> list[Turn]:
-        runners = self.env_runner_group.healthy_worker_ids()
-        graphs = self.prompts.take(prompts)
-        jobs = [
-            Job(
-                run=self.folder.parent.name if self.config.folder else self.folder.name,
-                stage=stage,
-                update=self.updates,
-                graphs=tuple(graphs[k :: len(runners)]),
-                seed=derive_seed(self.run.seed, "round", self.updates, number),
-                first_group=((self.updates * self.run.rollout.max_group_rounds + number) * len(runners) + k)
-                * _GROUPS_PER_JOB,
-            )
-            for k in range(len(runners))
-        ]
-        tables: list[pa.Table] = self.env_runner_group.foreach_env_runner(
-            [partial(_sample, job=job, models=self.models, run=self.run) for job in jobs],
-            remote_worker_ids=runners,
-            local_env_runner=False,
-            timeout_seconds=self.run.rollout.deadline_s,
-        )
-        if not tables:
-            raise RunFailed(
-                f"update {self.updates}: none of {len(runners)} EnvRunners sampled within "
-                f"rollout.deadline_s = {self.run.rollout.deadline_s} s"
-            )
-        return [turn for table in tables for turn in from_table(table)]
+    def _pump(self, stage: str, wait_s: float = 0.0) -> None:
+        schedule = self.run.schedule
+        later = (number for number in range(self.updates, len(schedule)) if schedule[number] != stage)
+        self.stream.pump(stage, next(later, max(len(schedule), self.updates + 1)), wait_s)
 
     @override(Algorithm)
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -245,12 +239,16 @@ class ReflectionGRPO(Algorithm):
         """RLlib's checkpoint, and beside it the state of every trained policy in `policies/`."""
         written = super().save_to_path(path, **kwargs)
         self.policies.save(Path(written) / "policies")
+        scheduled = self.stream.save(Path(written) / _BUFFERED)
+        (Path(written) / _SCHEDULE).write_text(json.dumps(scheduled), encoding="utf-8")
         return written
 
     @override(Algorithm)
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Continue from a checkpoint; every replica gets the weights of that time."""
         Checkpointable.restore_from_path(self, path, *args, **kwargs)
+        scheduled = json.loads((Path(path) / _SCHEDULE).read_text(encoding="utf-8"))
+        self.stream = self._stream(saved_scheduler(scheduled, Path(path) / _BUFFERED))
         self.policies.load(Path(path) / "policies", self.policies.versions)
         for policy in self.policies.trained():
             self.models.apply_weights(self.policies.learner(policy).weights())
@@ -263,7 +261,6 @@ class ReflectionGRPO(Algorithm):
     def get_state(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {
             "updates": self.updates,
-            "prompts": self.prompts.position,
             "versions": dict(self.policies.versions),
             "training_iteration": self.training_iteration,
         }
@@ -271,7 +268,6 @@ class ReflectionGRPO(Algorithm):
     @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         self.updates = state["updates"]
-        self.prompts.position = state["prompts"]
         self.policies.versions = dict(state["versions"])
         self._iteration = state["training_iteration"]
 
@@ -284,7 +280,7 @@ class ReflectionGRPO(Algorithm):
         super().cleanup()
 
 
-def _sample(runner: ReflectEditRunner, job: Job, models: Models, run: RunConfig) -> pa.Table:
+def _sample(runner: ReflectEditRunner, job: Job, *, models: Models, run: RunConfig) -> pa.Table:
     return runner.sample(job=job, models=models, run=run)
 
 

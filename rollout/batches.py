@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from learner.samples import ActorSample, EditorSample
+from rollout.rejection import rejections
 from rollout.trajectory import Turn
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def actor_samples(turns: Sequence[Turn]) -> list[ActorSample]:
     return [
         ActorSample(turn.image_before, turn.request, turn.token_ids, turn.token_log_probs, turn.advantage)
         for turn in turns
-        if not turn.dropped and turn.token_ids
+        if not turn.dropped and turn.advantage is not None and turn.token_ids
     ]
 
 
@@ -36,19 +37,19 @@ def editor_samples(turns: Sequence[Turn]) -> list[EditorSample]:
     return [
         EditorSample(turn.image_before, turn.edit_prompt, turn.flow, turn.advantage)
         for turn in turns
-        if not turn.dropped and turn.flow is not None
+        if not turn.dropped and turn.advantage is not None and turn.flow is not None
     ]
 
 
 def describe(turns: Sequence[Turn]) -> dict[str, Any]:
-    """Rewards and counts of one update's turns, dropped groups included.
+    """Rewards and counts of one update's turns, dropped groups included, rejected members left out of rewards.
 
     `reward_mean` is over all members; `reward_std` is the mean of the groups' standard deviations, which is what the
     advantages are made of.
     """
     groups = groups_of(turns)
-    finals = {g: {turn.member: turn.reward for turn in members} for g, members in groups.items()}
-    rewards = [np.array(list(members.values())) for members in finals.values()]
+    finals = [{turn.member: turn.reward for turn in members if turn.rejected is None} for members in groups.values()]
+    rewards = [np.array(list(members.values())) for members in finals if members]
     dropped = sum(members[0].dropped for members in groups.values())
     return {
         "reward_mean": float(np.mean(np.concatenate(rewards))) if rewards else None,
@@ -58,7 +59,14 @@ def describe(turns: Sequence[Turn]) -> dict[str, Any]:
         "groups_dropped": dropped,
         "turns": len(turns),
         "unparsable": sum(turn.reflection is None for turn in turns),
+        "rejected": rejections(turns),
     }
+
+
+def staleness(turns: Sequence[Turn]) -> dict[str, float]:
+    """How many updates were completed between the start of a prompt and the update that trains on it."""
+    ages = [turn.update - turn.started for turn in turns if not turn.dropped]
+    return {"max": float(max(ages, default=0)), "mean": float(np.mean(ages)) if ages else 0.0}
 
 
 def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) -> dict[str, Any]:

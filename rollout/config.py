@@ -85,8 +85,8 @@ class RolloutConfig(Section):
 
     turns: int = Field(2, ge=1)
     """Edits in an episode, at most; it ends before if every requirement holds."""
-    groups_per_update: int = Field(8, ge=1)
-    """Groups that an update learns from."""
+    prompts_per_update: int = Field(8, ge=1)
+    """Prompts that an update learns from: those with a group whose rewards differ."""
     group_size: int = Field(8, ge=2)
     """Members of a group, whose rewards are compared with each other."""
     group: Literal["turn", "trajectory"] = "turn"
@@ -101,12 +101,26 @@ class RolloutConfig(Section):
     """Temperature of the Actor's answers while training."""
     max_answer_tokens: int = Field(48, ge=1)
     """Longest answer of the Actor, in tokens."""
+    least_spread: float = Field(0.0, ge=0)
+    """Standard deviation of the rewards below which a group counts as equal. The Checker's probabilities differ a
+    little even where nothing changed."""
     drop_equal_groups: bool = True
-    """Leave out groups whose rewards are all equal, and collect others in their place."""
-    max_group_rounds: int = Field(3, ge=1)
-    """Rounds of collecting for one update, at most, replacements included."""
+    """Leave out equal groups, and take other prompts in the place of those that have no other group."""
+    max_tries: int = Field(10, ge=1)
+    """Prompts without a signal that one update may cost, as a multiple of `prompts_per_update`; then the run ends."""
+    max_staleness: int = Field(0, ge=0)
+    """Greatest age, in updates, of what an update learns from; 0 is exactly on-policy, with more rollouts go on while
+    the learner works."""
+    concurrency: int | None = Field(None, ge=1)
+    """Prompts that are sampled at the same time; null: `prompts_per_update`."""
+    max_attempts: int = Field(3, ge=1)
+    """Times that a prompt is sampled again after an error; then the run ends."""
+    restart_s: float = Field(120.0, gt=0)
+    """Seconds that a worker which died, or was ended because it hung, may take to be back."""
+    max_rejected: float = Field(0.2, ge=0, le=1)
+    """Share of an update's members that may be rejected for values that are not finite or images that are black."""
     deadline_s: float = Field(300.0, gt=0)
-    """Seconds that one round of collecting may take."""
+    """Seconds that sampling a prompt may take; then its EnvRunner is ended."""
 
 
 class DiffuserConfig(Section):

@@ -31,12 +31,14 @@ def reward_of(satisfaction: Sequence[float], kind: str) -> float:
 
 @dataclass(frozen=True)
 class State:
-    """An image on its way to a scene graph, and the Checker's yes-probability for each requirement."""
+    """An image on its way to a scene graph, and the Checker's yes-probability for each requirement. `prompt` is the
+    position in a run's stream of prompts."""
 
     graph: SceneGraph
     image: np.ndarray
     satisfaction: list[float]
     draw_seed: int
+    prompt: int = -1
 
     @property
     def request(self) -> str:

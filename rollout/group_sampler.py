@@ -15,6 +15,7 @@ from learner.advantages import group_advantages, has_signal
 from rollout.config import EditorConfig, RolloutConfig
 from rollout.episode import State, draw_states, reward_of
 from rollout.models import Models
+from rollout.rejection import rejection
 from rollout.seeds import derive_seed
 from rollout.trajectory import Turn, TurnSeconds
 from scenes.scene_graph import SceneGraph
@@ -22,16 +23,27 @@ from serving.vlm_actor import ActorAnswer
 
 
 @dataclass(frozen=True)
+class Started:
+    """A prompt that is being sampled: its position in the run's stream of prompts, and the updates that were complete
+    when it was started."""
+
+    prompt: int
+    graph: SceneGraph
+    version: int
+
+
+@dataclass(frozen=True)
 class Job:
-    """What one EnvRunner is asked to sample: these prompts, for the policy that trains. Groups are numbered from
-    `first_group`, so that numbers of different jobs must not overlap: a job uses `capacity` of them."""
+    """What one EnvRunner is asked to sample: these prompts, for the policy that trains.
+
+    What is sampled for a prompt follows from the run's `seed` and the prompt's position alone, whichever job it is
+    part of.
+    """
 
     run: str
     stage: str
-    update: int
-    graphs: tuple[SceneGraph, ...]
+    prompts: tuple[Started, ...]
     seed: int
-    first_group: int
 
 
 class GroupSampler:
@@ -48,13 +60,20 @@ class GroupSampler:
     def sample(self, job: Job) -> list[Turn]:
         """All turns of all groups of a job, with advantages."""
         started, before = time.monotonic(), self._computed()
-        seeds = [derive_seed(job.seed, "draw", graph.img_id) for graph in job.graphs]
-        states = [s for s in draw_states(self.models, job.graphs, seeds) if not s.done]
+        seeds = [derive_seed(job.seed, "draw", one.prompt) for one in job.prompts]
+        drawings = draw_states(self.models, [one.graph for one in job.prompts], seeds)
+        states = [
+            replace(state, prompt=one.prompt)
+            for one, state in zip(job.prompts, drawings, strict=True)
+            if not state.done
+        ]
         drawn, computed = time.monotonic() - started, self._computed() - before
         turns = self._by_turn(job, states) if self.settings.group == "turn" else self._by_trajectory(job, states)
+        versions = {one.prompt: one.version for one in job.prompts}
         return [
             replace(
                 turn,
+                started=versions[turn.prompt],
                 seconds=replace(turn.seconds, draw=drawn),
                 compute_seconds=replace(turn.compute_seconds, draw=computed.draw + computed.check),
             )
@@ -64,7 +83,6 @@ class GroupSampler:
     def _by_turn(self, job: Job, states: list[State]) -> list[Turn]:
         rows: list[Turn] = []
         size = self.settings.group_size
-        group = job.first_group
         for turn in range(self.settings.turns):
             if not states:
                 break
@@ -75,27 +93,16 @@ class GroupSampler:
                 members = made[k * size : (k + 1) * size]
                 if job.stage == "editor" and members[0].reflection is None:
                     continue  # nothing was edited, so nothing can be compared
-                rewards = np.array([member.reward for member in members])
-                advantages = group_advantages(rewards)
-                parsed = [i for i, member in enumerate(members) if member.image_after is not None]
-                chosen = (
-                    parsed[derive_seed(job.seed, "carry", state.graph.img_id, turn) % len(parsed)] if parsed else -1
-                )
+                parsed = [i for i, m in enumerate(members) if m.image_after is not None and m.rejected is None]
+                chosen = parsed[derive_seed(job.seed, "carry", state.prompt, turn) % len(parsed)] if parsed else -1
+                group = state.prompt * self.settings.turns + turn
                 rows += [
-                    replace(
-                        member,
-                        group=group,
-                        member=i,
-                        carried_on=i == chosen,
-                        advantage=float(advantages[i]),
-                        dropped=not has_signal(rewards),
-                    )
-                    for i, member in enumerate(members)
+                    replace(member, group=group, member=i, carried_on=i == chosen, advantage=advantage, dropped=dropped)
+                    for i, (member, advantage, dropped) in enumerate(compared(members, self.settings.least_spread))
                 ]
-                group += 1
                 if parsed:
                     after = members[chosen]
-                    going_on.append(State(state.graph, after.image_after, after.satisfaction_after, state.draw_seed))
+                    going_on.append(replace(state, image=after.image_after, satisfaction=after.satisfaction_after))
             states = [state for state in going_on if not state.done]
         return rows
 
@@ -109,18 +116,21 @@ class GroupSampler:
                 break
             made = self._turn(job, turn, states, open_ones, shared=False)
             for k, row in zip(open_ones, made, strict=True):
-                group, member = divmod(k, size)
-                rows[k].append(replace(row, group=job.first_group + group, member=member, carried_on=True))
-                if row.image_after is not None:
+                rows[k].append(replace(row, group=states[k].prompt, member=k % size, carried_on=True))
+                if row.image_after is not None and row.rejected is None:
                     states[k] = replace(states[k], image=row.image_after, satisfaction=row.satisfaction_after)
-            open_ones = [k for k in open_ones if rows[k][-1].image_after is not None and not states[k].done]
+            open_ones = [
+                k
+                for k in open_ones
+                if rows[k][-1].image_after is not None and rows[k][-1].rejected is None and not states[k].done
+            ]
         finished = []
-        for group in range(len(starts)):
-            members = range(group * size, (group + 1) * size)
-            rewards = np.array([rows[k][-1].reward for k in members])
-            for k, advantage in zip(members, group_advantages(rewards), strict=True):
-                dropped = not has_signal(rewards)
-                finished += [replace(row, advantage=float(advantage), dropped=dropped) for row in rows[k]]
+        for first in range(0, len(states), size):
+            members = range(first, first + size)
+            for k, (_, advantage, dropped) in zip(
+                members, compared([rows[k][-1] for k in members], self.settings.least_spread), strict=True
+            ):
+                finished += [replace(row, advantage=advantage, dropped=dropped) for row in rows[k]]
         return finished
 
     def _turn(self, job: Job, turn: int, states: list[State], starts: list[int], shared: bool) -> list[Turn]:
@@ -130,9 +140,7 @@ class GroupSampler:
         position = _positions(starts)
         seeds = {
             purpose: [
-                derive_seed(
-                    job.seed, purpose, states[k].graph.img_id, turn, i if not shared or purpose == "edit" else 0
-                )
+                derive_seed(job.seed, purpose, states[k].prompt, turn, i if not shared or purpose == "edit" else 0)
                 for k, i in zip(starts, position, strict=True)
             ]
             for purpose in ("answer", "edit")
@@ -157,7 +165,7 @@ class GroupSampler:
             self._row(job, turn, states[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])
             for m, k in enumerate(starts)
         ]
-        return [replace(row, seconds=seconds, compute_seconds=computed) for row in rows]
+        return [replace(row, seconds=seconds, compute_seconds=computed, rejected=rejection(row)) for row in rows]
 
     def _computed(self) -> TurnSeconds:
         """Seconds that each model has computed so far."""
@@ -198,10 +206,12 @@ class GroupSampler:
         record: dict[str, Any] = state.graph.record()
         return Turn(
             run=job.run,
+            prompt=state.prompt,
             prompt_id=state.graph.img_id,
             scene_graph=record,
             stage=job.stage,
-            update=job.update,
+            started=-1,
+            update=-1,
             group=-1,
             member=-1,
             turn=turn,
@@ -226,6 +236,16 @@ class GroupSampler:
             actor_seed=actor_seed,
             edit_seed=edit_seed,
         )
+
+
+def compared(members: Sequence[Turn], least_spread: float = 0.0) -> list[tuple[Turn, float | None, bool]]:
+    """Each member of a group with its advantage over the others, None where it was rejected, and whether the group
+    carries no signal: rewards that hardly differ, or fewer than two members to compare."""
+    sound = [member for member in members if member.rejected is None]
+    rewards = np.array([member.reward for member in sound])
+    signal = len(sound) >= 2 and has_signal(rewards, least_spread)
+    advantages = iter(group_advantages(rewards) if signal else np.zeros(len(sound)))
+    return [(member, float(next(advantages)) if member.rejected is None else None, not signal) for member in members]
 
 
 def _positions(starts: Sequence[int]) -> list[int]:

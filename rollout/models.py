@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from actors.diffuser import Diffuser
 from actors.fleet import Fleet
 from actors.inverse_diffuser import InverseDiffuser
+from learner.weight_board import WeightBoard
 from learner.weights import WeightReceipt, WeightUpdate, verify_receipts
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from rollout.config import RunConfig
     from rollout.progress import Progress
 
-_RESTARTS = 3
+_EDITOR_CALLS = 4  # new weights are checked while edits go on
+_RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Models:
     editor: Fleet
     actor_vlm: VlmClient
     checker_vlm: VlmClient
+    board: WeightBoard | None = None
 
     @cached_property
     def actor(self) -> Actor:
@@ -39,15 +42,18 @@ class Models:
         return Checker(self.checker_vlm)
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
-        """Give new weights to every replica of the policy that they are for, and check what each one then holds.
+        """Give new weights to every replica of the policy that they are for, and check what each one then holds. A
+        replica that dies or hangs meanwhile is replaced, and starts with them.
 
         Raises:
             WeightMismatch: a replica holds something else than was sent, or the same as before.
             TimeoutError, FleetError: a replica did not answer.
         """
+        if self.board is not None:
+            self.board.publish(update)
         if update.manifest.policy == "actor":
-            replicas = list(self.actor_vlm.versions())
             receipts = self.actor_vlm.apply_weights(update)
+            replicas = list(self.actor_vlm.versions())  # asked now: one may have been replaced
         else:
             replicas = self.editor.names
             receipts = list(self.editor.broadcast("apply_weights", update).values())
@@ -59,6 +65,8 @@ class Models:
         self.diffuser.close()
         self.editor.close()
         stop_vlms(["actor", "checker"], keep_serve)
+        if self.board is not None:
+            self.board.close()
 
 
 def start_models(config: RunConfig, progress: Progress) -> Models:
@@ -69,22 +77,25 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
         VlmError, FleetError, TimeoutError: a model did not start.
     """
     vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
-    deployment = deploy_vlms(vlms)
+    board = WeightBoard(config.rollout.deadline_s)
+    deployment = deploy_vlms(vlms, board.name)
     fleets: list[Fleet] = []
     try:
-        for kind, settings, path in (
-            (Diffuser, config.diffuser, config.models.flux),
-            (InverseDiffuser, config.editor, config.models.edits_with),
+        for kind, settings, path, calls, more in (
+            (Diffuser, config.diffuser, config.models.flux, 1, {}),
+            (InverseDiffuser, config.editor, config.models.edits_with, _EDITOR_CALLS, {"board": board.name}),
         ):
             fleets.append(
                 Fleet.start(
                     kind,
                     settings.workers,
-                    {"num_cpus": settings.cpus, "max_restarts": _RESTARTS},
+                    {"num_cpus": settings.cpus, "max_restarts": _RESTARTS, "max_concurrency": calls},
                     deadline_s=config.rollout.deadline_s,
+                    restart_s=config.rollout.restart_s,
                     path=path,
                     steps=settings.steps,
                     image_size=config.diffuser.image_size,
+                    **more,
                 )
             )
             progress.note(f"{kind.__name__}: {settings.workers} ready")
@@ -93,5 +104,6 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
         for fleet in fleets:
             fleet.close()
         stop_vlms(list(vlms), config.ray.address is None)
+        board.close()
         raise
-    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"])
+    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board)

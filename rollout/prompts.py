@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,24 +19,20 @@ if TYPE_CHECKING:
 
 
 class Prompts:
-    """Training prompts, shuffled anew in every pass, and held-out prompts.
-
-    `position` counts the training prompts that were handed out; setting it continues from there.
-    """
+    """Training prompts, as an endless stream that is shuffled anew in every pass, and held-out prompts."""
 
     def __init__(self, train: list[SceneGraph], held_out: list[SceneGraph], seed: int) -> None:
         self.train, self.held_out, self.seed = train, held_out, seed
-        self.position = 0
 
-    def take(self, count: int) -> list[SceneGraph]:
-        """The next `count` training prompts."""
-        taken = []
-        for position in range(self.position, self.position + count):
-            lap, index = divmod(position, len(self.train))
-            order = np.random.default_rng([self.seed, lap]).permutation(len(self.train))
-            taken.append(self.train[order[index]])
-        self.position += count
-        return taken
+    def at(self, position: int) -> SceneGraph:
+        """The training prompt at a position of the stream, from 0."""
+        lap, index = divmod(position, len(self.train))
+        return self.train[_order(self.seed, lap, len(self.train))[index]]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, lap: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, lap]).permutation(count)
 
 
 def load_prompts(data: DataConfig, seed: int) -> Prompts:

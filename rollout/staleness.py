@@ -36,6 +36,11 @@ class Backpressure:
         concurrency: groups that may run at the same time. While a group runs, concurrency / batch updates go by
             (Little's law), so that values well below batch × max_staleness make few groups too old.
 
+    Attributes:
+        version: updates that are complete.
+        horizon: no group starts that an update before this one cannot train on, because what is sampled for later ones
+            is another thing; None where there is no such update. It is no part of `state`.
+
     Raises:
         ValueError: a value out of range.
     """
@@ -50,6 +55,7 @@ class Backpressure:
                 raise ValueError(f"{name} is {value}; give at least {least}")
         self.batch, self.max_staleness, self.concurrency = batch, max_staleness, concurrency
         self.version = 0
+        self.horizon: int | None = None
         self._running: dict[int, int] = {}
         self._pending: dict[int, int] = {}
         self._training: dict[int, int] = {}
@@ -81,10 +87,12 @@ class Backpressure:
 
     def capacity(self) -> int:
         """Groups that may start now: min(concurrency − running, (max_staleness + version + 1)·batch − (accepted +
-        running)), from DESIGN §5."""
+        running)), from DESIGN §5, with the horizon in the place of max_staleness + version + 1 where it is nearer."""
         running = self.running
-        by_age = (self.max_staleness + self.version + 1) * self.batch - (self.accepted + running)
-        return min(self.concurrency - running, by_age)
+        updates = self.max_staleness + self.version + 1
+        if self.horizon is not None:
+            updates = min(updates, max(self.horizon, self.version))
+        return max(0, min(self.concurrency - running, updates * self.batch - (self.accepted + running)))
 
     def start(self, count: int = 1) -> int:
         """Count `count` groups that start now, and return their behaviour version.
@@ -221,8 +229,10 @@ class Backpressure:
             problems.append(f"version is {self.version}; the first is 0")
         if self.training not in (0, self.batch):
             problems.append(f"training is {self.training}; it is 0 or the batch of {self.batch}")
-        if self.capacity() < 0:
-            problems.append(f"running is {self.running}, which is {-self.capacity()} more than may run")
+        surplus = self.accepted + self.running - (self.max_staleness + self.version + 1) * self.batch
+        surplus = max(surplus, self.running - self.concurrency)
+        if surplus > 0:
+            problems.append(f"running is {self.running}, which is {surplus} more than may run")
         if problems:
             raise ValueError(f"back-pressure state: {'; '.join(problems)}")
 

@@ -21,7 +21,7 @@ from actors.flow_path import FlowPath
 from scenes.png import decode_png, encode_png
 from scenes.whole_file import whole_file
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,12 @@ class Turn:
     """
 
     run: str
+    prompt: int  # position in the run's stream of prompts
     prompt_id: str
     scene_graph: dict[str, Any]  # a LAION-SG record
     stage: str  # the policy that trains: actor or editor
-    update: int
+    started: int  # updates that were complete when the prompt was started
+    update: int  # update that trains on it; -1 until that is known
     group: int
     member: int
     turn: int
@@ -69,7 +71,8 @@ class Turn:
     reward_before: float
     reward: float
     advantage: float | None = None  # None until the group is complete
-    dropped: bool = False  # the group's rewards were all equal
+    dropped: bool = False  # the group's rewards were all equal, or fewer than two members were left
+    rejected: str | None = None  # why this member takes no part in its group
     flow: FlowPath | None = None
     draw_seed: int | None = None
     actor_seed: int | None = None
@@ -96,10 +99,12 @@ _SECONDS = pa.struct([pa.field(name, pa.float64(), nullable=False) for name in (
 SCHEMA = pa.schema(
     [
         _column("run", pa.string(), "name of the run"),
+        _column("prompt", pa.int64(), "position in the run's stream of prompts, from 0"),
         _column("prompt_id", pa.string(), "img_id of the scene graph"),
         _column("scene_graph", pa.string(), "LAION-SG record, JSON"),
         _column("stage", pa.string(), "policy that trains: actor or editor"),
-        _column("update", pa.int64(), "update that the group was collected for, from 0"),
+        _column("started", pa.int64(), "updates that were complete when the prompt was started"),
+        _column("update", pa.int64(), "update that trains on the group, from 0"),
         _column("group", pa.int64(), "group within the run"),
         _column("member", pa.int64(), "member within the group"),
         _column("turn", pa.int64(), "turn within the episode, from 0"),
@@ -121,6 +126,7 @@ SCHEMA = pa.schema(
         _column("reward", pa.float64(), "reward of image_after"),
         _column("advantage", pa.float64(), "of this member in its group", nullable=True),
         _column("dropped", pa.bool_(), "the group carried no signal"),
+        _column("rejected", pa.string(), "why this member takes no part in its group", nullable=True),
         _column("flow", _FLOW, "stochastic denoising steps; null where the editor is not trained", nullable=True),
         _column("draw_seed", pa.int64(), "seed of the first image", nullable=True),
         _column("actor_seed", pa.int64(), "seed of the Actor's answer", nullable=True),

@@ -8,7 +8,7 @@ never leaves open which object is meant.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -166,6 +166,9 @@ def place_anew(
     return None
 
 
+Layout = Callable[[list[tuple[str, str]], np.random.Generator], tuple[PlacedObject, ...]]
+
+
 def sample_layout(names: list[tuple[str, str]], rng: np.random.Generator) -> tuple[PlacedObject, ...]:
     """Place the (colour, shape) pairs at random without overlap."""
     while True:
@@ -187,13 +190,18 @@ def random_layout(rng: np.random.Generator, objects: tuple[int, int]) -> tuple[P
 
 
 def sample_scene(
-    rng: np.random.Generator, split: str | None = None, relations: tuple[int, int] = (1, 3), img_id: str = "scene"
+    rng: np.random.Generator,
+    split: str | None = None,
+    relations: tuple[int, int] = (1, 3),
+    img_id: str = "scene",
+    layout: Layout = sample_layout,
 ) -> DrawnScene:
     """Draw a scene: two to four objects and a connected, consistent scene graph that its layout satisfies.
 
     Args:
         split: `train` or `held_out` restricts the object combination to that split; None takes any.
         relations: least and greatest number of relations, between 1 and 5.
+        layout: places (colour, shape) pairs.
 
     Raises:
         ValueError: an unknown split or a range of relations that no graph can have.
@@ -211,7 +219,7 @@ def sample_scene(
         names = [(str(colour), str(rng.choice(SHAPES))) for colour in colours]
         if split is not None and split_of(names) != split:
             continue
-        objects = sample_layout(names, rng)
+        objects = layout(names, rng)
         graph = _describe(objects, wanted, rng, img_id)
         if graph is not None:
             return DrawnScene(graph, objects)

@@ -22,6 +22,7 @@ from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, Wei
 from vllm.sampling_params import RequestOutputKind
 from vllm.transformers_utils.processor import cached_processor_from_config
 
+from learner.weight_board import latest_weights
 from learner.weights import (
     Manifest,
     WeightMismatch,
@@ -66,12 +67,15 @@ class VlmServer(LLMServer):
 
     _default_engine_cls = InProcessEngine
 
-    async def __init__(self, llm_config: LLMConfig, *, policy: str, settings: VlmConfig) -> None:
+    async def __init__(
+        self, llm_config: LLMConfig, *, policy: str, settings: VlmConfig, board: str | None = None
+    ) -> None:
         self._policy, self._settings = policy, settings
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._gate = Gate()
         self._version = 0
         self._checksums: dict[str, str] | None = None
+        self._receipt: WeightReceipt | None = None
         self._broken: str | None = None
         await super().__init__(llm_config)
         self._processor = cached_processor_from_config(self._client.model_config)
@@ -79,6 +83,10 @@ class VlmServer(LLMServer):
         image_token = getattr(self._client.model_config.hf_config, "image_token_id", None)
         self._logit_bias = None if image_token is None else {image_token: -100.0}
         await self._client.init_weight_transfer_engine(WeightTransferInitRequest({}))
+        if board is not None:
+            newest = await asyncio.to_thread(latest_weights, board, policy, settings.call_deadline_s)
+            if newest is not None:
+                await self.apply_weights(newest)
 
     async def _start_engine(self) -> None:
         await self.engine.start()  # without the usage report of the base class, which starts a process of 0.4 GB
@@ -107,7 +115,8 @@ class VlmServer(LLMServer):
             The answers, and the seconds that the engine took for them, without the wait for new weights.
 
         Raises:
-            TimeoutError: not done within the batch's deadline.
+            TimeoutError: not done within the batch's deadline; the engine then counts as hanging, and the replica
+                answers nothing until Serve has replaced it.
             ValueError: a question about an image that the batch does not hold.
         """
         images = [Image.fromarray(image) for image in batch.images]
@@ -126,9 +135,10 @@ class VlmServer(LLMServer):
                 async with asyncio.timeout(batch.deadline_s):
                     outputs = await asyncio.gather(*requests)
             except TimeoutError as error:
-                raise TimeoutError(
+                self._broken = (
                     f"{self._name} did not answer {len(batch.questions)} questions within {batch.deadline_s} s"
-                ) from error
+                )
+                raise TimeoutError(self._broken) from error
             version, seconds = self._version, time.monotonic() - began
         return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
@@ -159,7 +169,7 @@ class VlmServer(LLMServer):
                 self._broken = f"{self._name} failed to load version {manifest.version}: {error!r}"
                 raise
             self._version, self._checksums = manifest.version, reports[0]["checksums"]
-        return WeightReceipt(
+        self._receipt = WeightReceipt(
             self._replica,
             self._policy,
             manifest.version,
@@ -168,6 +178,11 @@ class VlmServer(LLMServer):
             previous_version,
             self._checksums,
         )
+        return self._receipt
+
+    async def receipt(self) -> WeightReceipt | None:
+        """That of the last update; None before the first."""
+        return self._receipt
 
     def _checked(self, update: WeightUpdate, deadline_s: float) -> WeightUpdate:
         check_names(self._settings.model, update.manifest)
@@ -245,8 +260,9 @@ class VlmServer(LLMServer):
         )
 
 
-def build_vlm(role: str, settings: VlmConfig) -> Application:
-    """The Serve application of one VLM; `role` names the application and the policy whose weights it takes."""
+def build_vlm(role: str, settings: VlmConfig, board: str | None = None) -> Application:
+    """The Serve application of one VLM; `role` names the application and the policy whose weights it takes, `board` the
+    `WeightBoard` that a replica takes the newest ones from when it starts."""
     job_variables = (ray.get_runtime_context().runtime_env or {}).get("env_vars", {})
     bundle = {"GPU": 1, "CPU": settings.cpus} if settings.gpus else {"CPU": settings.cpus}
     config = LLMConfig(
@@ -265,4 +281,6 @@ def build_vlm(role: str, settings: VlmConfig) -> Application:
         },
         log_engine_metrics=False,
     )
-    return build_llm_deployment(config, deployment_cls=VlmServer, bind_kwargs={"policy": role, "settings": settings})
+    return build_llm_deployment(
+        config, deployment_cls=VlmServer, bind_kwargs={"policy": role, "settings": settings, "board": board}
+    )

@@ -77,8 +77,35 @@ class VlmClient:
         return answers
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
-        """Give new weights to every replica; one receipt from each."""
-        return self._broadcast("apply_weights", update, deadline_s=4 * self.settings.call_deadline_s)
+        """Give new weights to every replica; one receipt from each.
+
+        A replica that is lost meanwhile is replaced by Serve, and its successor starts with these weights if they lie
+        on its board.
+
+        Raises:
+            WeightMismatch: a replica refuses them.
+            VlmError: the replicas that were lost are not replaced within `start_deadline_s`.
+        """
+        try:
+            return self._broadcast("apply_weights", update, deadline_s=4 * self.settings.call_deadline_s)
+        except (ray.exceptions.RayActorError, TimeoutError, VlmError) as error:
+            return self._successors(update, error)
+
+    def _successors(self, update: WeightUpdate, lost: Exception) -> list[WeightReceipt]:
+        ends = time.monotonic() + self.settings.start_deadline_s
+        while time.monotonic() < ends:
+            time.sleep(_POLL_S)
+            try:
+                receipts = self._broadcast("receipt", deadline_s=self.settings.call_deadline_s)
+            except (ray.exceptions.RayActorError, TimeoutError, VlmError):
+                continue  # it is still being replaced
+            held = [receipt.version for receipt in receipts if receipt is not None]
+            if held == [update.manifest.version] * self.settings.replicas:
+                return receipts
+        raise VlmError(
+            f"version {update.manifest.version}: a replica of the {self.role} was lost and none with these weights "
+            f"took its place within {self.settings.start_deadline_s} s: {lost}"
+        ) from lost
 
     def versions(self) -> dict[str, int]:
         """The version of the weights that each replica serves, by the replica's name."""
@@ -99,18 +126,18 @@ class VlmClient:
 
 
 @ray.remote(num_cpus=0, max_calls=1, max_retries=0)
-def _deploy(vlms: Mapping[str, VlmConfig]) -> None:
+def _deploy(vlms: Mapping[str, VlmConfig], board: str | None) -> None:
     from serving.vlm import build_vlm
 
-    targets = [serve.RunTarget(build_vlm(role, vlms[role]), name=role, route_prefix=None) for role in vlms]
+    targets = [serve.RunTarget(build_vlm(role, vlms[role], board), name=role, route_prefix=None) for role in vlms]
     serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
 
 
-def deploy_vlms(vlms: Mapping[str, VlmConfig]) -> ray.ObjectRef:
+def deploy_vlms(vlms: Mapping[str, VlmConfig], board: str | None = None) -> ray.ObjectRef:
     """Begin to start all VLMs at once, by role, and return without waiting; `wait_for_vlms` takes what is returned.
 
     A task builds the applications, so that this process need not import vLLM. Serve listens on no port: callers use
-    handles.
+    handles. `board` names the `WeightBoard` that replicas take their newest weights from when they start.
 
     Raises:
         BrokenModelFolder: weights that are missing, damaged or cut short.
@@ -118,7 +145,7 @@ def deploy_vlms(vlms: Mapping[str, VlmConfig]) -> ray.ObjectRef:
     for settings in vlms.values():
         check_model_folder(settings.model)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
-    return _deploy.remote(dict(vlms))
+    return _deploy.remote(dict(vlms), board)
 
 
 def wait_for_vlms(

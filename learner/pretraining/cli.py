@@ -88,30 +88,36 @@ def checker(steps: Steps = None, seed: int | None = None, start: Start = None, w
 
 
 @app.command()
-def adapt(steps: Steps = None, seed: int | None = None, out: Out = MODELS, work: Work = WORK) -> None:
+def adapt(
+    steps: Steps = None, seed: int | None = None, start: Start = None, out: Out = MODELS, work: Work = WORK
+) -> None:
     """The Checker, on pictures that the pipeline makes (about 8 minutes on one core)."""
     from actors.flux_model import FluxModel
     from learner.pretraining.checker_adaptation import AdaptationSettings, adapt_checker
     from learner.pretraining.vlm_model import load, save
 
     settings = AdaptationSettings(**_given(steps=steps, seed=seed))
-    model, processor = load(_needed(work / "checker", "checker"))
+    model, processor = load(_needed(start or work / "checker", "checker"))
     adapt_checker(model, processor, FluxModel(_needed(out / "flux", "flux")), settings, work)
     save(model, processor, out / "checker")
 
 
 @app.command()
-def judge(steps: Steps = None, seed: int = 21, out: Out = MODELS, work: Work = WORK) -> None:
-    """The judge of evaluations: smaller than the Checker, with another seed and other data (about 12 minutes)."""
+def judge(steps: Steps = None, seed: int = 21, start: Start = None, out: Out = MODELS, work: Work = WORK) -> None:
+    """The judge of evaluations: smaller than the Checker, with another seed and other data (about 12 minutes). With
+    --start it is only adapted to the pictures that the pipeline makes now."""
     from actors.flux_model import FluxModel
     from learner.pretraining.checker_adaptation import AdaptationSettings, adapt_checker
     from learner.pretraining.vlm import CheckerSettings, train_checker
-    from learner.pretraining.vlm_model import new_model, new_processor, save
+    from learner.pretraining.vlm_model import load, new_model, new_processor, save
 
     settings = CheckerSettings(existence=2, **_given(steps=steps, seed=seed))
-    processor = new_processor()
-    model = new_model(processor, settings.seed, width=96, layers=3)
-    train_checker(model, processor, settings, work / "judge")
+    if start is None:
+        processor = new_processor()
+        model = new_model(processor, settings.seed, width=96, layers=3)
+        train_checker(model, processor, settings, work / "judge")
+    else:
+        model, processor = load(_needed(start, "judge"))
     flux = FluxModel(_needed(out / "flux", "flux"))
     adapt_checker(model, processor, flux, AdaptationSettings(seed=settings.seed), work / "judge")
     save(model, processor, out / "judge")

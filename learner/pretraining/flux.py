@@ -13,13 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from learner.pretraining.cells import GRID, CellNaming, cell_labels
 from learner.pretraining.flux_model import TEXT_LENGTH
+from learner.pretraining.lattice import lattice_layout, lattice_move
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
-from learner.pretraining.vlm_tasks import execute
 from scenes.dialogue import edit_prompt
 from scenes.scene_graph import Requirement
-from scenes.shape_world import COLOURS, PREDICATES, SHAPES, draw, sample_layout, sample_scene
+from scenes.shape_world import COLOURS, PREDICATES, SHAPES, Layout, draw, sample_layout, sample_scene
 
+FREE = 0.25
 NAMING_BLOCK = 1  # of the single-stream blocks; its image features name what their cell shows
 
 
@@ -68,13 +69,13 @@ def encode_latents(pipeline: FluxKontextPipeline, images: np.ndarray) -> torch.T
     return pipeline._pack_latents(latents, *latents.shape)
 
 
-def random_edit(rng: np.random.Generator):
+def random_edit(rng: np.random.Generator, layout: Layout):
     """A scene and an executed move: (scene, instruction, objects after the move)."""
     while True:
-        scene = sample_scene(rng, "train", (1, 3))
+        scene = sample_scene(rng, "train", (1, 3), layout=layout)
         a, b = rng.permutation(len(scene.objects))[:2]
         move = (scene.objects[a].name, str(rng.choice(PREDICATES)), scene.objects[b].name)
-        after = execute(move, scene.objects, rng)
+        after = lattice_move(move, scene.objects, rng)
         if after is not None:
             return scene, move, after
 
@@ -83,13 +84,15 @@ def random_edit(rng: np.random.Generator):
 def latent_pool(pipeline: FluxKontextPipeline, size: int, seed: int, path: Path) -> LatentPool:
     """Draw and encode `size` edit pairs, or read them from `path`.
 
-    The drawing task uses the sources, whose scene graphs hold; the editing task leads from source to target.
+    The drawing task uses the sources, whose scene graphs hold; the editing task leads from source to target. The
+    last `FREE` of the sources, which only the editing task uses, lie anywhere: it edits what others drew, too.
     """
     rng = np.random.default_rng([seed, 77])
     cached = torch.load(path, weights_only=True) if path.exists() else None
     sources, targets, source_cells, target_cells, requirements, moves = [], [], [], [], [], []
     for start in range(0, size, 64):
-        edits = [random_edit(rng) for _ in range(min(64, size - start))]
+        layout = lattice_layout if start < (1 - FREE) * size else sample_layout
+        edits = [random_edit(rng, layout) for _ in range(min(64, size - start))]
         requirements += [scene.graph.requirements for scene, _, _ in edits]
         moves += [move for _, move, _ in edits]
         source_cells += [cell_labels(scene.objects) for scene, _, _ in edits]
@@ -109,7 +112,7 @@ def latent_pool(pipeline: FluxKontextPipeline, size: int, seed: int, path: Path)
 def single_objects(pipeline: FluxKontextPipeline, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Latents float16 (size, 64, 16) of pictures of one object, their cells (size, 64), and their captions."""
     rng = np.random.default_rng([seed, 78])
-    objects = [sample_layout([(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))], rng)[0] for _ in range(size)]
+    objects = [lattice_layout([(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))], rng)[0] for _ in range(size)]
     latents = [
         encode_latents(pipeline, np.stack([draw((placed,)) for placed in objects[start : start + 64]])).half()
         for start in range(0, size, 64)
@@ -190,7 +193,7 @@ def train_flux(pipeline: FluxKontextPipeline, settings: FluxSettings, work_dir: 
 
     def step(rng: np.random.Generator, number: int) -> dict[str, torch.Tensor]:
         progress = number / settings.steps
-        drawn = rng.integers(0, settings.pool, settings.drawings)
+        drawn = rng.integers(0, int((1 - FREE) * settings.pool), settings.drawings)
         captions = [
             "; ".join(
                 f"{r.subject} {corrupted(r.predicate, settings.wrong_captions * progress, rng)} {r.object}"

@@ -58,10 +58,10 @@ def reshape(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ("policy", "change", "named"),
     [
         ("actor", lambda tensors: tensors, "this replica holds policy 'editor'"),
-        ("editor", drop, r"1 parameters of the transformer were not sent \['proj_out.bias'\]"),
+        ("editor", drop, r"1 parameters of the replica were not sent \['proj_out.bias'\]"),
         ("editor", lambda tensors: tensors | {"extra": torch.ones(2)}, r"1 sent ones it does not have \['extra'\]"),
         ("editor", narrow, "'proj_out.bias' is torch.bfloat16"),
-        ("editor", reshape, r"'proj_out.bias' is torch.float32 \(2, 8\), the transformer has torch.float32 \(16,\)"),
+        ("editor", reshape, r"'proj_out.bias' is torch.float32 \(2, 8\), the replica has torch.float32 \(16,\)"),
     ],
 )
 def test_an_update_that_does_not_fit_changes_nothing(editor, policy, change, named):

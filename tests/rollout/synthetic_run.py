@@ -67,9 +67,11 @@ def _episode(
             rows.append(
                 Turn(
                     run="synthetic",
+                    prompt=prompt,
                     prompt_id=scene.graph.img_id,
                     scene_graph=scene.graph.record(),
                     stage=stage,
+                    started=update,
                     update=update,
                     group=prompt,
                     member=member,

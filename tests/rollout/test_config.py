@@ -73,7 +73,7 @@ def test_the_preset_says_only_what_the_configuration_knows() -> None:
 def test_unknown_key_is_named_with_what_is_allowed(run_file: Path) -> None:
     message = refused(run_file, "rollout.group_sise=8")
     assert "rollout.group_sise: unknown key, did you mean 'group_size'?" in message
-    assert "allowed: turns, groups_per_update, group_size" in message
+    assert "allowed: turns, prompts_per_update, group_size" in message
 
 
 def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) -> None:

@@ -5,17 +5,18 @@ import pytest
 
 from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
 from rollout.config import EditorConfig, RolloutConfig
-from rollout.group_sampler import GroupSampler, Job
+from rollout.group_sampler import GroupSampler, Job, Started
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels
 
 GRAPHS = tuple(islice(sample_graphs("train", 0), 5))
+PROMPTS = tuple(Started(50 + k, graph, 7) for k, graph in enumerate(GRAPHS))
 
 
 def sample(models: ScriptedModels, stage: str = "actor", **settings):
     rollout = RolloutConfig(**{"group_size": 4, "turns": 2, "reward": "hard", **settings})
-    return GroupSampler(models, rollout, EditorConfig()).sample(Job("run", stage, 7, GRAPHS, 11, 100))
+    return GroupSampler(models, rollout, EditorConfig()).sample(Job("run", stage, PROMPTS, 11))
 
 
 @pytest.mark.parametrize("stage", ["actor", "editor"])
@@ -23,7 +24,7 @@ def test_every_group_is_whole_and_its_members_start_from_the_same_image(stage):
     groups = groups_of(sample(ScriptedModels(), stage))
     assert len(groups) > len(GRAPHS)  # some prompts have a second turn
     for number, members in groups.items():
-        assert number >= 100
+        assert {(member.prompt * 2 + member.turn, member.started) for member in members} == {(number, 7)}
         assert [member.member for member in members] == [0, 1, 2, 3]
         assert len({member.image_before.tobytes() for member in members}) == 1
         assert sum(member.carried_on for member in members) == 1
@@ -113,7 +114,7 @@ def test_the_same_job_samples_the_same_and_another_seed_does_not():
     first, again = sample(ScriptedModels()), sample(ScriptedModels())
     assert [t.edit_seed for t in first] == [t.edit_seed for t in again]
     rollout = RolloutConfig(group_size=4, turns=2, reward="hard")
-    other = GroupSampler(ScriptedModels(), rollout, EditorConfig()).sample(Job("run", "actor", 7, GRAPHS, 12, 100))
+    other = GroupSampler(ScriptedModels(), rollout, EditorConfig()).sample(Job("run", "actor", PROMPTS, 12))
     assert {t.edit_seed for t in first}.isdisjoint(t.edit_seed for t in other)
 
 

@@ -6,16 +6,12 @@ from rollout.prompts import Prompts, load_prompts
 from scenes.laion_sg import write_records
 
 
-def test_prompts_go_on_from_a_position_and_every_pass_takes_each_once():
-    data = DataConfig(train_size=10, held_out_size=3)
-    prompts = load_prompts(data, seed=4)
-    taken = [graph.img_id for graph in prompts.take(10)]
-    assert sorted(taken) == sorted(graph.img_id for graph in prompts.train)
-    rest = [graph.img_id for graph in prompts.take(7)]
-    other = load_prompts(data, seed=4)
-    other.position = 10
-    assert [graph.img_id for graph in other.take(7)] == rest
-    assert rest != taken[:7]
+def test_every_pass_of_the_stream_takes_each_prompt_once_in_an_order_of_its_own():
+    prompts = load_prompts(DataConfig(train_size=10, held_out_size=3), seed=4)
+    first, second = ([prompts.at(start + k).img_id for k in range(10)] for start in (0, 10))
+    assert sorted(first) == sorted(second) == sorted(graph.img_id for graph in prompts.train)
+    assert first != second
+    assert load_prompts(DataConfig(train_size=10, held_out_size=3), seed=4).at(13).img_id == second[3]
 
 
 def test_training_and_held_out_combinations_are_disjoint():

@@ -185,3 +185,21 @@ def test_states_that_cannot_be_are_refused(change, message):
     state = {key: value for key, value in (gate_with().state() | change).items() if value is not None}
     with pytest.raises(ValueError, match=message):
         Backpressure.from_state(state)
+
+
+def test_no_group_starts_for_an_update_behind_the_horizon():
+    gate = gate_with(max_staleness=3, concurrency=100)
+    gate.horizon = 1
+    assert gate.capacity() == 2  # one batch
+    version = gate.start(2)
+    assert gate.capacity() == 0
+    for _ in range(2):
+        gate.accept(version)
+    gate.consume([version] * 2)
+    assert gate.capacity() == 0
+    gate.bump_version()
+    assert gate.capacity() == 0
+    gate.horizon = 3
+    assert gate.capacity() == 4
+    gate.horizon = None
+    assert gate.capacity() == 8

@@ -47,6 +47,8 @@ turns = st.builds(
     member=int64,
     turn=int64,
     carried_on=st.booleans(),
+    prompt=int64,
+    started=int64,
     actor_version=int64,
     editor_version=int64,
     image_before=images,
@@ -77,9 +79,11 @@ def example(**changes: object) -> Turn:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     turn = Turn(
         run="r",
+        prompt=4,
         prompt_id="p0",
         scene_graph={"img_id": "p0", "items": [], "relations": []},
         stage="editor",
+        started=2,
         update=3,
         group=1,
         member=0,
@@ -134,7 +138,7 @@ def test_parquet_round_trip_keeps_schema_version(tmp_path: Path) -> None:
     flow = FlowPath(np.ones((3, 4, 2)), np.array([1.0, 0.5, 0.25]), np.array([-1.0, -2.0]), 0.7)
     path = write_parquet([example(), example(flow=flow, advantage=1.5)], tmp_path / "trajectories" / "0.parquet")
     assert [file.name for file in path.parent.iterdir()] == ["0.parquet"]
-    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"2"
+    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"3"
     assert pq.read_schema(path).field("reward").metadata[b"doc"] == b"reward of image_after"
     first, second = read_parquet(path.parent)
     assert_same(first, example())
@@ -149,7 +153,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_other_schema_version_is_refused() -> None:
     table = to_table([example()]).replace_schema_metadata({"rlrig.version": "99"})
-    with pytest.raises(ValueError, match="schema version 99; this code reads version 2"):
+    with pytest.raises(ValueError, match="schema version 99; this code reads version 3"):
         from_table(table)
 
 

@@ -1,0 +1,258 @@
+"""The stream of groups: prompts go out to EnvRunners, what they sampled comes back, whatever ends on the way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import ray
+from ray.rllib.utils.actor_manager import FaultTolerantActorManager
+
+from rollout.errors import RunFailed
+from rollout.group_sampler import Job, Started
+from rollout.scheduler import Assignment, Outcome, Scheduler
+from rollout.staleness import Backpressure
+from rollout.trajectory import Turn, from_table, read_parquet, write_parquet
+
+if TYPE_CHECKING:
+    from rollout.config import RolloutConfig
+    from scenes.scene_graph import SceneGraph
+
+_TAG = "sample"
+_READMIT_EVERY_S = 1.0
+_PING_S = 0.5
+
+Sample = Callable[[Any, Job], pa.Table]
+
+
+class GroupStream:
+    """Keeps EnvRunners sampling ahead of the learner, as far as the scheduler allows.
+
+    Nothing here waits for long: `pump` does what can be done now. An EnvRunner holds one job at a time. One that dies,
+    or whose job is late, is started again by Ray, and its prompts are sampled anew, with the same seeds.
+
+    Args:
+        runners: RLlib's manager of the EnvRunners.
+        scheduler: which prompts, which groups; without workers.
+        prompt_at: the scene graph at a position of the run's stream of prompts.
+        sample: is called in an EnvRunner, with it and a job; returns a trajectory table.
+        run, seed: name and seed of the run.
+        settings: how episodes are collected.
+
+    Attributes:
+        restarts: EnvRunners that ended so far.
+        requeued: prompts so far that had to be sampled anew.
+    """
+
+    def __init__(
+        self,
+        runners: FaultTolerantActorManager,
+        scheduler: Scheduler[int, list[Turn]],
+        prompt_at: Callable[[int], SceneGraph],
+        sample: Sample,
+        run: str,
+        seed: int,
+        settings: RolloutConfig,
+    ) -> None:
+        self._runners, self._scheduler = runners, scheduler
+        self._prompt_at, self._sample = prompt_at, sample
+        self._run, self._seed, self._settings = run, seed, settings
+        self._waiting: dict[int, list[Assignment[int]]] = {}  # assigned to a runner that is busy
+        self._sent: dict[int, list[Assignment[int]]] = {}
+        self._dropped: list[Turn] = []
+        self._fruitless = 0  # prompts without a signal since the last update began
+        self._last_error = "none of them answered"
+        self._without_runner_since: float | None = None
+        self._next_readmission = 0.0
+        self.restarts = self.requeued = 0
+        for runner in runners.healthy_actor_ids():
+            self._admit(runner)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the groups of an update are complete."""
+        return self._scheduler.ready
+
+    def pump(self, stage: str, horizon: int, wait_s: float = 0.0) -> None:
+        """Send prompts, take in what is complete, replace EnvRunners that are gone.
+
+        Args:
+            stage: the policy that trains in the updates before `horizon`.
+            horizon: the first update that trains another policy; nothing is sampled for it yet.
+            wait_s: seconds to wait for results, where none is there.
+
+        Raises:
+            RunFailed: no EnvRunner is left, a prompt failed `max_attempts` times, or too many carry no signal.
+        """
+        self._readmit()
+        self._scheduler.gate.horizon = horizon
+        for assignment in self._scheduler.dispatch(time.monotonic()):
+            self._waiting.setdefault(assignment.worker, []).append(assignment)
+        for runner in [runner for runner in self._waiting if runner not in self._sent]:
+            self._send(runner, stage)
+        self._receive(wait_s)
+        for assignment in {late.worker: late for late in self._scheduler.late(time.monotonic())}.values():
+            self._end(assignment)
+
+    def take(self, update: int) -> tuple[list[Turn], list[Turn]]:
+        """The turns that update number `update` trains on, in the order of the prompts, and those of prompts without a
+        signal that were sampled since the last one."""
+        batch = self._scheduler.take_batch()
+        dropped, self._dropped, self._fruitless = self._dropped, [], 0
+        self.requeued += len(batch.overtaken) + len(batch.expired)
+        return [turn for group in batch.groups for turn in _marked(group.result, update)], _marked(dropped, update)
+
+    def trained(self) -> None:
+        """The update is complete and its weights are in place."""
+        self._scheduler.trained()
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the complete groups that no update has trained on into `folder`; the rest of the state, as JSON."""
+        for group in self._scheduler.buffered():
+            write_parquet(group.result, folder / f"{group.ticket}.parquet")
+        return self._scheduler.state()
+
+    def _send(self, runner: int, stage: str) -> None:
+        assignments = self._waiting.pop(runner)
+        prompts = tuple(Started(a.prompt.number, self._prompt_at(a.prompt.number), a.version) for a in assignments)
+        job = Job(self._run, stage, prompts, self._seed)
+        sent = self._runners.foreach_actor_async(_Call(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
+        if sent != 1:
+            raise RuntimeError(f"EnvRunner {runner} takes no call although it holds none and is healthy")
+        self._sent[runner] = assignments
+
+    def _receive(self, wait_s: float) -> None:
+        for result in self._runners.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=wait_s):
+            assignments = self._sent.pop(result.actor_id, [])
+            answer = result.get()
+            if isinstance(answer, SamplingError):
+                self._fail(assignments, f"EnvRunner {result.actor_id}: {answer.text}")
+            elif result.ok:
+                self._finish(assignments, from_table(answer))
+            else:
+                self._lose(result.actor_id, assignments, answer)
+
+    def _finish(self, assignments: list[Assignment[int]], turns: list[Turn]) -> None:
+        by_prompt: dict[int, list[Turn]] = {a.prompt.number: [] for a in assignments}
+        for turn in turns:
+            by_prompt[turn.prompt].append(turn)
+        for assignment in assignments:
+            mine = by_prompt[assignment.prompt.number]
+            dropped = self._settings.drop_equal_groups and all(turn.dropped for turn in mine)
+            outcome = self._scheduler.finished(assignment.ticket, mine, dropped=dropped or not mine)
+            if outcome is Outcome.DROPPED:
+                self._dropped += mine
+                self._fruitless += 1
+        tries = self._settings.max_tries * self._settings.prompts_per_update
+        if self._fruitless >= tries:
+            raise RunFailed(
+                f"{self._fruitless} prompts in a row for one update had groups of equal rewards only "
+                f"(rollout.max_tries = {self._settings.max_tries}); raise rollout.group_size, or sample with more "
+                "noise; if the reward is close to 1, there is nothing left to learn"
+            )
+
+    def _fail(self, assignments: list[Assignment[int]], reason: str) -> None:
+        self._last_error = reason
+        logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), reason)
+        for assignment in assignments:
+            self._scheduler.failed(assignment.ticket)
+            self._count_attempt(assignment)
+
+    def _lose(self, runner: int, assignments: list[Assignment[int]], error: Exception) -> None:
+        self._last_error = f"EnvRunner {runner} ended: {error}"
+        logging.getLogger(__name__).warning(
+            "EnvRunner %d ended, %d prompts are sampled anew: %s", runner, len(assignments), error
+        )
+        self.restarts += 1
+        self._scheduler.remove_worker(runner)
+        for assignment in (*assignments, *self._waiting.pop(runner, [])):
+            self._count_attempt(assignment)
+
+    def _count_attempt(self, assignment: Assignment[int]) -> None:
+        self.requeued += 1
+        attempts = assignment.prompt.attempts + 1
+        if attempts >= self._settings.max_attempts:
+            raise RunFailed(
+                f"prompt {assignment.prompt.number} failed {attempts} times (rollout.max_attempts); the last time: "
+                f"{self._last_error}"
+            )
+
+    def _end(self, assignment: Assignment[int]) -> None:
+        """End the EnvRunner of a late group. Its call then fails, and `_lose` does the rest."""
+        self._last_error = (
+            f"EnvRunner {assignment.worker} held prompt {assignment.prompt.number} for more than "
+            f"rollout.deadline_s = {self._settings.deadline_s} s"
+        )
+        ray.kill(self._runners.actors()[assignment.worker], no_restart=False)
+
+    def _readmit(self) -> None:
+        """Take EnvRunners that Ray has started again back into service; give up where none is left for too long."""
+        healthy = set(self._runners.healthy_actor_ids())
+        now = time.monotonic()
+        if len(healthy) < self._runners.num_actors() and now >= self._next_readmission:
+            for runner in self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True):
+                self._admit(runner)
+            self._next_readmission = time.monotonic() + _READMIT_EVERY_S
+            healthy = set(self._runners.healthy_actor_ids())
+        if healthy:
+            self._without_runner_since = None
+            return
+        self._without_runner_since = self._without_runner_since or now
+        if now - self._without_runner_since > self._settings.deadline_s:
+            raise RunFailed(
+                f"no EnvRunner has been there for rollout.deadline_s = {self._settings.deadline_s} s; "
+                f"{self._last_error}"
+            )
+
+    def _admit(self, runner: int) -> None:
+        self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
+
+
+@dataclass(frozen=True)
+class SamplingError:
+    """An error of the code that samples; an EnvRunner that raised it would be ended by RLlib."""
+
+    text: str
+
+
+class _Call:
+    """A job for an EnvRunner, as what RLlib calls with it."""
+
+    def __init__(self, sample: Sample, job: Job) -> None:
+        self._sample, self._job = sample, job
+
+    def __call__(self, runner: Any) -> pa.Table | SamplingError:
+        try:
+            return self._sample(runner, self._job)
+        except Exception as error:
+            logging.getLogger(__name__).exception("a job failed")
+            return SamplingError(f"{type(error).__name__}: {error}")
+
+
+def new_scheduler(settings: RolloutConfig) -> Scheduler[int, list[Turn]]:
+    """The scheduler of a run that begins."""
+    gate = Backpressure(
+        batch=settings.prompts_per_update,
+        max_staleness=settings.max_staleness,
+        concurrency=settings.concurrency or settings.prompts_per_update,
+    )
+    return Scheduler(gate, deadline_s=settings.deadline_s)
+
+
+def saved_scheduler(state: dict[str, Any], folder: Path) -> Scheduler[int, list[Turn]]:
+    """The scheduler that `GroupStream.save` wrote.
+
+    Raises:
+        ValueError: a group is missing, or the state contradicts itself.
+    """
+    results = {int(file.stem): read_parquet(file) for file in folder.glob("*.parquet")}
+    return Scheduler.from_state(state, results)
+
+
+def _marked(turns: list[Turn], update: int) -> list[Turn]:
+    return [replace(turn, update=update) for turn in turns]

@@ -1,0 +1,175 @@
+"""The stream with real Ray actors under RLlib's manager, and models that answer by script."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+import ray
+from ray.rllib.utils.actor_manager import FaultAwareApply, FaultTolerantActorManager
+
+from rollout.config import DataConfig, EditorConfig, RolloutConfig
+from rollout.errors import RunFailed
+from rollout.group_sampler import GroupSampler
+from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
+from rollout.prompts import load_prompts
+from rollout.trajectory import to_table
+from tests.rollout.scripted_models import ScriptedModels
+
+pytestmark = pytest.mark.engines
+
+PROMPTS = load_prompts(DataConfig(train_size=50, held_out_size=1), seed=3)
+END_S = 60.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(address="local", num_cpus=8, include_dashboard=False, object_store_memory=2**28, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Runner(FaultAwareApply):
+    """An EnvRunner without RLlib's configuration."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class Sampling:
+    """Samples with scripted models after `wait_s`, or with an error for prompt number `broken`."""
+
+    def __init__(self, settings: RolloutConfig, wait_s: float = 0.0, broken: int | None = None) -> None:
+        self.settings, self.wait_s, self.broken = settings, wait_s, broken
+
+    def __call__(self, runner, job):
+        time.sleep(random.uniform(0, self.wait_s))
+        if self.broken in [one.prompt for one in job.prompts]:
+            raise ValueError("the canvas tore")
+        return to_table(GroupSampler(ScriptedModels(), self.settings, EditorConfig()).sample(job))
+
+
+def settings_with(**settings) -> RolloutConfig:
+    return RolloutConfig(**{"prompts_per_update": 4, "group_size": 4, "turns": 1, "reward": "hard"} | settings)
+
+
+def stream_of(runners: int, settings: RolloutConfig, scheduler=None, **sampling) -> GroupStream:
+    actors = [ray.remote(Runner).options(num_cpus=0.1, max_restarts=-1).remote() for _ in range(runners)]
+    manager = FaultTolerantActorManager(actors, max_remote_requests_in_flight_per_actor=1)
+    return GroupStream(
+        manager, scheduler or new_scheduler(settings), PROMPTS.at, Sampling(settings, **sampling), "run", 5, settings
+    )
+
+
+def collect(stream: GroupStream, update: int, horizon: int = 99, stage: str = "actor"):
+    ends = time.monotonic() + END_S
+    while not stream.ready:
+        assert time.monotonic() < ends, "the stream does not go on"
+        stream.pump(stage, horizon, 0.05)
+    used, dropped = stream.take(update)
+    return used, dropped
+
+
+def content(turns):
+    return [(t.prompt, t.group, t.member, t.reward, t.edit_seed, t.started, t.update) for t in turns]
+
+
+def test_without_staleness_an_update_learns_from_the_same_turns_however_many_runners_there_are_and_however_slow():
+    seen = []
+    for runners, wait_s in ((1, 0.0), (3, 0.3)):
+        stream = stream_of(runners, settings_with(), wait_s=wait_s)
+        updates = []
+        for update in range(3):
+            used, _ = collect(stream, update)
+            stream.trained()
+            updates.append(content(used))
+        seen.append(updates)
+    assert seen[0] == seen[1]
+    numbers = [turn[0] for update in seen[0] for turn in update]
+    assert numbers == sorted(numbers)
+    assert all(started == update for turns in seen[0] for *_, started, update in turns)
+
+
+def test_with_staleness_rollouts_go_on_during_an_update_and_none_is_older_than_allowed():
+    stream = stream_of(2, settings_with(max_staleness=1))
+    ages = []
+    for update in range(4):
+        used, _ = collect(stream, update)
+        ends = time.monotonic() + 0.5
+        while time.monotonic() < ends:  # the learner is at work
+            stream.pump("actor", 99, 0.05)
+        ages += [turn.update - turn.started for turn in used]
+        stream.trained()
+    assert set(ages) == {0, 1}
+
+
+def test_nothing_is_sampled_for_updates_that_train_another_policy():
+    stream = stream_of(1, settings_with(max_staleness=2))
+    used, _ = collect(stream, 0, horizon=1)
+    for _ in range(5):
+        stream.pump("actor", 1, 0.05)
+    stream.trained()
+    after, _ = collect(stream, 1, horizon=3, stage="editor")
+    assert {turn.stage for turn in used} == {"actor"}
+    assert {turn.stage for turn in after} == {"editor"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_prompts_of_a_runner_that_dies_or_hangs_are_sampled_anew_and_none_twice(how):
+    settings = settings_with(deadline_s=4.0)
+    stream = stream_of(2, settings, wait_s=0.4)
+    undisturbed = stream_of(2, settings)
+    pids = [result.get() for result in stream._runners.foreach_actor(lambda runner: runner.pid())]
+    stream.pump("actor", 99)
+    os.kill(pids[0], how)
+    for update in range(3):
+        used, _ = collect(stream, update)
+        expected, _ = collect(undisturbed, update)
+        assert content(used) == content(expected)
+        stream.trained()
+        undisturbed.trained()
+    assert stream.restarts == 1
+    assert 1 <= stream.requeued <= 4
+    ends = time.monotonic() + END_S
+    while len(stream._runners.healthy_actor_ids()) < 2:
+        assert time.monotonic() < ends, "the runner does not come back"
+        stream.pump("actor", 99, 0.2)
+
+
+def test_a_prompt_that_fails_again_and_again_ends_the_run_with_its_number_and_the_error():
+    stream = stream_of(1, settings_with(max_attempts=2), broken=2)
+    with pytest.raises(RunFailed, match=r"failed 2 times .*the canvas tore"):
+        collect(stream, 0)
+
+
+def test_prompts_without_a_signal_end_the_run_after_as_many_tries_as_it_allows():
+    settings = settings_with(max_tries=2)
+    stream = stream_of(1, settings)
+    stream._sample.settings = settings.model_copy(update={"turns": 0})
+    with pytest.raises(RunFailed, match=r"8 prompts in a row .*max_tries = 2"):
+        collect(stream, 0)
+
+
+def test_a_saved_stream_goes_on_with_the_groups_that_were_complete(tmp_path):
+    settings = settings_with(max_staleness=1, concurrency=3)
+    stream = stream_of(1, settings)
+    used, _ = collect(stream, 0)
+    stream.trained()
+    while len(stream._scheduler.buffered()) < 3:
+        stream.pump("actor", 99, 0.05)
+    state = stream.save(tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == len(stream._scheduler.buffered())
+    again = stream_of(2, settings, saved_scheduler(state, tmp_path))
+    rest = [turn for update in (1, 2) for turn in _update(again, update)]
+    numbers = {turn.prompt for turn in used} | {turn.prompt for turn in rest}
+    assert {turn.prompt for turn in used}.isdisjoint(turn.prompt for turn in rest)
+    assert len(numbers) == 12
+
+
+def _update(stream: GroupStream, update: int):
+    used, _ = collect(stream, update)
+    stream.trained()
+    return used
