@@ -57,7 +57,7 @@ SWEEPS = (
         "reward",
         "the Checker's yes-probability as it is, or cut at ½ (Actor)",
         "actor",
-        (Setting("soft"), Setting("hard", ("rollout.reward=hard",))),
+        (Setting("soft", ("rollout.reward=soft",)), Setting("hard")),
     ),
     Sweep(
         "turns",
@@ -75,7 +75,7 @@ SWEEPS = (
         "SDE steps",
         "stochastic steps of 8, from the first (editor)",
         "editor",
-        (Setting("2", ("editor.sde_window=[0, 2]",)), Setting("4"), Setting("7", ("editor.sde_window=[0, 7]",))),
+        (Setting("2"), Setting("4", ("editor.sde_window=[0, 4]",)), Setting("7", ("editor.sde_window=[0, 7]",))),
     ),
     Sweep(
         "KL, Actor",
