@@ -85,7 +85,7 @@ def rollout_seconds(turns: Sequence[Turn], kind: Literal["seconds", "compute_sec
     """Seconds of drawing, reflecting, editing and checking: wall clock, or the part in which the model computed.
 
     Turns of one batch share their times, which count once. Batches are told apart by turn and wall clock. All turns of
-    a job share its time of drawing.
+    a job share its time of drawing. Several EnvRunners work at the same time, and their seconds are added up.
     """
     batches = {(turn.turn, turn.seconds): getattr(turn, kind) for turn in turns}
     draws = {wall.draw: spent.draw for (_, wall), spent in batches.items()}

@@ -69,6 +69,7 @@ class GroupStream:
         self._last_error = "none of them answered"
         self._without_runner_since: float | None = None
         self._next_readmission = 0.0
+        self._admitted: set[int] = set()
         self.restarts = self.requeued = 0
         for runner in runners.healthy_actor_ids():
             self._admit(runner)
@@ -169,6 +170,7 @@ class GroupStream:
             "EnvRunner %d ended, %d prompts are sampled anew: %s", runner, len(assignments), error
         )
         self.restarts += 1
+        self._admitted.discard(runner)
         self._scheduler.remove_worker(runner)
         for assignment in (*assignments, *self._waiting.pop(runner, [])):
             self._count_attempt(assignment)
@@ -195,10 +197,11 @@ class GroupStream:
         healthy = set(self._runners.healthy_actor_ids())
         now = time.monotonic()
         if len(healthy) < self._runners.num_actors() and now >= self._next_readmission:
-            for runner in self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True):
-                self._admit(runner)
+            self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True)
             self._next_readmission = time.monotonic() + _READMIT_EVERY_S
             healthy = set(self._runners.healthy_actor_ids())
+        for runner in sorted(healthy - self._admitted):  # RLlib itself may have found it again, too
+            self._admit(runner)
         if healthy:
             self._without_runner_since = None
             return
@@ -210,6 +213,7 @@ class GroupStream:
             )
 
     def _admit(self, runner: int) -> None:
+        self._admitted.add(runner)
         self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
 
 

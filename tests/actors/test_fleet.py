@@ -1,4 +1,5 @@
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from actors.diffuser import Diffuser
 from actors.fleet import Fleet, ReplicaDied, ReplicaTimeout, split
 from actors.flow_path import FlowSde
+from actors.flux_model import FluxModel
 from actors.inverse_diffuser import InverseDiffuser
 from actors.replica import Replica
+from learner.weight_board import WeightBoard
 from learner.weights import pack, publish, verify_receipts
 
 PROMPTS = ["red circle left of blue square", "blue square above green star", "green star below red circle"]
@@ -48,6 +51,9 @@ class Clerk(Replica):
 
     def die(self) -> None:
         os._exit(1)
+
+    def pid(self) -> int:
+        return os.getpid()
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +152,30 @@ def test_two_replicas_draw_edit_and_take_new_weights(ray_cluster, flux_folder, f
     finally:
         editors.close()
         diffusers.close()
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_replica_that_dies_or_hangs_is_started_again_and_its_rows_are_answered(ray_cluster, how):
+    fleet = Fleet.start(Clerk, 2, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=60)
+    pids = fleet.broadcast("pid")
+    os.kill(pids["Clerk-1"], how)
+    assert fleet.split_call("stamp", [[1, 2]], deadline_s=5) == [(1, "Clerk-0"), (2, "Clerk-1")]
+    assert fleet.replaced == 1
+    assert fleet.broadcast("pid")["Clerk-1"] != pids["Clerk-1"]
+    fleet.close()
+
+
+@pytest.mark.engines
+def test_an_editor_that_starts_again_has_the_newest_weights_before_its_first_edit(ray_cluster, flux_folder):
+    board = WeightBoard(deadline_s=60)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 2}
+    fleet = Fleet.start(InverseDiffuser, 1, options, deadline_s=120, restart_s=120, path=flux_folder, board=board.name)
+    weights = {n: t + 0.125 for n, t in FluxModel(flux_folder).transformer.state_dict().items()}
+    board.publish(publish(pack("editor", 3, weights)))
+    image = np.zeros((64, 64, 3), np.uint8)
+    assert fleet.edit([image], PROMPTS[:1], [0])[0].version == 0
+    ray_cluster.kill(fleet.handles["InverseDiffuser-0"], no_restart=False)
+    assert fleet.edit([image], PROMPTS[:1], [0])[0].version == 3
+    fleet.close()
+    board.close()
