@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.simulated_fleet import Draws, Measurement, Setting
 
-MAX_ROUNDS = 3  # as `rollout.max_group_rounds`; the update then trains on the groups that there are
+MAX_ROUNDS = 3  # the update then trains on the groups that there are
 
 
 class SynchronousRounds:
