@@ -77,4 +77,4 @@ class Plan:
 
 
 FULL = Plan()
-FAST = Plan(seeds=(0,), updates=10, switch_every=3, prompts=128, harder=64, sweeps=(), weak_checker=None, fast=True)
+FAST = Plan(seeds=(0,), updates=10, switch_every=5, prompts=128, harder=64, sweeps=(), weak_checker=None, fast=True)
