@@ -71,8 +71,6 @@ class GroupStream:
         self._next_readmission = 0.0
         self._admitted: set[int] = set()
         self.restarts = self.requeued = 0
-        for runner in runners.healthy_actor_ids():
-            self._admit(runner)
 
     @property
     def ready(self) -> bool:
@@ -193,7 +191,7 @@ class GroupStream:
         ray.kill(self._runners.actors()[assignment.worker], no_restart=False)
 
     def _readmit(self) -> None:
-        """Take EnvRunners that Ray has started again back into service; give up where none is left for too long."""
+        """Take EnvRunners that are new or were started again into service; give up where none is left for too long."""
         healthy = set(self._runners.healthy_actor_ids())
         now = time.monotonic()
         if len(healthy) < self._runners.num_actors() and now >= self._next_readmission:
@@ -201,7 +199,8 @@ class GroupStream:
             self._next_readmission = time.monotonic() + _READMIT_EVERY_S
             healthy = set(self._runners.healthy_actor_ids())
         for runner in sorted(healthy - self._admitted):  # RLlib itself may have found it again, too
-            self._admit(runner)
+            self._admitted.add(runner)
+            self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
         if healthy:
             self._without_runner_since = None
             return
@@ -211,10 +210,6 @@ class GroupStream:
                 f"no EnvRunner has been there for rollout.deadline_s = {self._settings.deadline_s} s; "
                 f"{self._last_error}"
             )
-
-    def _admit(self, runner: int) -> None:
-        self._admitted.add(runner)
-        self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
 
 
 @dataclass(frozen=True)

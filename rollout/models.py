@@ -31,7 +31,7 @@ class Models:
     editor: Fleet
     actor_vlm: VlmClient
     checker_vlm: VlmClient
-    board: WeightBoard | None = None
+    board: WeightBoard
 
     @cached_property
     def actor(self) -> Actor:
@@ -49,8 +49,7 @@ class Models:
             WeightMismatch: a replica holds something else than was sent, or the same as before.
             TimeoutError, FleetError: a replica did not answer.
         """
-        if self.board is not None:
-            self.board.publish(update)
+        self.board.publish(update)
         if update.manifest.policy == "actor":
             receipts = self.actor_vlm.apply_weights(update)
             replicas = list(self.actor_vlm.versions())  # asked now: one may have been replaced
@@ -65,8 +64,7 @@ class Models:
         self.diffuser.close()
         self.editor.close()
         stop_vlms(["actor", "checker"], keep_serve)
-        if self.board is not None:
-            self.board.close()
+        self.board.close()
 
 
 def start_models(config: RunConfig, progress: Progress) -> Models:

@@ -8,7 +8,7 @@ never leaves open which object is meant.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -86,6 +86,10 @@ def observed_predicate(subject: PlacedObject, object_: PlacedObject) -> str:
     return max(PREDICATES, key=lambda predicate: offset(predicate, subject, object_))
 
 
+Places = Sequence[tuple[float, float]]  # of centres, in pixels
+Layout = Callable[[list[tuple[str, str]], np.random.Generator], tuple[PlacedObject, ...]]
+
+
 @cache
 def outline(shape: str) -> tuple[tuple[float, float], ...]:
     """Corner points of a shape of area π around its centroid, y downwards; a circle is a 48-gon."""
@@ -155,27 +159,35 @@ def _boxes_apart(a: PlacedObject, b: PlacedObject) -> bool:
 
 
 def place_anew(
-    placed: PlacedObject, others: tuple[PlacedObject, ...], rng: np.random.Generator, tries: int = 60
+    placed: PlacedObject,
+    others: tuple[PlacedObject, ...],
+    rng: np.random.Generator,
+    tries: int = 60,
+    places: Places | None = None,
 ) -> PlacedObject | None:
-    """The same object at a random free place, or None where `tries` draws found none."""
+    """The same object at a random free place, one of `places` where they are given; None where all of these are taken,
+    or `tries` draws found none."""
     reach = extent(placed)
-    for x, y in rng.uniform(reach, SIZE - reach, size=(tries, 2)):
+    drawn = rng.uniform(reach, SIZE - reach, size=(tries, 2)) if places is None else rng.permutation(places)
+    for x, y in drawn:
         candidate = replace(placed, x=float(x), y=float(y))
         if fits(candidate, others):
             return candidate
     return None
 
 
-Layout = Callable[[list[tuple[str, str]], np.random.Generator], tuple[PlacedObject, ...]]
-
-
-def sample_layout(names: list[tuple[str, str]], rng: np.random.Generator) -> tuple[PlacedObject, ...]:
-    """Place the (colour, shape) pairs at random without overlap."""
+def sample_layout(
+    names: list[tuple[str, str]],
+    rng: np.random.Generator,
+    radii: tuple[float, float] = RADII,
+    places: Places | None = None,
+) -> tuple[PlacedObject, ...]:
+    """Place the (colour, shape) pairs at random without overlap, at `places` only where they are given."""
     while True:
         placed: list[PlacedObject] = []
         for colour, shape in names:
-            start = PlacedObject(colour, shape, 0.0, 0.0, float(rng.uniform(*RADII)))
-            candidate = place_anew(start, tuple(placed), rng)
+            start = PlacedObject(colour, shape, 0.0, 0.0, float(rng.uniform(*radii)))
+            candidate = place_anew(start, tuple(placed), rng, places=places)
             if candidate is None:
                 break
             placed.append(candidate)

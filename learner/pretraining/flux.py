@@ -13,9 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from learner.pretraining.cells import GRID, CellNaming, cell_labels
 from learner.pretraining.flux_model import TEXT_LENGTH
-from learner.pretraining.lattice import lattice_layout, lattice_move
+from learner.pretraining.lattice import PLACES, lattice_layout
 from learner.pretraining.loop import LoopSettings, run_loop
 from learner.pretraining.vae import images_to_tensor
+from learner.pretraining.vlm_tasks import execute
 from scenes.dialogue import edit_prompt
 from scenes.scene_graph import Requirement
 from scenes.shape_world import COLOURS, PREDICATES, SHAPES, Layout, draw, sample_layout, sample_scene
@@ -75,7 +76,7 @@ def random_edit(rng: np.random.Generator, layout: Layout):
         scene = sample_scene(rng, "train", (1, 3), layout=layout)
         a, b = rng.permutation(len(scene.objects))[:2]
         move = (scene.objects[a].name, str(rng.choice(PREDICATES)), scene.objects[b].name)
-        after = lattice_move(move, scene.objects, rng)
+        after = execute(move, scene.objects, rng, PLACES)
         if after is not None:
             return scene, move, after
 

@@ -16,6 +16,7 @@ from scenes.shape_world import (
     SHAPES,
     SIZE,
     PlacedObject,
+    Places,
     fits,
     holds,
     observed_predicate,
@@ -89,16 +90,21 @@ def unmet(graph: SceneGraph, objects: tuple[PlacedObject, ...]) -> tuple[Require
 
 
 def execute(
-    instruction: tuple[str, str, str], objects: tuple[PlacedObject, ...], rng: np.random.Generator
+    instruction: tuple[str, str, str],
+    objects: tuple[PlacedObject, ...],
+    rng: np.random.Generator,
+    places: Places | None = None,
 ) -> tuple[PlacedObject, ...] | None:
-    """Carry out `move SUBJECT PREDICATE OBJECT` exactly, at a random free place; None where there is none."""
+    """Carry out `move SUBJECT PREDICATE OBJECT` exactly, at a random free place, one of `places` where they are given;
+    None where there is none."""
     subject_name, predicate, object_name = instruction
     by_name = {o.name: o for o in objects}
     if subject_name not in by_name or object_name not in by_name or subject_name == object_name:
         return None
     subject, object_ = by_name[subject_name], by_name[object_name]
     others = tuple(o for o in objects if o is not subject)
-    for x, y in rng.uniform(8, SIZE - 8, size=(80, 2)):
+    drawn = rng.uniform(8, SIZE - 8, size=(80, 2)) if places is None else rng.permutation(places)
+    for x, y in drawn:
         moved = PlacedObject(subject.colour, subject.shape, float(x), float(y), subject.radius)
         if holds(predicate, moved, object_) and fits(moved, others):
             return tuple(moved if o is subject else o for o in objects)

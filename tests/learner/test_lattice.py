@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from learner.pretraining.lattice import PLACES, RADIUS, lattice_layout, lattice_move
+from learner.pretraining.lattice import PLACES, RADIUS, lattice_layout
+from learner.pretraining.vlm_tasks import execute
 from scenes.extractors import extract
 from scenes.shape_world import PREDICATES, draw, holds, sample_scene
 
@@ -26,7 +27,7 @@ def test_a_move_ends_on_the_lattice_where_it_holds_and_touches_nothing_else():
         objects = sample_scene(rng, "train", (1, 3)).objects
         subject, object_ = (objects[k] for k in rng.permutation(len(objects))[:2])
         predicate = str(rng.choice(PREDICATES))
-        after = lattice_move((subject.name, predicate, object_.name), objects, rng)
+        after = execute((subject.name, predicate, object_.name), objects, rng, PLACES)
         if after is None:
             continue
         moved += 1
