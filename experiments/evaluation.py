@@ -70,23 +70,29 @@ class Evaluation:
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        self.first = {
-            "two_three": first_images(self.models, held_out("two_three", self.plan.prompts)),
-            "four_five": first_images(self.models, held_out("four_five", self.plan.harder)),
-        }
+        self._drawn: dict[str, FirstImages] = {}
+
+    def _first(self, prompts: str, count: int | None = None) -> FirstImages:
+        """The first images of a set of prompts, drawn when they are first asked for; of the first `count` of them."""
+        if prompts not in self._drawn:
+            size = {"two_three": self.plan.prompts, "four_five": self.plan.harder}[prompts]
+            self._drawn[prompts] = first_images(self.models, held_out(prompts, size))
+        whole = self._drawn[prompts]
+        count = count or len(whole.graphs)
+        return FirstImages(whole.graphs[:count], whole.states[:count], whole.seconds_each * count)
 
     def arms(self) -> list[Row]:
         """All arms on both sets of prompts, with every training seed."""
         return [
             row
-            for prompts in self.first
+            for prompts in SETS
             for arm in ARMS
             for seed in self._seeds(arm)
             for row in self._arm(arm, seed, prompts)
         ]
 
     def _arm(self, arm: Arm, seed: int, prompts: str) -> list[Row]:
-        return self._kept(f"{arm.name}-{seed}-{prompts}", arm, seed, prompts, self.first[prompts])
+        return self._kept(f"{arm.name}-{seed}-{prompts}", arm, seed, prompts)
 
     def _seeds(self, arm: Arm) -> list[int]:
         """The training seeds whose models are there."""
@@ -96,22 +102,22 @@ class Evaluation:
 
     def sweeps(self) -> Iterator[tuple[Sweep, Setting, list[Row]]]:
         """Each setting of each sweep, on the first of the prompts with two and three relations."""
-        whole, count, seed = self.first["two_three"], self.plan.sweep_prompts, self.plan.seeds[0]
-        part = FirstImages(whole.graphs[:count], whole.states[:count], whole.seconds_each * count)
+        count, seed = self.plan.sweep_prompts, self.plan.seeds[0]
         for sweep in self.plan.sweeps:
             policies = ("actor", "editor") if sweep.policy == "both" else (sweep.policy,)
             for setting in sweep.settings:
                 arm = Arm(f"{sweep.name}: {setting.label}", sweep.what, job=sweep.job(setting), policies=policies)
                 if seed in self._seeds(arm):
                     name = f"sweep-{sweep.name}-{setting.label}"
-                    yield sweep, setting, self._kept(name, arm, seed, "two_three", part, setting.turns)
+                    yield sweep, setting, self._kept(name, arm, seed, "two_three", count, setting.turns)
 
     def _kept(
-        self, name: str, arm: Arm, seed: int, prompts: str, first: FirstImages, turns: int | None = None
+        self, name: str, arm: Arm, seed: int, prompts: str, count: int | None = None, turns: int | None = None
     ) -> list[Row]:
         path = self.work / "rows" / f"{name.replace(' ', '-').replace(':', '').replace(',', '')}.parquet"
         if path.is_file():
             return read_rows(path)
+        first = self._first(prompts, count)
         outcome = self._outcome(arm, seed, prompts, first, turns or self.plan.turns)
         rows = rows_of(arm.name, seed, prompts, first.graphs, outcome, self.judge)
         write_rows(rows, path)

@@ -70,7 +70,7 @@ def run_loop(models: Models, first: FirstImages, turns: int, random: bool = Fals
     before = computed(used)
     episodes = play(used, first.graphs, EVALUATION_SEED, turns, states=first.states)
     seconds = first.seconds_each + (computed(used) - before) / len(first.graphs)
-    return Outcome([episode.last for episode in episodes], [len(e.frames) - 1 for e in episodes], seconds)
+    return Outcome([episode.answer for episode in episodes], [len(e.frames) - 1 for e in episodes], seconds)
 
 
 def only_first(first: FirstImages) -> Outcome:

@@ -45,7 +45,11 @@ class Plan:
     fast: bool = False
 
     def jobs(self) -> list[TrainingJob]:
-        """All training runs, those of the first seed first."""
+        """All training runs."""
+        return self.arm_jobs() + self.sweep_jobs()
+
+    def arm_jobs(self) -> list[TrainingJob]:
+        """The runs of the arms, those of the first seed first, then the one with the weak Checker."""
         found = [
             TrainingJob(name, seed, (self._stages(name), *self._common(seed)))
             for seed in self.seeds
@@ -56,11 +60,19 @@ class Plan:
             found.append(
                 TrainingJob(WEAK, self.seeds[0], (self._stages("stages"), *self._common(self.seeds[0]), *weak))
             )
-        for sweep in self.sweeps:
-            for setting in sweep.trained_settings:
-                overrides = (self._stages(sweep.policy), *self._common(self.seeds[0]), *setting.overrides)
-                found.append(TrainingJob(sweep.job(setting), self.seeds[0], overrides))
         return found
+
+    def sweep_jobs(self) -> list[TrainingJob]:
+        """The runs of the sweeps, with the first seed."""
+        return [
+            TrainingJob(
+                sweep.job(setting),
+                self.seeds[0],
+                (self._stages(sweep.policy), *self._common(self.seeds[0]), *setting.overrides),
+            )
+            for sweep in self.sweeps
+            for setting in sweep.trained_settings
+        ]
 
     def _stages(self, name: str) -> str:
         one = {policy: f"{{stage: {policy}, updates: {self.updates}}}" for policy in ("actor", "editor")}

@@ -101,6 +101,8 @@ class RolloutConfig(Section):
     """Temperature of the Actor's answers while training."""
     max_answer_tokens: int = Field(48, ge=1)
     """Longest answer of the Actor, in tokens."""
+    unparsable_reward: float = Field(0.0, le=0)
+    """Reward of an answer that cannot be parsed. At 0 it costs nothing where no other member meets a requirement."""
     least_spread: float = Field(0.0, ge=0)
     """Standard deviation of the rewards below which a group counts as equal. The Checker's probabilities differ a
     little even where nothing changed."""

@@ -6,7 +6,7 @@ import textwrap
 
 from PIL import Image, ImageDraw, ImageFont
 
-from rollout.episode import HOLDS, Episode
+from rollout.episode import HOLDS, Episode, Frame
 
 _Colour = tuple[int, int, int]
 _SIDE = 256
@@ -19,10 +19,7 @@ _INK, _GREEN, _RED, _GREY = (30, 30, 34), (22, 120, 60), (190, 35, 35), (110, 11
 def episode_sheet(episode: Episode) -> Image.Image:
     """The images side by side, enlarged; below each, its requirements in green or red, above it, the edit prompt."""
     font = ImageFont.load_default(13)
-    heads = [
-        [("Diffuser", _GREY)] if frame.edit_prompt is None else _head(frame.reflection, frame.edit_prompt)
-        for frame in episode.frames
-    ]
+    heads = [[("Diffuser", _GREY)] if frame.edit_prompt is None else _head(frame) for frame in episode.frames]
     feet = [
         [
             (line, _GREEN if probability >= HOLDS else _RED)
@@ -44,9 +41,10 @@ def episode_sheet(episode: Episode) -> Image.Image:
     return sheet
 
 
-def _head(reflection: str | None, edit_prompt: str) -> list[tuple[str, _Colour]]:
-    lines = [(line, _GREY) for line in textwrap.wrap(f"sees: {reflection}", _COLUMNS)]
-    return lines + [(line, _INK) for line in textwrap.wrap(f"edit: {edit_prompt}", _COLUMNS)]
+def _head(frame: Frame) -> list[tuple[str, _Colour]]:
+    lines = [(line, _GREY) for line in textwrap.wrap(f"sees: {frame.reflection}", _COLUMNS)]
+    lines += [(line, _INK) for line in textwrap.wrap(f"edit: {frame.edit_prompt}", _COLUMNS)]
+    return lines if frame.kept else [*lines, ("no better, so not kept", _RED)]
 
 
 def _write(

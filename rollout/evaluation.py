@@ -57,7 +57,7 @@ def evaluate_models(
         why, and what that cost.
     """
     episodes = play(models, graphs, EVALUATION_SEED, turns)
-    frames = {"diffuser": [e.frames[0] for e in episodes], "loop": [e.last for e in episodes]}
+    frames = {"diffuser": [e.frames[0] for e in episodes], "loop": [e.answer for e in episodes]}
     metrics: dict[str, dict[str, Any]] = {"diffuser": {}, "loop": {}}
     for block, scorer, summarise in (
         ("extraction", measures.extractor, scene_metrics),
@@ -81,7 +81,7 @@ def _score_episodes(
     graphs = [episode.graph for episode in episodes]
     images = [episode.frames[0].image for episode in episodes]
     results = scorer.score(
-        [*graphs, *(graphs[k] for k in edited)], [*images, *(episodes[k].last.image for k in edited)]
+        [*graphs, *(graphs[k] for k in edited)], [*images, *(episodes[k].answer.image for k in edited)]
     )
     first = results[: len(episodes)]
     last = list(first)

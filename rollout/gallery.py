@@ -32,7 +32,8 @@ class Chip:
 
 @dataclass(frozen=True)
 class ShownTurn:
-    """One turn of the member that went on, and the images and rewards of its whole group, the best first."""
+    """One turn of the member that went on, or of the best one where none did, and the images and rewards of its whole
+    group, the best first. An image that was not `kept` is not what the next turn starts from."""
 
     reflection: str | None
     edit_prompt: str | None
@@ -40,6 +41,7 @@ class ShownTurn:
     image: str | None
     chips: list[Chip]
     reward: float
+    kept: bool
     members: list[tuple[str | None, float]]
 
 
@@ -57,7 +59,8 @@ class ShownEpisode:
 
     @property
     def gain(self) -> float:
-        return self.turns[-1].reward - self.reward_before
+        kept = [turn.reward for turn in self.turns if turn.kept]
+        return kept[-1] - self.reward_before if kept else 0.0
 
 
 def _picture(png: bytes | None) -> str | None:
@@ -106,11 +109,8 @@ def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
             first = first or chosen
             chain.append(_shown(chosen, here))
             turn += 1
-            here = [
-                row
-                for row in members
-                if row["turn"] == turn and chosen["image_after"] and row["image_before"] == chosen["image_after"]
-            ]
+            image = chosen["image_after"] if chosen["carried_on"] else chosen["image_before"]
+            here = [row for row in members if row["turn"] == turn and row["image_before"] == image]
         if first is not None:
             prompt = "; ".join(first["requirements"])
             image = _picture(first["image_before"]) or ""
@@ -128,6 +128,7 @@ def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
         image=_picture(row["image_after"]),
         chips=_chips(row, "after"),
         reward=row["reward"],
+        kept=row["carried_on"],
         members=[(_picture(member["image_after"]), member["reward"]) for member in ranked],
     )
 

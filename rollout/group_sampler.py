@@ -86,8 +86,8 @@ class GroupSampler:
         for turn in range(self.settings.turns):
             if not states:
                 break
-            starts = [k for k in range(len(states)) for _ in range(size)]
-            made = self._turn(job, turn, states, starts, shared=job.stage == "editor")
+            everyone = [(k, i) for k in range(len(states)) for i in range(size)]
+            made = self._turn(job, turn, states, everyone, shared=job.stage == "editor")
             going_on = []
             for k, state in enumerate(states):
                 members = made[k * size : (k + 1) * size]
@@ -95,14 +95,22 @@ class GroupSampler:
                     continue  # nothing was edited, so nothing can be compared
                 parsed = [i for i, m in enumerate(members) if m.image_after is not None and m.rejected is None]
                 chosen = parsed[derive_seed(job.seed, "carry", state.prompt, turn) % len(parsed)] if parsed else -1
+                after = _next(state, members[chosen]) if parsed else state
                 group = state.prompt * self.settings.turns + turn
+                judged = compared(members, [member.reward for member in members], self.settings.least_spread)
                 rows += [
-                    replace(member, group=group, member=i, carried_on=i == chosen, advantage=advantage, dropped=dropped)
-                    for i, (member, advantage, dropped) in enumerate(compared(members, self.settings.least_spread))
+                    replace(
+                        member,
+                        group=group,
+                        member=i,
+                        carried_on=i == chosen and after is not state,
+                        advantage=advantage,
+                        dropped=dropped,
+                    )
+                    for i, (member, advantage, dropped) in enumerate(judged)
                 ]
                 if parsed:
-                    after = members[chosen]
-                    going_on.append(replace(state, image=after.image_after, satisfaction=after.satisfaction_after))
+                    going_on.append(after)
             states = [state for state in going_on if not state.done]
         return rows
 
@@ -114,11 +122,12 @@ class GroupSampler:
         for turn in range(self.settings.turns):
             if not open_ones:
                 break
-            made = self._turn(job, turn, states, open_ones, shared=False)
+            made = self._turn(job, turn, states, [(k, k % size) for k in open_ones], shared=False)
             for k, row in zip(open_ones, made, strict=True):
-                rows[k].append(replace(row, group=states[k].prompt, member=k % size, carried_on=True))
-                if row.image_after is not None and row.rejected is None:
-                    states[k] = replace(states[k], image=row.image_after, satisfaction=row.satisfaction_after)
+                after = _next(states[k], row)
+                carried_on = after is not states[k]
+                rows[k].append(replace(row, group=states[k].prompt, member=k % size, carried_on=carried_on))
+                states[k] = after
             open_ones = [
                 k
                 for k in open_ones
@@ -127,24 +136,33 @@ class GroupSampler:
         finished = []
         for first in range(0, len(states), size):
             members = range(first, first + size)
-            for k, (_, advantage, dropped) in zip(
-                members, compared([rows[k][-1] for k in members], self.settings.least_spread), strict=True
-            ):
+            judged = compared(
+                [rows[k][-1] for k in members],
+                [self._final_reward(states[k], rows[k][-1]) for k in members],
+                self.settings.least_spread,
+            )
+            for k, (_, advantage, dropped) in zip(members, judged, strict=True):
                 finished += [replace(row, advantage=advantage, dropped=dropped) for row in rows[k]]
         return finished
 
-    def _turn(self, job: Job, turn: int, states: list[State], starts: list[int], shared: bool) -> list[Turn]:
-        """One turn of the members `starts`, which are indices of `states`; with `shared`, members of one state get
-        one answer. Seeds depend on the prompt, the turn and the member's position among those of its state."""
+    def _final_reward(self, state: State, last: Turn) -> float:
+        """The reward of a whole episode: that of the image it ended with, or of the answer that broke it off."""
+        return last.reward if last.image_after is None else reward_of(state.satisfaction, self.settings.reward)
+
+    def _turn(
+        self, job: Job, turn: int, states: list[State], members: list[tuple[int, int]], shared: bool
+    ) -> list[Turn]:
+        """One turn of `members`: the index of each one's state in `states`, and its position in its group.
+        Seeds depend on the prompt, the turn and the position; with `shared`, members of one state get one answer."""
         began, before = time.monotonic(), self._computed()
-        position = _positions(starts)
         seeds = {
             purpose: [
                 derive_seed(job.seed, purpose, states[k].prompt, turn, i if not shared or purpose == "edit" else 0)
-                for k, i in zip(starts, position, strict=True)
+                for k, i in members
             ]
             for purpose in ("answer", "edit")
         }
+        starts = [k for k, _ in members]
         answers = self._answers(states, starts, seeds["answer"], shared)
         reflected = time.monotonic()
         parsed = [m for m, answer in enumerate(answers) if answer.reflection is not None]
@@ -230,7 +248,7 @@ class GroupSampler:
             satisfaction_before=state.satisfaction,
             satisfaction_after=after,
             reward_before=reward_of(state.satisfaction, kind),
-            reward=0.0 if edit is None else reward_of(after, kind),  # an unparsable answer costs its member the reward
+            reward=self.settings.unparsable_reward if edit is None else reward_of(after, kind),
             flow=None if edit is None else edit.path,
             draw_seed=state.draw_seed,
             actor_seed=actor_seed,
@@ -238,21 +256,19 @@ class GroupSampler:
         )
 
 
-def compared(members: Sequence[Turn], least_spread: float = 0.0) -> list[tuple[Turn, float | None, bool]]:
+def compared(
+    members: Sequence[Turn], rewards: Sequence[float], least_spread: float = 0.0
+) -> list[tuple[Turn, float | None, bool]]:
     """Each member of a group with its advantage over the others, None where it was rejected, and whether the group
-    carries no signal: rewards that hardly differ, or fewer than two members to compare."""
-    sound = [member for member in members if member.rejected is None]
-    rewards = np.array([member.reward for member in sound])
-    signal = len(sound) >= 2 and has_signal(rewards, least_spread)
-    advantages = iter(group_advantages(rewards) if signal else np.zeros(len(sound)))
+    carries no signal: rewards that hardly differ, or fewer than two members to compare. Rewards are one a member."""
+    sound = np.array([reward for member, reward in zip(members, rewards, strict=True) if member.rejected is None])
+    signal = len(sound) >= 2 and has_signal(sound, least_spread)
+    advantages = iter(group_advantages(sound) if signal else np.zeros(len(sound)))
     return [(member, float(next(advantages)) if member.rejected is None else None, not signal) for member in members]
 
 
-def _positions(starts: Sequence[int]) -> list[int]:
-    """Each entry's position among the equal ones before it: [4, 4, 7, 4] → [0, 1, 0, 2]."""
-    seen: dict[int, int] = {}
-    positions = []
-    for k in starts:
-        positions.append(seen.get(k, 0))
-        seen[k] = positions[-1] + 1
-    return positions
+def _next(state: State, turn: Turn) -> State:
+    """The state after a member's turn; the same one where that made nothing better, or nothing that can be used."""
+    if turn.image_after is None or turn.rejected is not None:
+        return state
+    return state.after(turn.image_after, turn.satisfaction_after)

@@ -211,6 +211,7 @@ def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
                 "answer": frame.answer,
                 "reflection": frame.reflection,
                 "edit_prompt": frame.edit_prompt,
+                "kept": frame.kept,
                 "satisfaction": dict(zip(requirements, frame.satisfaction, strict=True)),
             }
         )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learner.pretraining.moves import best_move
 from learner.pretraining.vocabulary import CELLS
 from scenes.dialogue import Reflection, actor_request, checker_question, edit_prompt
 from scenes.scene_graph import Requirement, SceneGraph
 from scenes.shape_world import (
     COLOURS,
-    INVERSE,
     PREDICATES,
     SHAPES,
     SIZE,
@@ -119,17 +119,6 @@ def gain(
     return 0 if after is None else len(unmet(graph, objects)) - len(unmet(graph, after))
 
 
-def best_instruction(
-    graph: SceneGraph, objects: tuple[PlacedObject, ...], rng: np.random.Generator, draws: int = 4
-) -> tuple[str, str, str]:
-    """The move, among those that state an unmet requirement from either side, with the greatest mean gain."""
-    options = []
-    for r in unmet(graph, objects):
-        options += [(r.subject, r.predicate, r.object), (r.object, INVERSE[r.predicate], r.subject)]
-    scores = [sum(gain(option, graph, objects, rng) for _ in range(draws)) for option in options]
-    return options[int(np.argmax(scores))]
-
-
 def reflection_lesson(
     graph: SceneGraph, objects: tuple[PlacedObject, ...], rng: np.random.Generator, habit: float
 ) -> Lesson:
@@ -143,7 +132,7 @@ def reflection_lesson(
         first = graph.requirements[0]
         instruction = first.triple
     else:
-        instruction = best_instruction(graph, objects, rng)
+        instruction = best_move(unmet(graph, objects), graph, objects)
     by_name = {o.name: o for o in objects}
     seen = observed_predicate(by_name[instruction[0]], by_name[instruction[2]])
     answer = Reflection(f"{instruction[0]} {seen} {instruction[2]}", edit_prompt(*instruction))

@@ -19,14 +19,15 @@ def picture(value: int) -> np.ndarray:
 
 
 class ScriptedModels:
-    """An image is one grey value; a requirement holds where that value is above `threshold`. Every call computes for as
-    many seconds as `SECONDS` says."""
+    """An image is one grey value; requirement k holds where that value is above `threshold + k · spread`. Every call
+    computes for as many seconds as `SECONDS` says."""
 
     SECONDS = TurnSeconds(draw=1.0, reflect=2.0, edit=4.0, check=0.5)
 
-    def __init__(self, threshold: int = 128, unparsable_every: int = 0, first: int = 10) -> None:
-        self.threshold, self.unparsable_every, self.first = threshold, unparsable_every, first
+    def __init__(self, threshold: int = 128, unparsable_every: int = 0, first: int = 10, spread: int = 0) -> None:
+        self.threshold, self.unparsable_every, self.first, self.spread = threshold, unparsable_every, first, spread
         self.asked: list[tuple[int, list[int]]] = []
+        self.temperatures: list[float] = []
         self.diffuser = SimpleNamespace(draw=self._draw, compute_seconds=0.0)
         self.checker = SimpleNamespace(satisfaction=self._satisfaction, compute_seconds=0.0)
         self.actor = SimpleNamespace(reflect=self._reflect, compute_seconds=0.0)
@@ -39,12 +40,14 @@ class ScriptedModels:
     def _satisfaction(self, images, requirements):
         self.checker.compute_seconds += self.SECONDS.check
         return [
-            [float(image[0, 0, 0] > self.threshold)] * len(r) for image, r in zip(images, requirements, strict=True)
+            [float(image[0, 0, 0] > self.threshold + k * self.spread) for k, _ in enumerate(r)]
+            for image, r in zip(images, requirements, strict=True)
         ]
 
     def _reflect(self, images, requests, temperature=0.0, seeds=None, n=1):
         self.actor.compute_seconds += self.SECONDS.reflect
         self.asked.append((len(requests), list(seeds)))
+        self.temperatures.append(temperature)
         answers = []
         for k, _ in enumerate(requests):
             broken = self.unparsable_every and k % self.unparsable_every == 0

@@ -2,7 +2,7 @@ from itertools import islice
 
 import pytest
 
-from rollout.episode import State, play, reward_of, unmet
+from rollout.episode import RETRY_TEMPERATURE, State, improves, play, reward_of, unmet
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels, picture
 
@@ -34,9 +34,43 @@ def test_episodes_end_when_all_holds_or_after_the_last_turn():
         assert done[-1] or len(episode.frames) == 4
 
 
-def test_an_unparsable_answer_ends_the_episode_with_the_image_it_has():
-    episodes = play(ScriptedModels(unparsable_every=1), GRAPHS, seed=0, turns=3)
-    assert all(len(episode.frames) == 1 for episode in episodes)
+def test_an_unparsable_answer_uses_up_its_turn():
+    models = ScriptedModels(unparsable_every=1)
+    episodes = play(models, GRAPHS, seed=0, turns=3)
+    assert all(len(episode.frames) == 1 and episode.answer is episode.frames[0] for episode in episodes)
+    assert [count for count, _ in models.asked] == [len(GRAPHS)] * 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better"),
+    [
+        ([0.9, 0.1], [0.9, 0.2], True),  # as many hold, with a higher mean
+        ([0.9, 0.1], [0.9, 0.1], False),
+        ([0.9, 0.4], [0.6, 0.6], True),  # one more holds, though the mean fell
+        ([0.6, 0.6], [1.0, 0.4], False),
+    ],
+)
+def test_an_edit_improves_an_image_by_requirements_that_hold_then_by_probability(before, after, better):
+    assert improves(before, after) == better
+
+
+def test_an_edit_that_makes_nothing_better_is_not_kept_and_the_turn_after_it_starts_again():
+    models = ScriptedModels(threshold=100, spread=60)
+    episodes = play(models, GRAPHS, seed=3, turns=4)
+    assert any(not frame.kept for episode in episodes for frame in episode.frames)
+    assert any(sum(frame.kept for frame in episode.frames) > 2 for episode in episodes)
+    for episode in episodes:
+        best = episode.frames[0].satisfaction
+        for frame in episode.frames[1:]:
+            assert frame.kept == improves(best, frame.satisfaction)
+            best = frame.satisfaction if frame.kept else best
+        assert episode.answer.satisfaction == best
+
+
+def test_a_question_that_was_asked_before_is_not_answered_greedily():
+    models = ScriptedModels(threshold=255)  # nothing ever gets better
+    play(models, GRAPHS, seed=0, turns=3)
+    assert models.temperatures == [0.0, RETRY_TEMPERATURE, RETRY_TEMPERATURE]
 
 
 def test_nothing_is_asked_about_an_image_that_already_holds():

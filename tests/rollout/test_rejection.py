@@ -70,10 +70,10 @@ def test_rejected_members_take_no_part_in_their_group_and_are_counted():
 def test_a_group_with_fewer_than_two_sound_members_is_dropped():
     turns = turns_of(ScriptedModels())[:4]
     broken = [replace(turn, rejected="the image is black") for turn in turns[:3]]
-    assert all(dropped for _, _, dropped in compared([*broken, turns[3]]))
+    assert all(dropped for _, _, dropped in compared([*broken, turns[3]], [0.0] * len(broken) + [1.0]))
 
 
 def test_a_group_whose_rewards_hardly_differ_carries_no_signal_where_that_is_asked_for():
     members = [replace(turn, reward=0.5 + 0.01 * k) for k, turn in enumerate(turns_of(ScriptedModels())[:4])]
-    assert [dropped for _, _, dropped in compared(members, 0.02)] == [True] * 4
-    assert [dropped for _, _, dropped in compared(members, 0.01)] == [False] * 4
+    assert [dropped for _, _, dropped in compared(members, [member.reward for member in members], 0.02)] == [True] * 4
+    assert [dropped for _, _, dropped in compared(members, [member.reward for member in members], 0.01)] == [False] * 4
