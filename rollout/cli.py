@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 
 from rollout.config import RunConfig
+from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
 from rollout.progress import Progress, make_progress
@@ -112,6 +113,8 @@ def train(
             if out is None:
                 raise BadInput("--resume: say which run with --out runs/NAME")
             config, folder = _config_of(out, preset, set_ or []), out
+            if problems := changed_on_resume(_config_of(out, preset, []), config):
+                raise BadInput("\n".join(problems))
         else:
             config, folder = load_config(_preset(preset), set_ or []), out or new_run_folder(preset)
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rollout.config import RunConfig
 
+# What a checkpoint's prompts, group numbers and schedule follow from.
+SETTLED = (
+    "seed",
+    "data",
+    "rollout.turns",
+    "rollout.prompts_per_update",
+    "rollout.concurrency",
+    "rollout.max_staleness",
+)
+
 
 def cpu_demand(config: RunConfig) -> dict[str, float]:
     """Logical CPUs by role. A learner exists only while its policy trains, so the largest one counts."""
@@ -53,6 +63,19 @@ def impossible_combinations(config: RunConfig) -> list[str]:
             f"ray.num_cpus: {config.ray.num_cpus:g} is refused: the roles need {sum(demand.values()):g} ({roles}); "
             "workers would wait for ever. Raise it, or lower the workers or their cpus"
         )
+    return problems
+
+
+def changed_on_resume(saved: RunConfig, asked: RunConfig) -> list[str]:
+    """Keys of `SETTLED` that a run which goes on would change: each line names the key, both values and a way out."""
+    problems = []
+    for key in SETTLED:
+        before, now = (reduce(getattr, key.split("."), config) for config in (saved, asked))
+        if before != now:
+            problems.append(
+                f"{key}: {now!r} is refused with --resume: the run began with {before!r}, and its checkpoint follows "
+                "from that. Leave it, or start a new run"
+            )
     return problems
 
 

@@ -139,16 +139,17 @@ def weak_checker(steps: Steps = None, seed: int | None = None, out: Out = MODELS
 def actor(
     steps: Steps = None,
     habit: Annotated[float | None, typer.Option(min=0, max=1, help="Share of answers that follow the habit.")] = None,
+    habit_steps: Annotated[int | None, typer.Option(min=0, help="Steps in which the habit is taught.")] = None,
     seed: int | None = None,
     start: Start = None,
     out: Out = MODELS,
     work: Work = WORK,
 ) -> None:
-    """The Actor, from the Checker's weights or those in --start (about 6 minutes on one core)."""
+    """The Actor, from the Checker's weights or those in --start (about 20 minutes on two cores)."""
     from learner.pretraining.vlm import ActorSettings, train_actor
     from learner.pretraining.vlm_model import load, save
 
-    settings = ActorSettings(**_given(steps=steps, habit=habit, seed=seed))
+    settings = ActorSettings(**_given(steps=steps, habit=habit, habit_steps=habit_steps, seed=seed))
     model, processor = load(_needed(start or work / "checker", "checker"))
     train_actor(model, processor, settings, work)
     save(model, processor, out / "actor")

@@ -13,7 +13,7 @@ from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from learner.pretraining.cells import CellNaming, cell_labels
-from learner.pretraining.loop import LoopSettings, run_loop
+from learner.pretraining.loop import LoopSettings, StepFunction, run_loop
 from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm_model import IMAGE_TOKENS
 from learner.pretraining.vlm_tasks import (
@@ -46,15 +46,19 @@ class CheckerSettings:
 
 @dataclass(frozen=True)
 class ActorSettings:
-    """`habit`: how often the teacher repeats the first requirement instead of choosing the best move.
+    """`steps` of the best moves, then `habit_steps` in which the teacher, as often as `habit` says, repeats the first
+    requirement instead.
 
-    A perfect Actor would leave nothing to learn (DESIGN §6); a habit above ½ makes its greedy answer improvable too.
+    A perfect Actor would leave nothing to learn (DESIGN §6). The habit is what reinforcement learning has to unlearn;
+    what it then finds is the skill of the steps before.
     """
 
-    steps: int = 700
+    steps: int = 3400
     images: int = 64
-    habit: float = 0.6
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
+    habit: float = 0.5
+    habit_steps: int = 150
+    habit_learning_rate: float = 3e-4
     seed: int = 2
 
 
@@ -154,15 +158,20 @@ def train_actor(
     encode = LessonEncoder(processor)
     model.set_attn_implementation("eager")
 
-    def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
-        states = [imperfect_state(rng, "train", (1, 5)) for _ in range(settings.images)]
-        images = images_to_tensor(np.stack([disturb(draw(layout), rng) for _, layout in states]))
-        lessons = [reflection_lesson(graph, layout, rng, settings.habit) for graph, layout in states]
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, accuracy = answer_loss(model, image_features(model, images), encode(lessons), 1)
-        return {"loss": loss, "accuracy": accuracy}
+    def lessons_with(habit: float) -> StepFunction:
+        def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
+            states = [imperfect_state(rng, "train", (1, 5)) for _ in range(settings.images)]
+            images = images_to_tensor(np.stack([disturb(draw(layout), rng) for _, layout in states]))
+            lessons = [reflection_lesson(graph, layout, rng, habit) for graph, layout in states]
+            with torch.autocast("cpu", torch.bfloat16):
+                loss, accuracy = answer_loss(model, image_features(model, images), encode(lessons), 1)
+            return {"loss": loss, "accuracy": accuracy}
 
-    loop = LoopSettings(
-        settings.steps, learning_rate=settings.learning_rate, seed=settings.seed, ema=0.98, muon=(".layers.",)
-    )
-    run_loop("actor", {"model": model}, step, loop, work_dir)
+        return step
+
+    for name, habit, steps, rate in (
+        ("actor", 0.0, settings.steps, settings.learning_rate),
+        ("actor-habit", settings.habit, settings.habit_steps, settings.habit_learning_rate),
+    ):
+        loop = LoopSettings(steps, learning_rate=rate, seed=settings.seed, ema=0.98, muon=(".layers.",))
+        run_loop(name, {"model": model}, lessons_with(habit), loop, work_dir)

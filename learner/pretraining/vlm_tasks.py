@@ -125,8 +125,7 @@ def reflection_lesson(
     """What the Actor is taught about a state with unmet requirements.
 
     With probability `habit` the teacher repeats the first requirement of the goal, whether it is met or not;
-    otherwise it chooses the best move. The habit is what reinforcement learning has to unlearn: it is the majority
-    answer where `habit` exceeds ½, so that even greedy decoding follows it.
+    otherwise it chooses the best move. Near ½ it is the most probable answer, which greedy decoding follows.
     """
     if rng.random() < habit:
         first = graph.requirements[0]

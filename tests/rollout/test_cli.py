@@ -59,10 +59,35 @@ def test_resume_takes_the_configuration_of_the_run(run_file: Path, commands: dic
     run = tmp_path / "runs" / "x"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
-    result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", "seed=4"])
+    result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", "checkpoint.every=4"])
     assert result.exit_code == 0, result.output
     config, folder, resume, _ = commands["train"]
-    assert (config.seed, folder, resume) == (4, run, True)
+    assert (config.checkpoint.every, folder, resume) == (4, run, True)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed=4",
+        "data.relations=[1, 2]",
+        "rollout.turns=1",
+        "rollout.prompts_per_update=5",
+        "rollout.concurrency=3",
+        "rollout.max_staleness=1",
+    ],
+)
+def test_resume_refuses_what_the_checkpoint_follows_from(
+    setting: str, run_file: Path, commands: dict[str, Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "x"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
+    result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", setting])
+    assert result.exit_code == 2
+    key, value = setting.split("=")
+    assert setting.split("=")[0].split(".")[0] in result.output
+    assert "refused with --resume: the run began with" in " ".join(result.output.split())
+    assert "train" not in commands
 
 
 @pytest.mark.parametrize(
