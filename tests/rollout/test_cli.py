@@ -84,7 +84,6 @@ def test_resume_refuses_what_the_checkpoint_follows_from(
     (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
     result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", setting])
     assert result.exit_code == 2
-    key, value = setting.split("=")
     assert setting.split("=")[0].split(".")[0] in result.output
     assert "refused with --resume: the run began with" in " ".join(result.output.split())
     assert "train" not in commands
