@@ -34,8 +34,8 @@ class Plan:
     a run that shows what gaming looks like, relative to the preset; None leaves that run out."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    updates: int = 12
-    switch_every: int = 3
+    updates: int = 16
+    switch_every: int = 4
     prompts: int = 512
     harder: int = 256
     sweep_prompts: int = 256

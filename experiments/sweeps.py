@@ -39,12 +39,12 @@ class Sweep:
 SWEEPS = (
     Sweep(
         "group size",
-        "members of a group, at 64 members an update (Actor)",
+        "members of a group, at 80 members an update (Actor)",
         "actor",
         (
-            Setting("4", ("rollout.group_size=4", "rollout.prompts_per_update=16")),
+            Setting("4", ("rollout.group_size=4", "rollout.prompts_per_update=20")),
             Setting("8"),
-            Setting("16", ("rollout.group_size=16", "rollout.prompts_per_update=4")),
+            Setting("16", ("rollout.group_size=16", "rollout.prompts_per_update=5")),
         ),
     ),
     Sweep(
@@ -73,9 +73,9 @@ SWEEPS = (
     ),
     Sweep(
         "SDE steps",
-        "stochastic steps of 8, from the first (editor)",
+        "stochastic steps of 4, from the first (editor)",
         "editor",
-        (Setting("2"), Setting("4", ("editor.sde_window=[0, 4]",)), Setting("7", ("editor.sde_window=[0, 7]",))),
+        (Setting("1", ("editor.sde_window=[0, 1]",)), Setting("2"), Setting("3", ("editor.sde_window=[0, 3]",))),
     ),
     Sweep(
         "KL, Actor",
