@@ -17,7 +17,7 @@ from learner.pretraining.vocabulary import text_tokenizer
 TEXT_LENGTH = 32  # five requirements of six words, and the end token
 WIDTH = 128
 LATENT_CHANNELS = 4
-DRAWING_STEPS, EDITING_STEPS = 24, 8  # a drawing begins from nothing: in 8 steps more of its objects come out mixed
+DRAWING_STEPS, EDITING_STEPS = 24, 4  # a drawing begins from nothing: in few steps more of its objects come out mixed
 SIGMA_SHIFT = 3.0  # most of a drawing is decided while σ is high, so most steps are taken there
 
 

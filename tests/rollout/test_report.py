@@ -105,6 +105,21 @@ def test_episode_follows_the_member_that_went_on(run: Path) -> None:
         assert sum(image is None for image, _ in episode.turns[0].members) == 1
 
 
+def test_gallery_goes_on_from_the_image_before_where_a_turn_made_nothing_better(run: Path) -> None:
+    rows = read_rows(run / "trajectories")
+    ours = [row for row in rows if (row["update"], row["prompt_id"]) == (0, rows[0]["prompt_id"])]
+    start = ours[0]["image_before"]
+    for row in ours:
+        row["image_before"] = start
+        row["carried_on"] = row["carried_on"] and row["turn"] == 1
+    (episode,) = episodes(ours)
+    assert [turn.kept for turn in episode.turns] == [False, True]
+    assert episode.gain == pytest.approx(episode.turns[1].reward - episode.reward_before)
+    for row in ours:
+        row["carried_on"] = False
+    assert episodes(ours)[0].gain == 0.0
+
+
 def test_gallery_takes_the_last_update_of_each_stage(run: Path) -> None:
     chosen = choose(episodes(read_rows(run / "trajectories")), improved=2)
     assert [(episode.stage, episode.update) for episode in chosen] == [("actor", 3)] * 3 + [("editor", 7)] * 3
