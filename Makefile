@@ -5,12 +5,13 @@ ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 SOURCES = actors benchmarks experiments learner rollout scenes serving tests
 
-.PHONY: train results test test-fast lint format venv clean help
+.PHONY: train results chaos test test-fast lint format venv clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      train on this machine with the small models; the report is runs/NAME/report.html'
 	@echo 'make results    train and evaluate every arm, hours; make results FAST=1 is a quick look; both can be resumed'
+	@echo 'make chaos      hurt training runs on purpose, hours; make chaos FAST=1 is the short list; both can be resumed'
 	@echo 'make test       lint, then all tests, those that start the engines last'
 	@echo 'make test-fast  lint, then the tests that start no engine (seconds)'
 	@echo 'make lint       ruff check and format check;  make format  applies them'
@@ -24,6 +25,9 @@ train: venv
 
 results: venv
 	@.venv/bin/rlrig results $(PRESET) $(if $(FAST),--fast) $(ARGS)
+
+chaos: venv
+	@.venv/bin/rlrig chaos $(PRESET) $(if $(FAST),--fast) $(ARGS)
 
 test: test-fast
 	$(PYTEST) -m engines --durations=10

@@ -1,4 +1,4 @@
-"""`rlrig`: train, eval, generate, report, results, doctor, pretrain.
+"""`rlrig`: train, eval, generate, report, results, chaos, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -260,6 +260,27 @@ def results(
         say(f"page: {page / 'results.md'}")
         if failures:
             raise RunFailed(f"{len(failures)} runs failed and are left out of the page; the same command tries again")
+
+
+@app.command()
+def chaos(
+    preset: Preset = TINY,
+    fast: Annotated[bool, typer.Option("--fast", help="Each part, fault and phase at least once.")] = False,
+    work: Annotated[Path | None, typer.Option(help="Folder of the runs; what is there is not done again.")] = None,
+    page: Annotated[Path | None, typer.Option(help="The page; default docs/faults.md, with --fast in --work.")] = None,
+) -> None:
+    """Hurt training runs, one part at a time, and write down what came of it."""
+    with exit_codes():
+        from experiments.faults.chaos import make_chaos
+
+        work = work or Path("runs") / ("chaos-fast" if fast else "chaos")
+        page = page or (work if fast else Path("docs")) / "faults.md"
+        console = Console()
+        say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)  # noqa: E731
+        report = make_chaos(fast, _preset(preset), work, page, say)
+        say(f"page: {page}")
+        if not report.sound:
+            raise RunFailed(f"a fault lost a prompt, was trained on twice or could not be done; see {page}")
 
 
 @app.command(

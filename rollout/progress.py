@@ -145,7 +145,8 @@ class Progress:
 
 
 class JsonProgress(Progress):
-    """One JSON object a line, for scripts; `event` is start, phase, update, note or finish."""
+    """One JSON object a line, for scripts; `event` is start, begin and phase (one that begins, one that is over),
+    update, note or finish."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
@@ -159,6 +160,9 @@ class JsonProgress(Progress):
         super().start(run_name, plan, done)
         stages = [{"stage": stage, "updates": updates} for stage, updates in self.plan]
         self._write("start", run=run_name, plan=stages, done=done)
+
+    def _on_phase(self, name: str) -> None:
+        self._write("begin", phase=name)
 
     def _on_phase_end(self, name: str, seconds: float) -> None:
         self._write("phase", phase=name, seconds=round(seconds, 3))

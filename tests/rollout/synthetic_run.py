@@ -35,6 +35,7 @@ def write_run(
                 "groups_dropped": int(rng.integers(0, 3)),
                 "actor_version": min(update + 1, updates),
                 "editor_version": max(0, update + 1 - updates),
+                "weights": {"digest": f"{stage}-{update}"},
                 "logprob_mismatch": float(10 ** rng.uniform(-6, -4)),
                 "seconds": {"draw": 1.2, "check": 0.8, "edit": 6 + rng.random(), "learn": 4.0, "sync": 0.2},
             }

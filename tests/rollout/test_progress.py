@@ -98,11 +98,12 @@ def test_json_lines_can_be_read_by_a_script() -> None:
     progress.note("a worker was replaced")
     progress.finish({"before": {"sg_iou": 0.4}})
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["start", "phase", "update", "note", "finish"]
+    assert [event["event"] for event in events] == ["start", "begin", "phase", "update", "note", "finish"]
     assert events[0]["plan"] == [{"stage": "actor", "updates": 1}]
-    assert events[1]["seconds"] == 1.5
-    assert events[2]["reward_mean"] == 0.5
-    assert events[2]["seconds_left"] == 0.0
+    assert events[1]["phase"] == events[2]["phase"] == "edit"
+    assert events[2]["seconds"] == 1.5
+    assert events[3]["reward_mean"] == 0.5
+    assert events[3]["seconds_left"] == 0.0
 
 
 def test_lines_say_how_far_reward_phases_and_time_left() -> None:

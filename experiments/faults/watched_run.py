@@ -1,0 +1,149 @@
+"""A training run in a process of its own, followed through its JSON events, whose parts can be found and hurt."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from rollout.errors import RunFailed
+
+# Each role by the beginning of its processes' titles.
+TITLES = {
+    "env_runner": "ray::ReflectEditRunner",
+    "diffuser": "ray::Diffuser",
+    "editor": "ray::InverseDiffuser",
+    "actor": "ray::ServeReplica:actor",
+    "checker": "ray::ServeReplica:checker",
+    "engine": "VLLM::EngineCore",
+    "learner": "ray::_RankActor",
+    "weight_board": "ray::_Board",
+    "serve_controller": "ray::ServeController",
+    "raylet": "raylet",
+}
+DRIVER = "driver"
+_POLL_S = 0.05
+_END_S = 20.0
+
+
+class WatchedRun:
+    """`rlrig train … --json` in a session of its own. What it prints to standard error goes to `log`.
+
+    Used as a context manager it leaves no process behind.
+    """
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        command = [sys.executable, "-c", "from rollout.cli import app; app()", "train", *arguments, "--json"]
+        with log.open("a", encoding="utf-8") as errors:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+            )
+        self.events: list[tuple[float, dict[str, Any]]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.events.append((time.monotonic(), json.loads(line)))
+
+    def wait_for(self, wanted: Callable[[dict[str, Any]], bool], what: str, deadline_s: float, since: int = 0) -> int:
+        """The position in `events` of the first event from `since` on that is `wanted`.
+
+        Raises:
+            RunFailed: the run ended, or `deadline_s` seconds passed, before there was one.
+        """
+        ends, seen = time.monotonic() + deadline_s, since
+        while True:
+            running = self.process.poll() is None
+            if not running:
+                self._reader.join(_END_S)
+            for seen, (_, event) in enumerate(self.events[seen:], start=seen):  # noqa: B020
+                if wanted(event):
+                    return seen
+            seen = len(self.events)
+            if not running:
+                raise RunFailed(f"the run ended with exit code {self.process.returncode} before {what}; see {self.log}")
+            if time.monotonic() > ends:
+                raise RunFailed(f"{what} did not happen within {deadline_s:g} s; see {self.log}")
+            time.sleep(_POLL_S)
+
+    def wait(self, deadline_s: float) -> int:
+        """The exit code.
+
+        Raises:
+            RunFailed: the run has not ended after `deadline_s` seconds.
+        """
+        try:
+            code = self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired as error:
+            raise RunFailed(f"the run has not ended after {deadline_s:g} s; see {self.log}") from error
+        self._reader.join(_END_S)
+        return code
+
+    @property
+    def message(self) -> str:
+        """What the run said when it failed; empty where it did not."""
+        return next((event["message"] for _, event in reversed(self.events) if event["event"] == "error"), "")
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the run's session: the driver, Ray's own and the workers."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == self.process.pid:
+                    found.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def of_role(self, role: str) -> list[psutil.Process]:
+        """The processes of a role, those that started first before the others.
+
+        Raises:
+            RunFailed: there is none.
+        """
+        if role == DRIVER:
+            return [psutil.Process(self.process.pid)]
+        found = []
+        for process in self.processes():
+            try:
+                title = " ".join(process.cmdline())
+                if title.startswith(TITLES[role]) or Path(title.split(" ")[0]).name == TITLES[role]:
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        if not found:
+            raise RunFailed(f"no process of the {role} runs; see {self.log}")
+        return sorted(found, key=lambda process: process.create_time())
+
+    def kill_all(self) -> None:
+        """End every process of the run at once, without a word to any of them."""
+        for _ in range(3):  # a process may start another one meanwhile
+            processes = self.processes()
+            for process in processes:
+                try:
+                    os.kill(process.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            psutil.wait_procs(processes, timeout=_END_S)
+        self.process.wait(_END_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill_all()
