@@ -14,6 +14,7 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayEr
 
 from actors.edit import Edit
 from actors.flow_path import FlowSde
+from actors.site import Site, end_of
 
 _RETRIES = 2
 _POLL_S = 0.2
@@ -63,6 +64,7 @@ class Fleet:
         self.deadline_s, self.restart_s = deadline_s, restart_s
         self.compute_seconds = 0.0
         self.replaced = 0
+        self._sites: dict[str, Site] = {}
 
     @classmethod
     def start(
@@ -91,7 +93,7 @@ class Fleet:
         actor_class = ray.remote(kind).options(**(options or {}))
         fleet = cls({name: actor_class.remote(replica=name, **arguments) for name in names}, deadline_s)
         try:
-            fleet.broadcast("ping")
+            fleet._sites = fleet.broadcast("site")
         except BaseException:
             fleet.close()
             raise
@@ -206,7 +208,7 @@ class Fleet:
             raise
         except RayActorError as error:
             cause = _constructor_error(error)
-            raise ReplicaDied(f"{self._label(name)} died during {method}: {cause or error}") from error
+            raise ReplicaDied(f"{self._label(name)} died during {method}: {cause or end_of(error)}") from error
         except RayError as error:
             raise FleetError(f"{self._label(name)}: the answer to {method} was lost: {error}") from error
 
@@ -222,7 +224,7 @@ class Fleet:
             ray.kill(handle, no_restart=False)
         while (left := end - time.monotonic()) > 0:
             try:
-                ray.get(handle.ping.remote(), timeout=left)
+                self._sites[name] = ray.get(handle.site.remote(), timeout=left)
                 return
             except RayActorError as again:
                 if cause := _constructor_error(again):
@@ -233,7 +235,7 @@ class Fleet:
         raise FleetError(f"{self._label(name)} did not come back within {self.restart_s:g} s after: {error}") from error
 
     def _label(self, name: str) -> str:
-        return f"{name} (actor {self.handles[name]._actor_id.hex()[:12]})"
+        return f"{name} ({self._sites.get(name) or 'actor ' + self.handles[name]._actor_id.hex()[:12]})"
 
 
 def split(count: int, parts: int) -> list[slice]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from actors.site import Site, this_site
+
 
 class Replica:
     """A model in a process of its own, with the name by which its fleet knows it."""
 
     replica: str
 
-    def ping(self) -> str:
-        """The replica's name: it is loaded and takes calls."""
-        return self.replica
+    def site(self) -> Site:
+        """Where it is: it has loaded, and takes calls."""
+        return this_site()
 
     def timed(self, method: str, *arguments: Any, **keywords: Any) -> tuple[Any, float]:
         """The answer of a method, and the seconds that it took here, without the way to and fro."""

@@ -113,7 +113,7 @@ class RankInRay:
     ) -> None:
         self._samples = samples
         self._learner = Learner(policy, model, config, settings)
-        self._process = psutil.Process(self._learner.pids[0])
+        self._process = psutil.Process(self._learner.sites[0].process)
 
     def update(self) -> dict[str, Seconds]:
         """One update. `rank` is what the rank's process did, `transfer` what the caller waited beyond that."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import ray
 
+from actors.site import Site, end_of, this_site
 from learner.checkpoint import atomic_directory, recover
 from learner.learner_config import LearnerConfig
 from learner.learner_rank import LearnerRank
@@ -31,9 +31,9 @@ class LearnerFailed(RuntimeError):
 class _RankActor(LearnerRank):
     """LearnerRank with what only a Ray actor knows."""
 
-    def process(self) -> tuple[int, str, str]:
-        """Process id, and id and address of the machine."""
-        return os.getpid(), ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+    def site(self) -> Site:
+        """Where the rank runs."""
+        return this_site()
 
 
 class Learner:
@@ -69,6 +69,7 @@ class Learner:
         actor = ray.remote(_RankActor).options(
             num_cpus=config.cpus_per_rank, runtime_env={"env_vars": environment}, max_restarts=0
         )
+        self.sites: list[Site] = []
         self._ranks = [
             actor.remote(policy, self.model, config, model_settings or {}, rank) for rank in range(config.ranks)
         ]
@@ -163,9 +164,9 @@ class Learner:
         self.close()
 
     def _start(self, deadline_s: float) -> None:
-        processes = self._all("process", deadline_s=deadline_s)
-        self.pids = [pid for pid, _, _ in processes]
-        host = _LOOPBACK if len({node_id for _, node_id, _ in processes}) == 1 else processes[0][2]
+        self.sites = self._all("site", deadline_s=deadline_s)
+        nodes = [site.node for site in self.sites]
+        host = _LOOPBACK if len(set(nodes)) == 1 else nodes[0]
         port = self._one("listen", host, deadline_s=deadline_s)
         self.parameters: int = self._all("start", host, port, deadline_s=deadline_s)[0]
 
@@ -203,7 +204,10 @@ class Learner:
             if not done:
                 late = sorted(calls[call] for call in waiting)
                 self._kill()
-                raise LearnerFailed(f"{where}: rank {late} did not answer within {deadline_s} s and was ended")
+                raise LearnerFailed(
+                    f"{where}: rank {late} did not answer within {deadline_s} s and was ended ({self._places(late)}); "
+                    "raise deadline_s if the learner is only slow"
+                )
             try:
                 answers[calls[done[0]]] = ray.get(done[0], timeout=_CLOSE_DEADLINE_S)
             except ray.exceptions.RayTaskError as error:
@@ -212,8 +216,14 @@ class Learner:
                 raise error.cause from error
             except ray.exceptions.RayError as error:
                 self._kill()
-                raise LearnerFailed(f"{where}: rank {calls[done[0]]} was lost: {error}") from error
+                rank = calls[done[0]]
+                raise LearnerFailed(
+                    f"{where}: rank {rank} was lost ({self._places([rank])}): {end_of(error)}"
+                ) from error
         return [answers[index] for index in range(len(ranks))]
+
+    def _places(self, ranks: list[int]) -> str:
+        return "; ".join(str(self.sites[rank]) for rank in ranks) if self.sites else "before it said where it runs"
 
     def _kill(self) -> None:
         ranks, self._ranks = self._ranks, []

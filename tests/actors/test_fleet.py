@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_of_replicas_that_work_together_the_slowest_counts(clerks):
 @pytest.mark.engines
 def test_a_hanging_replica_is_named_when_the_deadline_passes(clerks):
     start = time.monotonic()
-    with pytest.raises(ReplicaTimeout, match=r"Clerk-1 \(actor \w+\): no answer to stamp within 1 s") as caught:
+    with pytest.raises(ReplicaTimeout, match=r"Clerk-1 \(process \d+ on .*\): no answer to stamp within 1 s") as caught:
         clerks._gather(
             "stamp",
             {
@@ -111,8 +112,16 @@ def test_a_hanging_replica_is_named_when_the_deadline_passes(clerks):
 @pytest.mark.engines
 def test_a_dead_replica_is_named(ray_cluster):
     fleet = Fleet.start(Clerk, 1, {"num_cpus": 0}, deadline_s=120)
-    with pytest.raises(ReplicaDied, match=r"Clerk-0 \(actor \w+\) died during die"):
+    with pytest.raises(ReplicaDied) as caught:
         fleet.broadcast("die")
+    said = re.fullmatch(
+        r"Clerk-0 \(process (\d+) on node ([\d.]+), log (.+)\) died during die: (.+)", str(caught.value)
+    )
+    assert said, caught.value
+    assert said[1] in said[3]
+    assert Path(said[3]).is_file()
+    assert "its log" in said[4]
+    assert "dmesg" in said[4]
 
 
 @pytest.mark.engines
@@ -124,7 +133,7 @@ def test_an_error_of_the_replicas_own_keeps_its_type(clerks):
 
 @pytest.mark.engines
 def test_a_replica_that_cannot_load_says_why(ray_cluster):
-    with pytest.raises(ReplicaDied, match=r"Diffuser-0 .* died during ping: .*/absent' does not exist; give a folder"):
+    with pytest.raises(ReplicaDied, match=r"Diffuser-0 .* died during site: .*/absent' does not exist; give a folder"):
         Fleet.start(Diffuser, 1, {"num_cpus": 0}, deadline_s=120, path="/nowhere/models/absent")
 
 

@@ -17,7 +17,6 @@ def test_a_timed_call_gives_the_answer_and_its_seconds():
     answer, seconds = Sleeper().timed("sleep", 0.05, answer=3)
     assert answer == 3
     assert 0.05 <= seconds < 1.0
-    assert Sleeper().timed("ping")[0] == "s0"
 
 
 def test_an_error_passes_through():

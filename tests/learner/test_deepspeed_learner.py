@@ -196,8 +196,8 @@ def test_an_update_that_changes_nothing_a_lost_rank_and_a_missed_deadline_are_na
     with Learner("actor", vlm_folder, LearnerConfig()) as learner:
         with pytest.raises(RuntimeError, match="changed none of"):
             learner.update([replace(sample, advantage=0.0) for sample in actor_samples])
-        psutil.Process(learner.pids[0]).kill()
-        with pytest.raises(LearnerFailed, match="rank 0 was lost"):
+        psutil.Process(learner.sites[0].process).kill()
+        with pytest.raises(LearnerFailed, match=r"update: rank 0 was lost \(process \d+ on node .*, log .*\): .*dmesg"):
             learner.update(actor_samples)
 
 

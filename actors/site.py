@@ -1,0 +1,46 @@
+"""Where a worker process is, and why it ended: what an error must say so that its reader knows where to look."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError
+
+_STANDARD_ERROR = Path("/proc/self/fd/2")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A process of a Ray worker: the address of its node, its number there, and the file that it writes its log to."""
+
+    node: str
+    process: int
+    log: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} on node {self.node}, log {self.log}"
+
+
+def this_site() -> Site:
+    """Of the process that calls this. Ray lets a worker's standard error end in its log file."""
+    log = _STANDARD_ERROR.resolve() if _STANDARD_ERROR.exists() else None
+    return Site(ray.util.get_node_ip_address(), os.getpid(), str(log) if log and log.is_file() else "none")
+
+
+def end_of(error: RayError) -> str:
+    """Why a process ended, as far as Ray can tell, and what to do about it."""
+    text = str(error)
+    if isinstance(error, OutOfMemoryError):
+        return "its node ran out of memory and Ray ended it; lower the number of workers, or give the node more memory"
+    if "ray.kill" in text or "intentional" in text.lower():
+        return "it was ended on purpose (ray.kill)"
+    if "connection error code 2" in text or "unexpectedly" in text:
+        return (
+            "it ended without a word, as a process does that crashes or that the kernel kills for want of memory: "
+            "look at the end of its log and at dmesg; if it was memory, lower the number of workers"
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

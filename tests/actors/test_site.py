@@ -1,0 +1,23 @@
+import pytest
+from ray.exceptions import OutOfMemoryError, RayError
+
+from actors.site import Site, end_of
+
+
+def test_a_site_says_process_node_and_log():
+    assert str(Site("10.0.0.7", 42, "/logs/worker-42.err")) == "process 42 on node 10.0.0.7, log /logs/worker-42.err"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OutOfMemoryError("Task was killed due to the node running low on memory"), "lower the number of workers"),
+        (RayError("Worker unexpectedly exits with a connection error code 2. End of file."), "dmesg"),
+        (RayError("The actor is dead because it was killed by `ray.kill`."), "on purpose"),
+        (RayError("first\n\n  the node was lost  \n"), "the node was lost"),
+        (RayError(""), "RayError"),
+    ],
+)
+def test_the_end_of_a_process_is_told_with_what_to_do(error, expected):
+    assert expected in end_of(error)
+    assert "\n" not in end_of(error)
