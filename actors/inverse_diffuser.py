@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from actors.conditioning import velocity
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.replica import Replica
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightReceipt, WeightUpdate
+from learner.weights import WeightReceipt, WeightUpdate, tensor_checksum
 
 POLICY = "editor"
 _BOARD_DEADLINE_S = 60.0
@@ -54,6 +55,8 @@ class InverseDiffuser(Replica):
         self.model = FluxModel(path, **settings)
         self._weights = WeightHolder(replica, POLICY, self.model.transformer.state_dict())
         self._at_work = threading.Lock()
+        grey = np.full((self.model.image_size, self.model.image_size, 3), 128, np.uint8)
+        self._asked = self.model.conditioning([grey], ["probe"])
         newest = latest_weights(board, POLICY, _BOARD_DEADLINE_S) if board else None
         if newest is not None:
             self.apply_weights(newest)
@@ -85,4 +88,12 @@ class InverseDiffuser(Replica):
         """
         sent = self._weights.check(update)
         with self._at_work:
-            return self._weights.load(update.manifest, sent)
+            before = self._probe()
+            receipt = self._weights.load(update.manifest, sent)
+            return replace(receipt, probe=self._probe(), previous_probe=before)
+
+    @torch.no_grad()
+    def _probe(self) -> str:
+        """A checksum of the transformer's velocity for one fixed edit."""
+        latents = torch.zeros_like(self._asked.image_latents)
+        return tensor_checksum(velocity(self.model.transformer, latents, self._asked, 0.5))

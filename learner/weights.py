@@ -82,6 +82,7 @@ class WeightReceipt:
 
     `previous_digest` is None for a replica that held nothing; `previous_version` is None where it is not known.
     `checksums` (tensor name → checksum of the loaded parameter) are optional; with them an error names the tensor.
+    `probe` is a digest of the replica's answer to one fixed question, with these weights and with those before.
     """
 
     replica: str
@@ -91,6 +92,8 @@ class WeightReceipt:
     previous_digest: str | None
     previous_version: int | None = None
     checksums: Mapping[str, str] | None = None
+    probe: str | None = None
+    previous_probe: str | None = None
 
 
 def tensor_checksum(tensor: torch.Tensor) -> str:
@@ -244,8 +247,8 @@ def verify_receipts(
         replicas: the names of all replicas that must have answered; None accepts any set that is not empty.
 
     Raises:
-        WeightMismatch: a replica is missing, answers twice, holds other weights, another policy or version, or holds
-            the same weights as before although its version moved.
+        WeightMismatch: a replica is missing, answers twice, holds other weights, another policy or version, holds the
+            same weights as before although its version moved, or answers its probe as before.
     """
     where = f"policy {manifest.policy!r} version {manifest.version}"
     received = list(receipts)
@@ -270,6 +273,12 @@ def verify_receipts(
             raise WeightMismatch(
                 f"{replica}: its weights are the same as before (version {receipt.previous_version}, digest "
                 f"{receipt.digest}), so the update changed nothing"
+            )
+        moved = receipt.digest != receipt.previous_digest
+        if moved and receipt.probe is not None and receipt.probe == receipt.previous_probe:
+            raise WeightMismatch(
+                f"{replica}: it holds the weights, but answers a fixed question to the last bit as with version "
+                f"{receipt.previous_version}, so it does not use them"
             )
 
 

@@ -35,6 +35,7 @@ from learner.weights import (
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, Sampling
 from serving.model_folder import check_names, folder_checksums
+from serving.probe import probe
 from serving.vlm_config import VlmConfig
 from serving.weight_receiver import bucket_messages
 
@@ -162,7 +163,9 @@ class VlmServer(LLMServer):
             previous, previous_version = self._checksums, self._version
             try:
                 async with asyncio.timeout(deadline_s):
+                    probed = await self._probe()
                     reports = await self._load(update)
+                    probes = await self._probe(), probed
                 for report in reports:
                     self._prove(manifest, previous, report)
             except Exception as error:
@@ -177,6 +180,7 @@ class VlmServer(LLMServer):
             None if previous is None else checksums_digest(previous),
             previous_version,
             self._checksums,
+            *probes,
         )
         return self._receipt
 
@@ -206,6 +210,9 @@ class VlmServer(LLMServer):
         await client.resume_generation()
         return reports
 
+    async def _probe(self) -> str:
+        return await probe(self._client, self._prompt("which answer ?"))
+
     def _prove(self, manifest: Manifest, previous: dict[str, str] | None, report: dict[str, Any]) -> None:
         sent, loaded = manifest.checksums, report["checksums"]
         where = f"{self._name}, version {manifest.version}"
@@ -228,9 +235,11 @@ class VlmServer(LLMServer):
                 ids[word] = tokens[0]
         return ids
 
+    def _prompt(self, text: str) -> str:
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        return self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
     async def _request(self, question: Question, image: Image.Image, sampling: Sampling, words: list[int]) -> Any:
-        content = [{"type": "image"}, {"type": "text", "text": question.text}]
-        text = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         parameters = SamplingParams(
             n=sampling.n,
             temperature=sampling.temperature,
@@ -242,7 +251,7 @@ class VlmServer(LLMServer):
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        prompt = {"prompt": text, "multi_modal_data": {"image": image}}
+        prompt = {"prompt": self._prompt(question.text), "multi_modal_data": {"image": image}}
         final: RequestOutput | None = None
         async for output in self._client.generate(prompt, parameters, uuid4().hex):
             final = output

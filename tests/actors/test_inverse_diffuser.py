@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,16 @@ def test_new_weights_are_loaded_proven_and_used(editor, images):
     assert receipt.digest == tensors_digest(editor.model.transformer.state_dict()) != digest
     assert (before.version, after.version, editor.version()) == (0, 4, 4)
     assert np.abs(before.path.latents - after.path.latents).max() > 1e-3
+
+
+def test_an_editor_that_computes_with_other_weights_than_it_holds_is_told_by_its_probe(editor):
+    """Its network is replaced, so that new weights go into parameters that nothing uses."""
+    editor.model.pipe.transformer = copy.deepcopy(editor.model.transformer)
+    update = pack("editor", 1, weights(editor))
+    receipt = editor.apply_weights(update)
+    assert receipt.digest == update.manifest.digest
+    with pytest.raises(WeightMismatch, match=r"replica 'e0'.*does not use them"):
+        verify_receipts(update.manifest, [receipt])
 
 
 def test_the_digest_is_that_of_the_loaded_parameters(editor):

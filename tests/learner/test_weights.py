@@ -141,6 +141,16 @@ def test_an_update_that_changes_nothing_is_refused_unless_it_repeats_the_version
     verify_receipts(update.manifest, [receipt_of(update, previous_digest=digest, previous_version=2)])
 
 
+def test_a_replica_that_answers_its_probe_as_before_does_not_use_its_weights():
+    update = pack("editor", 2, tensors())
+    receipt = receipt_of(update, previous_digest="old", previous_version=1, probe="p")
+    verify_receipts(update.manifest, [replace(receipt, previous_probe="q")])
+    with pytest.raises(WeightMismatch, match=r"replica 'editor-0', policy 'editor' version 2.*does not use them"):
+        verify_receipts(update.manifest, [replace(receipt, previous_probe="p")])
+    repeated = replace(receipt, previous_digest=update.manifest.digest, previous_version=2, previous_probe="p")
+    verify_receipts(update.manifest, [repeated])
+
+
 def test_missing_repeated_and_foreign_answers_are_refused():
     update = pack("editor", 2, tensors())
     receipt = receipt_of(update)

@@ -174,6 +174,7 @@ def test_new_weights_answer_like_a_fresh_load_and_are_proven(vlms, folders, refe
     assert receipts[0].digest == first.manifest.digest
     assert receipts[0].previous_digest == second.manifest.digest  # at first from the folder
     assert (receipts[0].version, receipts[0].previous_version) == (start + 1, start)
+    assert receipts[0].probe != receipts[0].previous_probe
     for image, row in zip(
         images, actor.reflect(images, [REQUEST] * 4, n=4, temperature=1.0, seeds=[1, 2, 3, 4]), strict=True
     ):
@@ -183,7 +184,9 @@ def test_new_weights_answer_like_a_fresh_load_and_are_proven(vlms, folders, refe
     for image, (answer,) in zip(images, actor.reflect(images, [REQUEST] * 4), strict=True):
         assert answer.token_ids == references["other"].greedy(image, REQUEST, 16)
 
-    verify_receipts(second.manifest, vlms["actor"].apply_weights(second))
+    back = vlms["actor"].apply_weights(second)
+    verify_receipts(second.manifest, back)
+    assert (back[0].probe, back[0].previous_probe) == (receipts[0].previous_probe, receipts[0].probe)
     after = actor.reflect(images, [REQUEST] * 4)
     assert [row[0].log_probs for row in after] == [row[0].log_probs for row in before]
 
