@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rollout.env_runner import ReflectEditRunner
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job
 from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
+from rollout.incidents import Incidents
 from rollout.models import Models, start_models
 from rollout.policies import Policies
 from rollout.progress import Progress
@@ -187,6 +189,7 @@ class ReflectionGRPO(Algorithm):
             "staleness": staleness(turns),
             "restarts": self.stream.restarts,
             "requeued": self.stream.requeued,
+            **asdict(self.stream.incidents + Incidents.so_far(self.models)),
             "logprob_mismatch": stats.logprob_mismatch_max,
             "seconds": {
                 **rollout_seconds(turns),

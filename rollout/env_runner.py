@@ -10,6 +10,7 @@ import pyarrow as pa
 from ray.rllib.env.env_runner import EnvRunner
 
 from rollout.group_sampler import GroupSampler, Job
+from rollout.incidents import Incidents
 from rollout.trajectory import to_table
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ class ReflectEditRunner(EnvRunner):
         assert self.config is not None
 
     def sample(self, *, job: Job, models: Models, run: RunConfig, **_: Any) -> pa.Table:
-        """All turns of a job, as a trajectory table (`rollout.trajectory.SCHEMA`)."""
-        return to_table(GroupSampler(models, run.rollout, run.editor).sample(job))
+        """All turns of a job, as a trajectory table (`rollout.trajectory.SCHEMA`), and beside it its `Incidents`."""
+        before = Incidents.so_far(models)
+        table = to_table(GroupSampler(models, run.rollout, run.editor).sample(job))
+        return (Incidents.so_far(models) - before).put_beside(table)
 
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
         """What RLlib asks of every runner: an observation is an image, an action an edit prompt."""

@@ -15,6 +15,7 @@ from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job, Started
+from rollout.incidents import Incidents
 from rollout.scheduler import Assignment, Outcome, Scheduler
 from rollout.staleness import Backpressure
 from rollout.trajectory import Turn, from_table, read_parquet, write_parquet
@@ -46,6 +47,7 @@ class GroupStream:
 
     Attributes:
         restarts: EnvRunners that ended so far.
+        incidents: what their jobs met and mended so far.
         requeued: prompts so far that had to be sampled anew.
     """
 
@@ -71,6 +73,7 @@ class GroupStream:
         self._next_readmission = 0.0
         self._admitted: set[int] = set()
         self.restarts = self.requeued = 0
+        self.incidents = Incidents()
 
     @property
     def ready(self) -> bool:
@@ -132,6 +135,7 @@ class GroupStream:
             if isinstance(answer, SamplingError):
                 self._fail(assignments, f"EnvRunner {result.actor_id}: {answer.text}")
             elif result.ok:
+                self.incidents += Incidents.beside(answer)
                 self._finish(assignments, from_table(answer))
             else:
                 self._lose(result.actor_id, assignments, answer)
