@@ -36,7 +36,7 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
     check_models(config)
     started = time.monotonic()
     folder = RunFolder(out_dir)
-    checkpoint = folder.last_checkpoint() if resume else None
+    checkpoint = folder.last_checkpoint(progress.note) if resume else None
     folder.create(config)
     plan = [(policy, len(list(updates))) for policy, updates in groupby(config.schedule)]
     progress.start(out_dir.name, plan, int(checkpoint.name) if checkpoint else 0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learner.checkpoint import atomic_directory, recover
 from rollout.config_file import dump_config
 from rollout.errors import BadInput
+from rollout.inventory import damage, write_inventory
 from rollout.trajectory import Turn, write_parquet
 from scenes.whole_file import whole_file
 
@@ -52,6 +53,7 @@ class RunFolder:
         target = self.path / "checkpoints" / f"{algorithm.updates:05}"
         with atomic_directory(target.resolve()) as staging:
             algorithm.save_to_path(str(staging))
+            write_inventory(staging)
         for old in self.checkpoints()[:-keep]:
             shutil.rmtree(old)
         return target
@@ -63,16 +65,21 @@ class RunFolder:
             recover(path.resolve())
         return sorted(path for path in folder.glob("[0-9]*") if (path / "rllib_checkpoint.json").is_file())
 
-    def last_checkpoint(self) -> Path:
-        """The newest checkpoint.
+    def last_checkpoint(self, note: Callable[[str], None] = lambda _: None) -> Path:
+        """The newest checkpoint that is as it was written; `note` hears of those that are not.
 
         Raises:
             BadInput: there is none.
         """
         found = self.checkpoints()
-        if not found:
-            raise BadInput(f"--resume: {self.path} holds no complete checkpoint; start a new run without --resume")
-        return found[-1].resolve()
+        for path in reversed(found):
+            if (problem := damage(path)) is None:
+                return path.resolve()
+            note(f"checkpoint {path.name} is damaged and left out: {problem}")
+        what = (
+            f"all {len(found)} checkpoints of {self.path} are damaged" if found else f"{self.path} holds no checkpoint"
+        )
+        raise BadInput(f"--resume: {what}; start a new run without --resume")
 
     def forget_after(self, updates: int) -> None:
         """Remove metrics and trajectories of updates that a checkpoint does not know; they will be done again."""
