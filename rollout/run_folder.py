@@ -76,10 +76,8 @@ class RunFolder:
             if (problem := damage(path)) is None:
                 return path.resolve()
             note(f"checkpoint {path.name} is damaged and left out: {problem}")
-        what = (
-            f"all {len(found)} checkpoints of {self.path} are damaged" if found else f"{self.path} holds no checkpoint"
-        )
-        raise BadInput(f"--resume: {what}; start a new run without --resume")
+        what = f"all {len(found)} checkpoints are damaged" if found else "it holds no checkpoint"
+        raise BadInput(f"--resume: {self.path}: {what}; start a new run without --resume")
 
     def forget_after(self, updates: int) -> None:
         """Remove metrics and trajectories of updates that a checkpoint does not know; they will be done again."""
