@@ -15,8 +15,8 @@ _KEY = "rlrig.incidents."
 
 @dataclass(frozen=True)
 class Incidents:
-    """`replaced`: replicas of the image models that were started again. `unanswered`: questions that the Checker
-    answered neither with yes nor with no, which count as unmet."""
+    """`replaced`: replicas of the four models that were lost and started again. `unanswered`: questions
+    that the Checker answered neither with yes nor with no, which count as unmet."""
 
     replaced: int = 0
     unanswered: int = 0
@@ -24,7 +24,8 @@ class Incidents:
     @classmethod
     def so_far(cls, models: Models) -> Incidents:
         """As the handles of `models` saw them until now."""
-        return cls(models.diffuser.replaced + models.editor.replaced, models.checker.unanswered)
+        handles = (models.diffuser, models.editor, models.actor_vlm, models.checker_vlm)
+        return cls(sum(handle.replaced for handle in handles), models.checker.unanswered)
 
     @classmethod
     def beside(cls, table: pa.Table) -> Incidents:

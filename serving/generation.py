@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
+class ReplicaBroken(RuntimeError):
+    """A replica answers nothing any more, until Serve has replaced it."""
+
+
 @dataclass(frozen=True)
 class Question:
     """One user turn: the text, the index of its image in the batch, and the seed of its samples."""

@@ -21,6 +21,7 @@ from vllm import SamplingParams
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.sampling_params import RequestOutputKind
 from vllm.transformers_utils.processor import cached_processor_from_config
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from learner.weight_board import latest_weights
 from learner.weights import (
@@ -33,7 +34,7 @@ from learner.weights import (
     unpack,
 )
 from serving.gate import Gate
-from serving.generation import Answer, Batch, Question, Sampling
+from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_names, folder_checksums
 from serving.probe import probe
 from serving.vlm_config import VlmConfig
@@ -118,6 +119,7 @@ class VlmServer(LLMServer):
         Raises:
             TimeoutError: not done within the batch's deadline; the engine then counts as hanging, and the replica
                 answers nothing until Serve has replaced it.
+            ReplicaBroken: that is what happened before, or the engine's process ended.
             ValueError: a question about an image that the batch does not hold.
         """
         images = [Image.fromarray(image) for image in batch.images]
@@ -140,6 +142,9 @@ class VlmServer(LLMServer):
                     f"{self._name} did not answer {len(batch.questions)} questions within {batch.deadline_s} s"
                 )
                 raise TimeoutError(self._broken) from error
+            except EngineDeadError as error:
+                self._broken = f"{self._name} lost its engine: {error}"
+                raise ReplicaBroken(self._broken) from error
             version, seconds = self._version, time.monotonic() - began
         return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
@@ -225,7 +230,7 @@ class VlmServer(LLMServer):
 
     def _refuse_if_broken(self) -> None:
         if self._broken:
-            raise RuntimeError(self._broken)
+            raise ReplicaBroken(self._broken)
 
     def _word_ids(self, words: tuple[str, ...]) -> dict[str, int]:
         tokenizer, ids = self._processor.tokenizer, {}
@@ -285,6 +290,7 @@ def build_vlm(role: str, settings: VlmConfig, board: str | None = None) -> Appli
             "ray_actor_options": {"num_cpus": 0},  # the placement group's bundle holds the replica's share
             "graceful_shutdown_timeout_s": 5,
             "health_check_period_s": 5,
+            "health_check_timeout_s": 10,
             "max_constructor_retry_count": 1,  # a model that cannot be loaded fails in the same way again
             "logging_config": {"log_level": "WARNING", "enable_access_log": False},
         },

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 from ray import serve
-from ray.serve.schema import ApplicationStatus
+from ray.exceptions import RayActorError, RayError
+from ray.serve.schema import ApplicationStatus, ReplicaState
 
-from serving.generation import Answer, Batch, Question, Sampling
+from actors.site import end_of
+from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_model_folder
 from serving.vlm_config import VlmConfig
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from learner.weights import WeightReceipt, WeightUpdate
 
 _POLL_S = 0.25
+_LOST = (RayActorError, ReplicaBroken)
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
@@ -33,21 +36,24 @@ class VlmClient:
     """The sync face of one deployed VLM, for drivers and Ray actors. It can be pickled.
 
     `compute_seconds` is how long replicas worked on the questions of this client so far, without transfer and waiting;
-    of those that share a batch the slowest counts.
+    of those that share a batch the slowest counts. `replaced` counts the replicas that it lost on the way.
     """
 
     def __init__(self, handle: DeploymentHandle, role: str, settings: VlmConfig) -> None:
         self.role, self.settings = role, settings
         self.compute_seconds = 0.0
+        self.replaced = 0
         self._handle = handle
 
     def generate(
         self, images: Sequence[np.ndarray], questions: Sequence[Question], sampling: Sampling
     ) -> list[list[Answer]]:
-        """Answers as `result[question][sample]`; the questions are split over the replicas.
+        """Answers as `result[question][sample]`; the questions are split over the replicas. Those of a replica that is
+        lost on the way go to the one that takes its place.
 
         Raises:
             TimeoutError: a replica did not answer within `call_deadline_s`.
+            VlmError: none took the place of a lost one within `start_deadline_s`.
         """
         if not questions:
             return []
@@ -59,22 +65,52 @@ class VlmClient:
             used = sorted({question.image for question in part})
             local = [Question(question.text, used.index(question.image), question.seed) for question in part]
             batch = Batch([images[index] for index in used], local, sampling, deadline_s)
-            calls.append(self._handle.generate_batch.remote(batch))
+            calls.append((self._handle.generate_batch.remote(batch), batch))
         ends = time.monotonic() + deadline_s + 5.0  # the replica's own deadline comes first and says more
         answers: list[list[Answer]] = []
         slowest = 0.0
-        for call, part in zip(calls, parts, strict=True):
+        for call, batch in calls:
             try:
                 found, seconds = call.result(timeout_s=max(0.0, ends - time.monotonic()))
             except TimeoutError as error:
                 call.cancel()
-                raise TimeoutError(
-                    f"the {self.role} did not answer {len(part)} questions within {deadline_s} s: {error}"
-                ) from error
+                if self._complete():
+                    raise TimeoutError(
+                        f"the {self.role} did not answer {len(batch.questions)} questions within {deadline_s} s: "
+                        f"{error}"
+                    ) from error
+                found, seconds = self._ask_successor(batch, error)
+            except _LOST as error:
+                found, seconds = self._ask_successor(batch, error)
             answers += found
             slowest = max(slowest, seconds)
         self.compute_seconds += slowest
         return answers
+
+    def _complete(self) -> bool:
+        """Whether as many replicas run as should."""
+        application = serve.status().applications.get(self.role)
+        states = [deployment.replica_states for deployment in application.deployments.values()] if application else []
+        return sum(state.get(ReplicaState.RUNNING, 0) for state in states) >= self.settings.replicas
+
+    def _ask_successor(self, batch: Batch, lost: Exception) -> tuple[list[list[Answer]], float]:
+        self.replaced += 1
+        ends = time.monotonic() + self.settings.start_deadline_s
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(_POLL_S)
+            call = self._handle.generate_batch.remote(batch)
+            try:
+                return call.result(timeout_s=left)
+            except _LOST:
+                continue  # it has not been replaced yet
+            except TimeoutError:
+                call.cancel()
+                break
+        raise VlmError(
+            f"a replica of the {self.role} was lost and none took its place within start_deadline_s = "
+            f"{self.settings.start_deadline_s:g} s: {end_of(lost) if isinstance(lost, RayError) else lost}; its log is "
+            "in Ray's session folder, logs/serve"
+        ) from lost
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """Give new weights to every replica; one receipt from each.
@@ -88,7 +124,7 @@ class VlmClient:
         """
         try:
             return self._broadcast("apply_weights", update, deadline_s=4 * self.settings.call_deadline_s)
-        except (ray.exceptions.RayActorError, TimeoutError, VlmError) as error:
+        except (*_LOST, TimeoutError, VlmError) as error:
             return self._successors(update, error)
 
     def _successors(self, update: WeightUpdate, lost: Exception) -> list[WeightReceipt]:
@@ -97,7 +133,7 @@ class VlmClient:
             time.sleep(_POLL_S)
             try:
                 receipts = self._broadcast("receipt", deadline_s=self.settings.call_deadline_s)
-            except (ray.exceptions.RayActorError, TimeoutError, VlmError):
+            except (*_LOST, TimeoutError, VlmError):
                 continue  # it is still being replaced
             held = [receipt.version for receipt in receipts if receipt is not None]
             if held == [update.manifest.version] * self.settings.replicas:

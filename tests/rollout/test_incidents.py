@@ -8,6 +8,8 @@ def models(replaced: int, unanswered: int) -> SimpleNamespace:
     return SimpleNamespace(
         diffuser=SimpleNamespace(replaced=replaced),
         editor=SimpleNamespace(replaced=1),
+        actor_vlm=SimpleNamespace(replaced=0),
+        checker_vlm=SimpleNamespace(replaced=2),
         checker=SimpleNamespace(unanswered=unanswered),
     )
 

@@ -1,0 +1,58 @@
+"""A VLM replica, or its engine, that ends or hangs while it is asked."""
+
+import os
+import signal
+
+import numpy as np
+import psutil
+import pytest
+
+from serving.generation import Question, Sampling
+
+pytestmark = pytest.mark.engines
+TITLES = {"replica": "ray::ServeReplica:actor", "engine": "VLLM::EngineCore"}
+
+
+@pytest.fixture(scope="module")
+def client(folders):
+    import ray
+
+    from serving.vlm_client import start_vlms, stop_vlms
+    from serving.vlm_config import VlmConfig
+
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    try:
+        settings = VlmConfig(model=str(folders["actor"]), max_tokens=4, call_deadline_s=6.0)
+        yield start_vlms({"actor": settings})["actor"]
+        stop_vlms(["actor"])
+    finally:
+        ray.shutdown()
+
+
+def ask(client):
+    grey = np.full((64, 64, 3), 90, np.uint8)
+    questions = [Question("which ?", 0), Question("where ?", 0)]
+    answers = client.generate([grey], questions, Sampling(max_tokens=4))
+    return [answer.token_ids for (answer,) in answers]
+
+
+def process_of(part: str) -> psutil.Process:
+    ours = psutil.Process().children(recursive=True)
+    (found,) = [process for process in ours if " ".join(process.cmdline()).startswith(TITLES[part])]
+    return found
+
+
+@pytest.mark.parametrize("part", ["replica", "engine"])
+def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(client, part):
+    before, hurt = ask(client), process_of(part)
+    hurt.kill()
+    assert ask(client) == before
+    assert process_of(part).pid != hurt.pid
+
+
+def test_a_replica_whose_engine_hangs_is_given_up_and_replaced(client):
+    before = ask(client)
+    os.kill(process_of("engine").pid, signal.SIGSTOP)
+    with pytest.raises(TimeoutError, match=r"the actor did not answer 2 questions within 6.0 s"):
+        ask(client)
+    assert ask(client) == before
