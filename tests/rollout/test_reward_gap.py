@@ -41,6 +41,14 @@ def test_a_reward_that_rises_without_the_truth_is_gaming() -> None:
     assert "games its Checker" in found.text
 
 
+def test_how_hard_the_prompts_of_an_update_are_hides_no_gaming_and_a_small_gap_is_none() -> None:
+    steps = np.linspace(0, 1, 16)
+    hardness = np.random.default_rng(3).normal(0, 0.08, 16)
+    gamed = trend("editor", 0.4 + 0.08 * steps + hardness, 0.4 - 0.13 * steps + hardness)
+    assert gamed.gamed
+    assert not trend("editor", 0.4 + 0.08 * steps + hardness, 0.4 + 0.03 * steps + hardness).gamed
+
+
 @pytest.mark.parametrize(("reward_rise", "truth_rise"), [(0.2, 0.2), (0.0, 0.0), (0.2, 0.15), (-0.2, -0.2)])
 def test_a_truth_that_goes_along_is_no_gaming(reward_rise: float, truth_rise: float) -> None:
     noise = np.random.default_rng(1).normal(0, 0.02, (2, 12))
