@@ -31,7 +31,7 @@ SETTINGS = [
 
 REPRODUCE = """
 import json, sys
-import numpy as np, torch
+import numpy as np, torch, yaml
 from pathlib import Path
 from PIL import Image
 from diffusers import FluxKontextPipeline
@@ -43,24 +43,29 @@ processor = AutoProcessor.from_pretrained(run / "models" / "actor")
 model = AutoModelForImageTextToText.from_pretrained(run / "models" / "actor")
 pipeline = FluxKontextPipeline.from_pretrained(run / "models" / "editor")
 pipeline.set_progress_bar_config(disable=True)
+steps = yaml.safe_load((run / "config.yaml").read_text())["editor"]["steps"]
 answers, differences = [], []
 for folder in sorted((run / "episodes" / "after").iterdir()):
     trace = json.loads((folder / "trace.json").read_text())
-    for before, turn in zip(trace["turns"], trace["turns"][1:]):
-        image = Image.open(folder / before["image"])
-        content = [{"type": "image"}, {"type": "text", "text": turn["request"]}]
-        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        inputs = processor(text=[text], images=[[image]], return_tensors="pt")
-        made = model.generate(**inputs, max_new_tokens=48, do_sample=False)
-        answer = processor.tokenizer.decode(made[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
-        answers.append([answer, turn["answer"]])
+    kept, greedy = trace["turns"][0], True
+    for turn in trace["turns"][1:]:
+        image = Image.open(folder / kept["image"])
+        if greedy:  # what was asked before is sampled
+            content = [{"type": "image"}, {"type": "text", "text": turn["request"]}]
+            text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+            inputs = processor(text=[text], images=[[image]], return_tensors="pt")
+            made = model.generate(**inputs, max_new_tokens=48, do_sample=False)
+            answer = processor.tokenizer.decode(made[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+            answers.append([answer, turn["answer"]])
         edited = pipeline(
             image=image, prompt=turn["edit_prompt"], height=64, width=64, max_area=64 * 64, _auto_resize=False,
-            max_sequence_length=32, guidance_scale=1.0, num_inference_steps=8,
+            max_sequence_length=32, guidance_scale=1.0, num_inference_steps=steps,
             generator=torch.Generator().manual_seed(turn["seed"]),
         ).images[0]
         own = np.asarray(Image.open(folder / turn["image"])).astype(int)
         differences.append(int(np.abs(np.asarray(edited).astype(int) - own).max()))
+        greedy = turn["kept"]
+        kept = turn if turn["kept"] else kept
 print(json.dumps({"answers": answers, "differences": differences}))
 """
 
