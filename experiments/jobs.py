@@ -14,6 +14,7 @@ from experiments.plan import TrainingJob
 from rollout.errors import RunFailed
 from rollout.run_folder import RunFolder
 
+RLRIG_TRAIN = (sys.executable, "-c", "from rollout.cli import app; app()", "train")
 _KILL_AFTER_S = 60.0
 
 
@@ -31,7 +32,7 @@ def run_job(job: TrainingJob, preset: Path, work: Path, deadline_s: float, say: 
     folder = work / job.folder
     if is_done(folder):
         return folder
-    command = [sys.executable, "-c", "from rollout.cli import app; app()", "train"]
+    command = [*RLRIG_TRAIN]
     if folder.exists() and RunFolder(folder).checkpoints():
         command += ["--resume", "--out", str(folder), "--quiet"]
     else:

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from experiments.arms import ARMS as COMPARED
 from experiments.claims import CLAIM_METRIC, CLAIMS, Finding, find, percent
 from experiments.intervals import Bootstrap, Interval, Scores
+from experiments.markdown import cell, markdown_templates
 from experiments.point_charts import Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, PROMPT_SETS, UNTRAINED, Row, check_unique, scores_of
 from rollout.errors import BadInput
@@ -33,7 +32,6 @@ PROMPT_WORDS = {"two_three": "two or three relations", "four_five": "four or fiv
 # SG-IoU of the generator alone and of RL-RIG as published; other prompts, models and extractor than here.
 ANCHOR = {"source": "arXiv 2602.19974", "before": 0.3319, "after": 0.3699}
 _SWEEP_METRICS = ("sg_iou", "all_satisfied", "turns")
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
 _PLOTS = {"sg_iou": "results-sg-iou.svg", "seconds": "results-seconds.svg"}
 
 
@@ -203,31 +201,19 @@ def _percent(interval: Mapping[str, float] | None) -> str:
     return f"{percent(interval['mean'])} [{percent(interval['low'])}, {percent(interval['high'])}]"
 
 
-def _cell(text: object) -> str:
-    """Text that cannot end a cell of a Markdown table, nor be markup."""
-    return " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-
-
 def _fact(value: object) -> str:
     """A fact in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{_cell(key)} {_fact(one)}" for key, one in value.items())
+        return ", ".join(f"{cell(key)} {_fact(one)}" for key, one in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_fact, value))
-    return f"{value:.1f}" if isinstance(value, float) else _cell(value)
+    return f"{value:.1f}" if isinstance(value, float) else cell(value)
 
 
 def render(results: Mapping[str, Any]) -> str:
     """The Markdown of the page: every number and every verdict comes from `measure`."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=False,  # Markdown; what goes into it passes through `cell`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": _number, "percents": _percent, "percent": percent, "cell": _cell, "fact": _fact}
+    environment = markdown_templates()
+    environment.filters |= {"number": _number, "percents": _percent, "percent": percent, "fact": _fact}
     words = {"headings": HEADINGS, "what": ARMS, "prompt_words": PROMPT_WORDS, "sweep_metrics": _SWEEP_METRICS}
     return environment.get_template("results.md.j2").render(
         **results, **words, plots=plots(results), plot_names=_PLOTS, untrained=str(UNTRAINED)

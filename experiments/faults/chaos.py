@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from experiments.faults.injury import FAULTS
 from experiments.faults.matrix import FAST, Cell, Result, all_cells, run_cells
 from experiments.faults.resumption import Resumption, kill_and_resume
 from experiments.faults.small_run import UPDATES, undisturbed
+from experiments.markdown import markdown_templates
 from scenes.whole_file import whole_file
 
-_TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 _KILLS, _FAST_KILLS = 20, 3
 _SEED = 5
 
@@ -52,31 +50,19 @@ def make_chaos(fast: bool, preset: Path, work: Path, page: Path, say: Callable[[
 
 def render(report: Report, fast: bool) -> str:
     """The page in Markdown."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=False,  # Markdown; what a run said passes through `cell`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
     outcomes = [result.outcome for result in report.results]
-    return environment.get_template("faults.md.j2").render(
-        results=report.results,
-        killed=report.killed,
-        sound=sum(result.sound for result in report.results),
-        alone=outcomes.count("went on"),
-        resumed=outcomes.count("resumed"),
-        gone=outcomes.count("lost"),
-        faults=FAULTS,
-        updates=UPDATES,
-        fast=fast,
+    return (
+        markdown_templates()
+        .get_template("faults.md.j2")
+        .render(
+            results=report.results,
+            killed=report.killed,
+            sound=sum(result.sound for result in report.results),
+            alone=outcomes.count("went on"),
+            resumed=outcomes.count("resumed"),
+            gone=outcomes.count("lost"),
+            faults=FAULTS,
+            updates=UPDATES,
+            fast=fast,
+        )
     )
-
-
-def _cell(text: str, limit: int = 300) -> str:
-    """Text that cannot end a cell of a Markdown table, nor be markup."""
-    words = " ".join(text.split())
-    short = words if len(words) <= limit else words[:limit] + " …"
-    return short.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Self
 
 import psutil
 
+from experiments.jobs import RLRIG_TRAIN
 from rollout.errors import RunFailed
 
 # Each role by the beginning of its processes' titles.
@@ -27,9 +27,7 @@ TITLES = {
     "checker": "ray::ServeReplica:checker",
     "engine": "VLLM::EngineCore",
     "learner": "ray::_RankActor",
-    "weight_board": "ray::_Board",
     "serve_controller": "ray::ServeController",
-    "raylet": "raylet",
 }
 DRIVER = "driver"
 _POLL_S = 0.05
@@ -45,7 +43,7 @@ class WatchedRun:
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        command = [sys.executable, "-c", "from rollout.cli import app; app()", "train", *arguments, "--json"]
+        command = [*RLRIG_TRAIN, *arguments, "--json"]
         with log.open("a", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
@@ -69,10 +67,10 @@ class WatchedRun:
             running = self.process.poll() is None
             if not running:
                 self._reader.join(_END_S)
-            for seen, (_, event) in enumerate(self.events[seen:], start=seen):  # noqa: B020
-                if wanted(event):
+            while seen < len(self.events):
+                if wanted(self.events[seen][1]):
                     return seen
-            seen = len(self.events)
+                seen += 1
             if not running:
                 raise RunFailed(f"the run ended with exit code {self.process.returncode} before {what}; see {self.log}")
             if time.monotonic() > ends:
@@ -119,8 +117,7 @@ class WatchedRun:
         found = []
         for process in self.processes():
             try:
-                title = " ".join(process.cmdline())
-                if title.startswith(TITLES[role]) or Path(title.split(" ")[0]).name == TITLES[role]:
+                if " ".join(process.cmdline()).startswith(TITLES[role]):
                     found.append(process)
             except psutil.NoSuchProcess:
                 continue
