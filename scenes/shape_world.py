@@ -69,15 +69,15 @@ class DrawnScene:
         return draw(self.objects)
 
 
-def offset(predicate: str, subject: PlacedObject, object_: PlacedObject) -> float:
-    """By how many pixels the predicate holds; negative where its inverse does."""
+def offset(predicate: str, subject: PlacedObject, object_: PlacedObject) -> float | np.ndarray:
+    """By how many pixels the predicate holds; negative where its inverse does. Places may be arrays, as in `fits`."""
     axis, sign = _AXIS_SIGN[predicate]
     delta = (object_.x - subject.x, object_.y - subject.y)[axis]
     return sign * delta
 
 
-def holds(predicate: str, subject: PlacedObject, object_: PlacedObject) -> bool:
-    """Whether the predicate holds between two placed objects."""
+def holds(predicate: str, subject: PlacedObject, object_: PlacedObject) -> bool | np.ndarray:
+    """Whether the predicate holds between two placed objects. Places may be arrays, as in `fits`."""
     return offset(predicate, subject, object_) >= MARGIN
 
 
@@ -135,27 +135,34 @@ def extent(placed: PlacedObject) -> float:
     return placed.radius * max(float(np.hypot(*point)) for point in outline(placed.shape))
 
 
-def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZE) -> bool:
-    """Whether an object lies inside the picture and keeps a gap to all others."""
+def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZE) -> bool | np.ndarray:
+    """Whether an object lies inside the picture and keeps a gap to all others; for each of several places where its x
+    and y are arrays."""
     reach = extent(placed)
-    if not (reach <= placed.x <= size - reach and reach <= placed.y <= size - reach):
-        return False
-    return all(
-        np.hypot(placed.x - other.x, placed.y - other.y) >= reach + extent(other) + GAP or _boxes_apart(placed, other)
-        for other in others
-    )
+    free = (reach <= placed.x) & (placed.x <= size - reach) & (reach <= placed.y) & (placed.y <= size - reach)
+    for other in others:
+        distance = np.hypot(placed.x - other.x, placed.y - other.y)
+        free = free & ((distance >= reach + extent(other) + GAP) | _boxes_apart(placed, other))
+    return free
 
 
-def _boxes_apart(a: PlacedObject, b: PlacedObject) -> bool:
+def _boxes_apart(a: PlacedObject, b: PlacedObject) -> bool | np.ndarray:
     """Whether the axis-parallel boxes around two objects keep the gap, which allows tighter packing than circles."""
-    ax, ay = np.array(outline(a.shape)).T * a.radius
-    bx, by = np.array(outline(b.shape)).T * b.radius
-    return bool(
-        a.x + ax.max() + GAP <= b.x + bx.min()
-        or b.x + bx.max() + GAP <= a.x + ax.min()
-        or a.y + ay.max() + GAP <= b.y + by.min()
-        or b.y + by.max() + GAP <= a.y + ay.min()
+    (a_left, a_top), (a_right, a_bottom) = (corner * a.radius for corner in _box(a.shape))
+    (b_left, b_top), (b_right, b_bottom) = (corner * b.radius for corner in _box(b.shape))
+    return (
+        (a.x + a_right + GAP <= b.x + b_left)
+        | (b.x + b_right + GAP <= a.x + a_left)
+        | (a.y + a_bottom + GAP <= b.y + b_top)
+        | (b.y + b_bottom + GAP <= a.y + a_top)
     )
+
+
+@cache
+def _box(shape: str) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest corner of a shape of radius 1."""
+    points = np.array(outline(shape))
+    return points.min(axis=0), points.max(axis=0)
 
 
 def place_anew(
