@@ -33,10 +33,10 @@ from learner.weights import (
     fetch,
     unpack,
 )
+from serving import probe
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_names, folder_checksums
-from serving.probe import probe
 from serving.vlm_config import VlmConfig
 from serving.weight_receiver import bucket_messages
 
@@ -216,7 +216,7 @@ class VlmServer(LLMServer):
         return reports
 
     async def _probe(self) -> str:
-        return await probe(self._client, self._prompt("which answer ?"))
+        return probe.digest_of(await self._complete(probe.QUESTION, probe.IMAGE, probe.PARAMETERS))
 
     def _prove(self, manifest: Manifest, previous: dict[str, str] | None, report: dict[str, Any]) -> None:
         sent, loaded = manifest.checksums, report["checksums"]
@@ -240,10 +240,6 @@ class VlmServer(LLMServer):
                 ids[word] = tokens[0]
         return ids
 
-    def _prompt(self, text: str) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        return self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-
     async def _request(self, question: Question, image: Image.Image, sampling: Sampling, words: list[int]) -> Any:
         parameters = SamplingParams(
             n=sampling.n,
@@ -256,7 +252,16 @@ class VlmServer(LLMServer):
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        prompt = {"prompt": self._prompt(question.text), "multi_modal_data": {"image": image}}
+        return await self._complete(question.text, image, parameters)
+
+    async def _complete(self, text: str, image: Image.Image, parameters: SamplingParams) -> RequestOutput:
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        prompt = {
+            "prompt": self._processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True
+            ),
+            "multi_modal_data": {"image": image},
+        }
         final: RequestOutput | None = None
         async for output in self._client.generate(prompt, parameters, uuid4().hex):
             final = output
