@@ -57,17 +57,27 @@ def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
     return engine
 
 
-def step(engine: Any) -> float:
-    """Clip the accumulated gradients, take an optimizer step, and return the L2 norm before clipping.
+def step(engine: Any, terms: int) -> float:
+    """Divide the accumulated gradients by the number of terms that they are a sum over, clip them, take an optimizer
+    step, and return the L2 norm before clipping.
 
     Raises:
+        ValueError: no term.
         FloatingPointError: the norm is not finite.
     """
+    if terms <= 0:
+        raise ValueError(f"the batch has {terms} terms; there is nothing to train on")
     if engine.zero_optimization():
-        engine.step()
+        engine.optimizer.override_loss_scale(float(terms))
+        try:
+            engine.step()
+        finally:
+            engine.optimizer.override_loss_scale(1.0)
         norm = float(engine.get_global_grad_norm())
-    else:  # DeepSpeed keeps no norm without ZeRO
+    else:  # DeepSpeed keeps neither a norm nor a scale without ZeRO
         gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+        for gradient in gradients:
+            gradient /= terms
         norm = float(torch.nn.utils.get_total_norm(gradients))
         if math.isfinite(norm):
             engine.step()

@@ -70,6 +70,7 @@ class Learner:
             num_cpus=config.cpus_per_rank, runtime_env={"env_vars": environment}, max_restarts=0
         )
         self.sites: list[Site] = []
+        self._samples = 0  # those that were added since the last update
         self._ranks = [
             actor.remote(policy, self.model, config, model_settings or {}, rank) for rank in range(config.ranks)
         ]
@@ -79,33 +80,46 @@ class Learner:
             self._kill()
             raise
 
+    def add(self, batch: Sequence[ActorSample] | Sequence[EditorSample]) -> None:
+        """Give the ranks a part of the next update's batch, and return at once; they begin to work on it.
+
+        What goes wrong with it is raised by `update`.
+
+        Raises:
+            ValueError: samples of the other policy.
+            LearnerFailed: the learner is closed.
+        """
+        self._check(batch)
+        if batch:
+            shared = ray.put(list(batch))
+            for rank in self._open_ranks():
+                rank.add.remote(shared)
+            self._samples += len(batch)
+
     def update(
-        self, batch: Sequence[ActorSample] | Sequence[EditorSample], meanwhile: Callable[[], None] | None = None
+        self, batch: Sequence[ActorSample] | Sequence[EditorSample] = (), meanwhile: Callable[[], None] | None = None
     ) -> LearnerStats:
-        """One update of the policy: `epochs` × `minibatches` optimizer steps over the batch; the version grows by one.
+        """One update of the policy, from this batch and what was added since the last one: `epochs` × `minibatches`
+        optimizer steps; the version grows by one.
 
         `meanwhile` is called again and again until the ranks are done; it must not take long.
 
         Raises:
-            ValueError: an empty batch, or samples of the other policy.
+            ValueError: no sample at all, or samples of the other policy.
             FloatingPointError: a loss or gradient that is not finite.
             RuntimeError: no parameter changed, or the ranks ended with different weights.
             LearnerFailed: a rank was lost.
         """
-        if not batch:
+        self._check(batch)
+        samples, self._samples = self._samples + len(batch), 0
+        if samples == 0:
             raise ValueError(f"policy {self.policy!r}: the batch is empty; an update needs at least one sample")
-        wanted = _SAMPLE_TYPES[self.policy]
-        strange = next((sample for sample in batch if not isinstance(sample, wanted)), None)
-        if strange is not None:
-            raise ValueError(
-                f"policy {self.policy!r} trains on {wanted.__name__}, the batch has a {type(strange).__name__}"
-            )
         started = time.monotonic()
         shared = ray.put(list(batch))
         ranks = self._call(self._open_ranks(), "update", (shared,), None, meanwhile)
         self.version += 1
         seconds = time.monotonic() - started
-        return merge(ranks, self.policy, self.version, len(batch), self.config.kl_coefficient, seconds)
+        return merge(ranks, self.policy, self.version, samples, self.config.kl_coefficient, seconds)
 
     def weights(self, version: int | None = None) -> WeightUpdate:
         """The weights now, with their manifest; the buckets are references into the object store.
@@ -221,6 +235,14 @@ class Learner:
                     f"{where}: rank {rank} was lost ({self._places([rank])}): {end_of(error)}"
                 ) from error
         return [answers[index] for index in range(len(ranks))]
+
+    def _check(self, batch: Sequence[ActorSample] | Sequence[EditorSample]) -> None:
+        wanted = _SAMPLE_TYPES[self.policy]
+        strange = next((sample for sample in batch if not isinstance(sample, wanted)), None)
+        if strange is not None:
+            raise ValueError(
+                f"policy {self.policy!r} trains on {wanted.__name__}, the batch has a {type(strange).__name__}"
+            )
 
     def _places(self, ranks: list[int]) -> str:
         return "; ".join(str(self.sites[rank]) for rank in ranks) if self.sites else "before it said where it runs"

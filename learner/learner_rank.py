@@ -34,6 +34,7 @@ class LearnerRank:
         self._store: torch.distributed.TCPStore | None = None
         self._version = 0
         self._held: dict[str, str] | None = None  # checksums of the weights, where they are known
+        self._forget_batch()
 
     def listen(self, host: str) -> int:
         """Open the meeting point of the ranks (rank 0 only) and return its port."""
@@ -48,32 +49,51 @@ class LearnerRank:
         self._engine = new_engine(self._policy.module, self._config)
         return sum(p.numel() for p in self._policy.module.parameters() if p.requires_grad)
 
+    def add(self, samples: Sequence[ActorSample | EditorSample]) -> None:
+        """Take in a part of the next update's batch; all ranks get the same part and share it.
+
+        An update of one optimizer step computes the gradients of a part at once, so that the learner works while other
+        groups are still sampled. With more steps than one, minibatches are drawn from the whole batch, which `update`
+        then begins with. What goes wrong is raised by `update`.
+        """
+        began = time.monotonic()
+        try:
+            if self._one_step and self._error is None:
+                self._accumulate(samples, last=False)
+            else:
+                self._samples += samples
+        except Exception as error:
+            self._error = error
+        self._stats.seconds += time.monotonic() - began
+
     def update(self, samples: Sequence[ActorSample | EditorSample]) -> RankStats:
-        """Train on this rank's part of the batch.
+        """Train on these samples and on what was added since the last update.
 
         Raises:
             ValueError: more minibatches than forward passes.
             FloatingPointError: a loss or a gradient that is not finite.
             RuntimeError: no parameter changed.
         """
-        stats = RankStats()
         began = time.monotonic()
         before, self._held = self._held or self._checksums(), None
         try:
-            self._train(samples, stats)
+            self._train(samples)
         except BaseException:
             self._engine.zero_grad()  # what was accumulated must not leak into the next update
+            self._forget_batch()
             raise
+        advantages, stats = self._advantages, self._stats
+        self._forget_batch()
         after = self._checksums()
         stats.digest, stats.tensors = checksums_digest(after), len(after)
         stats.tensors_changed = sum(after[name] != before[name] for name in after)
         if stats.tensors_changed == 0:
             raise RuntimeError(
                 f"policy {self._policy_name!r}: the update changed none of {len(after)} tensors; advantages are "
-                f"{sorted({sample.advantage for sample in samples})[:4]}, gradient norm {stats.gradient_norms}"
+                f"{sorted(advantages)[:4]}, gradient norm {stats.gradient_norms}"
             )
         self._version, self._held = self._version + 1, after
-        stats.seconds = time.monotonic() - began
+        stats.seconds += time.monotonic() - began
         return stats
 
     def weights(self, version: int | None) -> WeightUpdate:
@@ -112,6 +132,8 @@ class LearnerRank:
         for field, value in mine.items():
             if state[field] != value:
                 raise ValueError(f"{folder}: it was saved with {field} {state[field]!r}, this learner has {value!r}")
+        self._engine.zero_grad()
+        self._forget_batch()
         self._engine.load_checkpoint(folder, tag=_TAG)
         self._held = self._checksums()
         if checksums_digest(self._held) != state["digest"]:
@@ -130,66 +152,99 @@ class LearnerRank:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
-    def _train(self, samples: Sequence[ActorSample | EditorSample], stats: RankStats) -> None:
+    @property
+    def _one_step(self) -> bool:
+        return self._config.epochs * self._config.minibatches == 1
+
+    def _forget_batch(self) -> None:
+        self._stats = RankStats()
+        self._samples: list[ActorSample | EditorSample] = []
+        self._last_pass: list[tuple[Any, float]] = []
+        self._advantages: set[float] = set()
+        self._error: Exception | None = None
+
+    def _passes(self, samples: Sequence[ActorSample | EditorSample]) -> list[tuple[Any, float]]:
+        """This rank's forward passes over its share, each with its weight. The engines meet in every pass, so that a
+        rank with a smaller share repeats a pass that weighs nothing."""
+        if not samples:
+            return []
+        self._advantages |= {sample.advantage for sample in samples}
+        mine = list(samples[self._rank :: self._config.ranks])
+        batches = self._policy.batches(mine or samples[:1])
+        passes = [(batch, float(bool(mine))) for batch in batches]
+        missing = self._over_ranks(len(passes), torch.distributed.ReduceOp.MAX) - len(passes)
+        return passes + [(batches[0], 0.0)] * missing
+
+    def _accumulate(self, samples: Sequence[ActorSample | EditorSample], *, last: bool) -> None:
+        """Add up the gradients of these samples. The engine must be told the last pass before it is made, so one pass
+        always waits for what follows."""
+        passes = self._last_pass + self._passes(samples)
+        self._last_pass = [] if last else passes[-1:]
+        for index, (batch, weight) in enumerate(passes if last else passes[:-1]):
+            self._backward(batch, weight, None, last=last and index == len(passes) - 1)
+
+    def _train(self, samples: Sequence[ActorSample | EditorSample]) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._one_step:
+            self._accumulate(samples, last=True)
+            self._step(self._stats.sums.get("count", 0))
+        else:
+            self._train_in_minibatches([*self._samples, *samples])
+
+    def _train_in_minibatches(self, order: list[ActorSample | EditorSample]) -> None:
         config = self._config
-        steps = config.epochs * config.minibatches
-        order = list(samples)
         shuffle = random.Random(f"{config.seed}-{self._version}")
-        if steps > 1:
-            shuffle.shuffle(order)
-        mine = order[self._rank :: config.ranks]
-        batches = self._policy.batches(mine or order[:1])
-        # The engines meet in every pass, so a rank with a smaller part repeats one that weighs nothing.
-        passes = self._over_ranks(len(batches), torch.distributed.ReduceOp.MAX)
-        weights = [float(bool(mine))] * len(batches) + [0.0] * (passes - len(batches))
-        batches += [batches[0]] * (passes - len(batches))
-        if passes < config.minibatches:
+        shuffle.shuffle(order)
+        passes = self._passes(order)
+        if len(passes) < config.minibatches:
             raise ValueError(
-                f"minibatches is {config.minibatches}, but {len(order)} samples make {passes} forward passes; "
+                f"minibatches is {config.minibatches}, but {len(order)} samples make {len(passes)} forward passes; "
                 "use fewer minibatches or a smaller micro_batch"
             )
-        behaviour: list[torch.Tensor | None] = [None] * passes
-        if steps > 1:
-            behaviour = [self._behaviour(batch) for batch in batches]
+        behaviour = [self._behaviour(batch) for batch, _ in passes]
         for _ in range(config.epochs):
-            indices = list(range(passes))
-            if steps > 1:
-                shuffle.shuffle(indices)
+            indices = list(range(len(passes)))
+            shuffle.shuffle(indices)
             for part in range(config.minibatches):
                 chosen = indices[part :: config.minibatches]
-                self._step([(batches[i], weights[i], behaviour[i]) for i in chosen], stats)
-        if steps > 1:
-            for batch, weight, log_probs in zip(batches, weights, behaviour, strict=True):
-                self._add_mismatch(stats, batch, weight, log_probs)
+                for index in chosen:
+                    self._backward(*passes[index], behaviour[index], last=index == chosen[-1])
+                self._step(sum(passes[index][0].count for index in chosen if passes[index][1]))
+        for (batch, weight), log_probs in zip(passes, behaviour, strict=True):
+            self._add_mismatch(batch, weight, log_probs)
 
-    def _step(self, parts: list[tuple[Any, float, torch.Tensor | None]], stats: RankStats) -> None:
-        count = sum(batch.count for batch, weight, _ in parts if weight)
-        normaliser = self._over_ranks(count, torch.distributed.ReduceOp.SUM)
-        for index, (batch, weight, behaviour) in enumerate(parts):
-            self._engine.set_gradient_accumulation_boundary(index == len(parts) - 1)
-            evaluation = self._policy.evaluate(self._engine, batch)
-            if behaviour is None:  # the only optimizer step: the weights are still those before the update
-                behaviour = evaluation.log_probs.detach()
-                self._add_mismatch(stats, batch, weight, behaviour)
-            loss, sums = self._policy.loss(batch, evaluation, behaviour, normaliser)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"policy {self._policy_name!r}: the loss is {loss.item()}; lower learning_rate or check the samples"
-                )
-            if weight:
-                stats.add(sums)
-            # DeepSpeed takes the mean of the ranks' gradients; the loss is a sum over them.
-            self._engine.backward(loss * weight * self._config.ranks)
-        stats.gradient_norms.append(step(self._engine))
+    def _backward(self, batch: Any, weight: float, behaviour: torch.Tensor | None, *, last: bool) -> None:
+        """Add up the gradients of one pass; `behaviour` is None where the weights are still those before the update."""
+        self._engine.set_gradient_accumulation_boundary(last)
+        evaluation = self._policy.evaluate(self._engine, batch)
+        if behaviour is None:
+            behaviour = evaluation.log_probs.detach()
+            self._add_mismatch(batch, weight, behaviour)
+        # How many terms the batch has is known at its end: `_step` divides by it.
+        loss, sums = self._policy.loss(batch, evaluation, behaviour, 1.0)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"policy {self._policy_name!r}: the loss is {loss.item()}; lower learning_rate or check the samples"
+            )
+        if weight:
+            self._stats.add(sums)
+        # DeepSpeed takes the mean of the ranks' gradients; the loss is a sum over them.
+        self._engine.backward(loss * weight * self._config.ranks)
+
+    def _step(self, count: float) -> None:
+        """An optimizer step, with the mean over all ranks' terms, of which `count` are this rank's."""
+        terms = self._over_ranks(int(count), torch.distributed.ReduceOp.SUM)
+        self._stats.gradient_norms.append(step(self._engine, terms))
 
     @torch.no_grad()
     def _behaviour(self, batch: Any) -> torch.Tensor:
         return self._policy.evaluate(self._engine, batch).log_probs
 
-    def _add_mismatch(self, stats: RankStats, batch: Any, weight: float, log_probs: torch.Tensor) -> None:
+    def _add_mismatch(self, batch: Any, weight: float, log_probs: torch.Tensor) -> None:
         if weight:
             mismatch = self._policy.mismatch(batch, log_probs)
-            stats.add_mismatch(mismatch.tolist(), batch.term_positions)
+            self._stats.add_mismatch(mismatch.tolist(), batch.term_positions)
 
     def _over_ranks(self, value: int, operation: torch.distributed.ReduceOp) -> int:
         combined = torch.tensor([value])

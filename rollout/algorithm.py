@@ -16,6 +16,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.tune import PlacementGroupFactory
 
+from learner.deepspeed_learner import Learner
 from rollout.batches import actor_samples, describe, describe_weights, editor_samples, rollout_seconds, staleness
 from rollout.config import RunConfig
 from rollout.config_file import load_config
@@ -163,14 +164,14 @@ class ReflectionGRPO(Algorithm):
     @override(Algorithm)
     def training_step(self) -> None:
         stage, started = self.stage, time.monotonic()
-        with self.progress.phase("rollout"):
-            turns = self._collect(stage)
+        self._pump(stage)  # the first prompts are sampled while the learner starts
         with self.progress.phase("start learner"):
             learner = self.policies.learner(stage)
+        with self.progress.phase("rollout"):
+            turns, early = self._collect(stage, learner)
         began = time.monotonic()
         with self.progress.phase("learn"):
-            samples = actor_samples(turns) if stage == "actor" else editor_samples(turns)
-            stats = learner.update(samples, meanwhile=lambda: self._pump(stage))
+            stats = learner.update(meanwhile=lambda: self._pump(stage))
             self.policies.versions[stage] = stats.version
         learned = time.monotonic()
         with self.progress.phase("sync"):
@@ -187,6 +188,7 @@ class ReflectionGRPO(Algorithm):
             "actor_version": self.policies.versions["actor"],
             "editor_version": self.policies.versions["editor"],
             "staleness": staleness(turns),
+            "early_prompts": early,
             "restarts": self.stream.restarts,
             "requeued": self.stream.requeued,
             **asdict(self.stream.incidents + Incidents.so_far(self.models)),
@@ -205,15 +207,22 @@ class ReflectionGRPO(Algorithm):
         for key, value in _numbers(self.last_update):
             self.metrics.log_value(key, value, reduce="mean", window=1)
 
-    def _collect(self, stage: str) -> list[Turn]:
-        """The turns of one update, those of prompts without a signal included.
+    def _collect(self, stage: str, learner: Learner) -> tuple[list[Turn], int]:
+        """The turns of one update, those of prompts without a signal included, and the number of prompts that the
+        learner began on while others were sampled.
 
         Raises:
             RunFailed: see `GroupStream.pump`; or too many members were rejected.
         """
+        samples = actor_samples if stage == "actor" else editor_samples
+        given: set[int] = set()  # prompts
         while not self.stream.ready:
+            settled = self.stream.settled()
+            learner.add(samples(settled))
+            given |= {turn.prompt for turn in settled}
             self._pump(stage, _POLL_S)
         used, dropped = self.stream.take(self.updates)
+        learner.add(samples([turn for turn in used if turn.prompt not in given]))
         rejected = rejections(used + dropped)
         share = sum(rejected.values()) / len(used + dropped)
         if share > self.run.rollout.max_rejected:
@@ -222,7 +231,7 @@ class ReflectionGRPO(Algorithm):
                 f"(rollout.max_rejected = {self.run.rollout.max_rejected:.0%}): {rejected}; the last checkpoint is "
                 "sound; lower learning_rate, or look at the models that gave these values"
             )
-        return used + dropped
+        return used + dropped, len(given)
 
     def _pump(self, stage: str, wait_s: float = 0.0) -> None:
         schedule = self.run.schedule

@@ -101,6 +101,10 @@ class GroupStream:
         for assignment in {late.worker: late for late in self._scheduler.late(time.monotonic())}.values():
             self._end(assignment)
 
+    def settled(self) -> list[Turn]:
+        """Turns that the next update will train on whatever else comes, and that were not told before."""
+        return [turn for group in self._scheduler.settled() for turn in group.result]
+
     def take(self, update: int) -> tuple[list[Turn], list[Turn]]:
         """The turns that update number `update` trains on, in the order of the prompts, and those of prompts without a
         signal that were sampled since the last one."""

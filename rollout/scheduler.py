@@ -106,6 +106,9 @@ class Scheduler(Generic[W, R]):
         self._complete: dict[int, deque[Group[R]]] = {}  # by version
         self._waited_for: dict[int, int] = {}  # running groups of overtaken prompts, by version
         self._training: list[Group[R]] = []
+        self._unfinished: deque[int] = deque()  # prompts, from the first that has started and is not finished
+        self._finished: set[int] = set()  # those among them that are finished nevertheless
+        self._told: set[int] = set()  # tickets that `settled` has told
 
     def add_worker(self, worker: W, slots: int = 1) -> None:
         """A worker that can hold `slots` groups at the same time is there.
@@ -141,6 +144,7 @@ class Scheduler(Generic[W, R]):
         done = self._close(ticket)
         if done is None:
             return Outcome.REVOKED
+        self._finish(done.prompt.number)
         if dropped:
             self.gate.drop(done.version)
             return Outcome.DROPPED
@@ -148,6 +152,17 @@ class Scheduler(Generic[W, R]):
         group = Group(ticket, done.prompt, done.version, result)
         self._complete.setdefault(done.version, deque()).append(group)
         return Outcome.ACCEPTED
+
+    def settled(self) -> list[Group[R]]:
+        """Complete groups that the next update will train on whatever happens, and that were not told before: a learner
+        may begin on them. With `max_staleness=0` a group waits for those of all prompts before it, so that not even the
+        order in which they are told depends on timing."""
+        found = islice(self._complete.get(self.gate.oldest, ()), self.gate.batch)
+        groups = [group for group in found if group.ticket not in self._told]
+        if self.gate.max_staleness == 0 and self._unfinished:
+            groups = [group for group in groups if group.prompt.number < self._unfinished[0]]
+        self._told.update(group.ticket for group in groups)
+        return sorted(groups, key=lambda group: group.prompt.number)
 
     def failed(self, ticket: int) -> None:
         """A worker that is still there could not complete a group.
@@ -192,8 +207,11 @@ class Scheduler(Generic[W, R]):
         for assignment in overtaken:
             self._revoked[assignment.ticket] = assignment.worker
             self._unwait(assignment)
+        self._told.clear()
         gone = [version for version in self._complete if version < self.gate.oldest]
         expired = [group for version in gone for group in self._complete.pop(version)]
+        for group in expired:
+            self._reopen(group.prompt.number)
         self._overtaken = [_next_attempt(lost.prompt, overtaken=True) for lost in (*overtaken, *expired)]
         self._training = groups
         return Batch(sorted(groups, key=lambda group: group.prompt.number), overtaken, expired)
@@ -241,6 +259,7 @@ class Scheduler(Generic[W, R]):
             found = cls(gate, deadline_s=state["deadline_s"])
             found._next_prompt, found._next_ticket = state["next_prompt"], state["next_ticket"]
             found._again.extend(Prompt(*prompt) for prompt in state["unfinished"])
+            found._unfinished.extend(sorted(prompt.number for prompt in found._again))
             for ticket, version, *prompt in state["buffered"]:
                 group = Group(ticket, Prompt(*prompt), version, results[ticket])
                 found._complete.setdefault(version, deque()).append(group)
@@ -256,6 +275,7 @@ class Scheduler(Generic[W, R]):
             prompt = self._again.popleft()
         else:
             prompt = Prompt(self._next_prompt)
+            self._unfinished.append(prompt.number)
             self._next_prompt += 1
         assignment = Assignment(self._next_ticket, prompt, version, self._slots.fill(self._next_ticket), now)
         self._next_ticket += 1
@@ -275,6 +295,17 @@ class Scheduler(Generic[W, R]):
             self._unwait(assignment)
             return assignment
         return None
+
+    def _finish(self, number: int) -> None:
+        self._finished.add(number)
+        while self._unfinished and self._unfinished[0] in self._finished:
+            self._finished.remove(self._unfinished.popleft())
+
+    def _reopen(self, number: int) -> None:
+        if number in self._finished:
+            self._finished.remove(number)
+        else:
+            self._unfinished.appendleft(number)
 
     def _give_back(self, ticket: int) -> None:
         assignment = self._running.pop(ticket)

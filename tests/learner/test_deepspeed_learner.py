@@ -92,6 +92,37 @@ def test_stale_answers_show_as_mismatch(actor_learner, actor_samples):
     assert stats.importance_mean > 1.1
 
 
+def test_a_batch_in_parts_makes_the_same_update(actor_learner, actor_samples, tmp_path):
+    actor_learner.save(tmp_path / "before")
+    before = weights(actor_learner)
+    whole = actor_learner.update(actor_samples)
+    expected = weights(actor_learner)
+    actor_learner.load(tmp_path / "before")
+    actor_learner.add(actor_samples[:1])
+    actor_learner.add([])
+    actor_learner.add(actor_samples[1:3])
+    stats = actor_learner.update(actor_samples[3:])
+    assert (stats.samples, stats.terms, stats.optimizer_steps) == (whole.samples, whole.terms, 1)
+    assert stats.loss == pytest.approx(whole.loss, rel=1e-4, abs=1e-7)
+    assert stats.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-4)
+    found = weights(actor_learner)
+    moved = sum((expected[name] - before[name]).abs().sum() for name in before)
+    assert sum((found[name] - expected[name]).abs().sum() for name in before) < 0.01 * moved
+
+
+def test_an_error_in_a_part_is_raised_by_the_update_and_leaves_nothing_behind(actor_learner, actor_samples, tmp_path):
+    actor_learner.save(tmp_path / "before")
+    expected = actor_learner.update(actor_samples[:2]).digest
+    actor_learner.load(tmp_path / "before")
+    actor_learner.add([replace(sample, advantage=3e38) for sample in actor_samples])
+    actor_learner.add(actor_samples)
+    with pytest.raises(FloatingPointError, match="the loss is"):
+        actor_learner.update()
+    with pytest.raises(ValueError, match="batch is empty"):
+        actor_learner.update()
+    assert actor_learner.update(actor_samples[:2]).digest == expected
+
+
 def test_bad_batches_are_refused_and_leave_the_learner_as_it_was(actor_learner, actor_samples, editor_samples):
     before = actor_learner.weights()
     with pytest.raises(ValueError, match="batch is empty"):
@@ -168,7 +199,8 @@ def test_an_editor_update_takes_its_steps_and_exports_a_pipeline(editor_learner,
 def test_two_ranks_make_the_same_update_as_one(zero_stage, vlm_folder, actor_samples, tmp_path):
     config = LearnerConfig(learning_rate=RATE, micro_batch=2, ranks=2, zero_stage=zero_stage, cpus_per_rank=0.5)
     with Learner("actor", vlm_folder, config) as learner:
-        stats = learner.update(actor_samples)  # five samples: two passes on rank 0, one and an empty one on rank 1
+        learner.add(actor_samples[:1])  # rank 1 has nothing of it
+        stats = learner.update(actor_samples[1:])
         assert stats.terms == sum(len(sample.token_ids) for sample in actor_samples)
         assert_same_step(learner, stats, one_plain_step(VlmPolicy(vlm_folder, LearnerConfig()), actor_samples))
         learner.save(tmp_path / "last")
@@ -182,7 +214,8 @@ def test_two_ranks_make_the_same_update_as_one(zero_stage, vlm_folder, actor_sam
 def test_two_ranks_train_the_editor_with_zero_2(flux_folder, editor_samples):
     config = LearnerConfig(learning_rate=RATE, micro_batch=2, ranks=2, zero_stage=2, cpus_per_rank=0.5)
     with Learner("editor", flux_folder, config) as learner:
-        stats = learner.update(editor_samples)
+        learner.add(editor_samples[:3])
+        stats = learner.update(editor_samples[3:])
         assert stats.terms == 15
         assert_same_step(learner, stats, one_plain_step(FlowPolicy(flux_folder, LearnerConfig()), editor_samples))
 

@@ -40,13 +40,18 @@ class Runner(FaultAwareApply):
 
 
 class Sampling:
-    """Samples with scripted models after `wait_s`, or with an error for prompt number `broken`."""
+    """Samples with scripted models after up to `wait_s`, 2 s later where prompt number `slow` is among them, or with an
+    error for prompt number `broken`."""
 
-    def __init__(self, settings: RolloutConfig, wait_s: float = 0.0, broken: int | None = None) -> None:
-        self.settings, self.wait_s, self.broken = settings, wait_s, broken
+    def __init__(
+        self, settings: RolloutConfig, wait_s: float = 0.0, broken: int | None = None, slow: int | None = None
+    ) -> None:
+        self.settings, self.wait_s, self.broken, self.slow = settings, wait_s, broken, slow
 
     def __call__(self, runner, job):
         time.sleep(random.uniform(0, self.wait_s))
+        if self.slow in [one.prompt for one in job.prompts]:
+            time.sleep(2.0)
         if self.broken in [one.prompt for one in job.prompts]:
             raise ValueError("the canvas tore")
         return to_table(GroupSampler(ScriptedModels(), self.settings, EditorConfig()).sample(job))
@@ -91,6 +96,22 @@ def test_without_staleness_an_update_learns_from_the_same_turns_however_many_run
     numbers = [turn[0] for update in seen[0] for turn in update]
     assert numbers == sorted(numbers)
     assert all(started == update for turns in seen[0] for *_, started, update in turns)
+
+
+def test_a_learner_can_begin_on_the_first_groups_while_others_are_sampled():
+    settings = settings_with(drop_equal_groups=False)
+    stream = stream_of(2, settings, slow=3)
+    begun, ends = [], time.monotonic() + END_S
+    while not stream.ready:
+        assert time.monotonic() < ends, "the stream does not go on"
+        stream.pump("actor", 99, 0.05)
+        begun.append(stream.settled())
+    early = [turn for turns in begun[:-1] for turn in turns]
+    assert {turn.prompt for turn in early} >= {0}
+    assert 3 not in {turn.prompt for turn in early}
+    used, _ = stream.take(0)
+    told = [turn for turns in begun for turn in turns]
+    assert [(t.group, t.member) for t in told] == [(t.group, t.member) for t in used][: len(told)]
 
 
 def test_with_staleness_rollouts_go_on_during_an_update_and_none_is_older_than_allowed():

@@ -50,6 +50,36 @@ def test_without_staleness_the_batches_are_those_of_the_synchronous_order_whatev
     assert batches == [kept[k * batch : (k + 1) * batch] for k in range(len(batches))]
 
 
+def test_a_group_is_settled_once_no_other_can_come_before_it():
+    scheduler = scheduler_with(batch=3, max_staleness=0)
+    tickets = [assignment.ticket for assignment in scheduler.dispatch(0.0)]
+    told = []
+    for position, dropped in ((2, False), (0, True), (1, False)):
+        scheduler.finished(tickets[position], None, dropped=dropped)
+        told.append([group.prompt.number for group in scheduler.settled()])
+    assert told == [[], [], [1, 2]]
+    (replacement,) = scheduler.dispatch(0.0)
+    assert scheduler.settled() == []
+    scheduler.finished(replacement.ticket, None)
+    assert [group.prompt.number for group in scheduler.settled()] == [3]
+    assert prompts_of(scheduler.take_batch()) == [1, 2, 3]
+
+
+def test_with_staleness_only_groups_of_the_oldest_version_are_settled_as_they_come():
+    scheduler = scheduler_with(batch=2, max_staleness=1, workers=4)
+    old = [assignment.ticket for assignment in scheduler.dispatch(0.0)]
+    scheduler.finished(old[3], None)
+    assert [group.prompt.number for group in scheduler.settled()] == [3]
+    scheduler.finished(old[0], None)
+    assert prompts_of(scheduler.take_batch()) == [0, 3]
+    scheduler.trained()
+    new = [assignment.ticket for assignment in scheduler.dispatch(0.0)]
+    scheduler.finished(new[0], None)
+    assert scheduler.settled() == []  # one of version 0 can still come before it
+    scheduler.finished(old[1], None)
+    assert [group.prompt.number for group in scheduler.settled()] == [1]
+
+
 def test_the_first_complete_are_trained_on_first():
     scheduler = scheduler_with(workers=4)
     tickets = [assignment.ticket for assignment in scheduler.dispatch(0.0)]

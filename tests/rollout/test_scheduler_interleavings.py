@@ -24,6 +24,7 @@ class Drive:
         self.there = set()
         self.open, self.revoked, self.accepted, self.settled = {}, set(), {}, Counter()
         self.batch, self.now, self.seen = None, 0.0, 0
+        self.begun_on = []  # groups that the learner was given before the batch was complete
         for worker in self.slots:
             self.come(worker)
 
@@ -31,6 +32,7 @@ class Drive:
         events = {
             self.dispatch: 5,
             self.finish: 10,
+            self.begin: 5,
             self.fail: 0.3,
             self.time_passes: 1,
             self.worker_goes_or_comes: 1,
@@ -86,6 +88,10 @@ class Drive:
             self.accepted[ticket] = assignment.prompt, assignment.version
         assert self.scheduler.finished(ticket, "told twice") is Outcome.REVOKED
 
+    def begin(self):
+        if not self.batch:
+            self.begun_on += self.scheduler.settled()
+
     def fail(self):
         if self.open:
             ticket = self.chance.choice(list(self.open))
@@ -121,6 +127,12 @@ class Drive:
             self.batch = self.scheduler.take_batch()
             numbers = [group.prompt.number for group in self.batch.groups]
             assert len(numbers) == gate.batch
+            begun = [group.ticket for group in self.begun_on]
+            assert len(set(begun)) == len(begun)
+            assert set(begun) <= {group.ticket for group in self.batch.groups}, "it was not settled"
+            if gate.max_staleness == 0:
+                assert [group.prompt.number for group in self.begun_on] == numbers[: len(begun)]
+            self.begun_on = []
             assert numbers == sorted(numbers)
             for group in self.batch.groups:
                 assert 0 <= gate.version - group.version <= gate.max_staleness
@@ -142,6 +154,7 @@ class Drive:
             self.batch = None
         self.open.clear()
         self.there.clear()
+        self.begun_on = []
         for worker in self.slots:
             self.come(worker)
 
@@ -154,6 +167,7 @@ class Drive:
             self.update()
             if self.scheduler.gate.version == goal:
                 return
+            self.begin()
             self.dispatch()
             if self.open:
                 self.end(min(self.open), dropped=False)
