@@ -26,6 +26,7 @@ from rollout.group_sampler import Job
 from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
 from rollout.incidents import Incidents
 from rollout.models import Models, start_models
+from rollout.object_store import object_store_bytes
 from rollout.policies import Policies
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
@@ -201,6 +202,7 @@ class ReflectionGRPO(Algorithm):
             "compute_seconds": {**rollout_seconds(turns, "compute_seconds"), "learn": stats.compute_seconds},
             "learner": stats.as_dict(),
             "weights": describe_weights(update, receipts),
+            "object_store_bytes": object_store_bytes(),
         }
         self.last_update["seconds_total"] = time.monotonic() - started
         self.updates += 1

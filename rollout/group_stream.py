@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
+from ray.exceptions import RayError
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
+from actors.site import Site, end_of, this_site
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job, Started
 from rollout.incidents import Incidents
@@ -72,6 +74,7 @@ class GroupStream:
         self._without_runner_since: float | None = None
         self._next_readmission = 0.0
         self._admitted: set[int] = set()
+        self._sites: dict[int, ray.ObjectRef] = {}
         self.restarts = self.requeued = 0
         self.incidents = Incidents()
 
@@ -137,7 +140,8 @@ class GroupStream:
             assignments = self._sent.pop(result.actor_id, [])
             answer = result.get()
             if isinstance(answer, SamplingError):
-                self._fail(assignments, f"EnvRunner {result.actor_id}: {answer.text}")
+                place = self._place(result.actor_id)
+                self._fail(assignments, f"EnvRunner {result.actor_id} ({place}): {answer.text}")
             elif result.ok:
                 self.incidents += Incidents.beside(answer)
                 self._finish(assignments, from_table(answer))
@@ -171,10 +175,9 @@ class GroupStream:
             self._count_attempt(assignment)
 
     def _lose(self, runner: int, assignments: list[Assignment[int]], error: Exception) -> None:
-        self._last_error = f"EnvRunner {runner} ended: {error}"
-        logging.getLogger(__name__).warning(
-            "EnvRunner %d ended, %d prompts are sampled anew: %s", runner, len(assignments), error
-        )
+        cause = end_of(error) if isinstance(error, RayError) else str(error)
+        self._last_error = f"EnvRunner {runner} ({self._place(runner)}) ended: {cause}"
+        logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), self._last_error)
         self.restarts += 1
         self._admitted.discard(runner)
         self._scheduler.remove_worker(runner)
@@ -193,10 +196,20 @@ class GroupStream:
     def _end(self, assignment: Assignment[int]) -> None:
         """End the EnvRunner of a late group. Its call then fails, and `_lose` does the rest."""
         self._last_error = (
-            f"EnvRunner {assignment.worker} held prompt {assignment.prompt.number} for more than "
-            f"rollout.deadline_s = {self._settings.deadline_s} s"
+            f"EnvRunner {assignment.worker} ({self._place(assignment.worker)}) held prompt "
+            f"{assignment.prompt.number} for more than rollout.deadline_s = {self._settings.deadline_s} s"
         )
         ray.kill(self._runners.actors()[assignment.worker], no_restart=False)
+
+    def _place(self, runner: int) -> str:
+        """Where the EnvRunner runs, or ran, as it said when it was taken into service."""
+        answer = self._sites.get(runner)
+        if answer is None or not ray.wait([answer], timeout=0)[0]:
+            return "it has not said where it runs"
+        try:
+            return str(ray.get(answer, timeout=_PING_S))
+        except RayError as error:
+            return f"it ended before it could say where it runs: {type(error).__name__}"
 
     def _readmit(self) -> None:
         """Take EnvRunners that are new or were started again into service; give up where none is left for too long."""
@@ -208,6 +221,7 @@ class GroupStream:
             healthy = set(self._runners.healthy_actor_ids())
         for runner in sorted(healthy - self._admitted):  # RLlib itself may have found it again, too
             self._admitted.add(runner)
+            self._sites[runner] = self._runners.actors()[runner].apply.remote(_site_of)
             self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
         if healthy:
             self._without_runner_since = None
@@ -218,6 +232,10 @@ class GroupStream:
                 f"no EnvRunner has been there for rollout.deadline_s = {self._settings.deadline_s} s; "
                 f"{self._last_error}"
             )
+
+
+def _site_of(_: Any) -> Site:
+    return this_site()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from actors.site import Site, this_site
 from learner.weight_board import latest_weights
 from learner.weights import (
     Manifest,
@@ -106,9 +107,9 @@ class VlmServer(LLMServer):
         self._refuse_if_broken()
         await super().check_health()
 
-    async def identity(self) -> tuple[str, int]:
-        """Name of the replica, and the version of the weights that it serves."""
-        return self._replica, self._version
+    async def identity(self) -> tuple[str, int, Site]:
+        """Name of the replica, the version of the weights that it serves, and where it runs."""
+        return self._replica, self._version, this_site()
 
     async def generate_batch(self, batch: Batch) -> tuple[list[list[Answer]], float]:
         """Answer all questions with one version of the weights: `answers[question][sample]`.

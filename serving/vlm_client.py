@@ -13,7 +13,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
-from actors.site import end_of
+from actors.site import Site, end_of
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_model_folder
 from serving.vlm_config import VlmConfig
@@ -44,6 +44,7 @@ class VlmClient:
         self.compute_seconds = 0.0
         self.replaced = 0
         self._handle = handle
+        self._sites: dict[str, Site] = {}
 
     def generate(
         self, images: Sequence[np.ndarray], questions: Sequence[Question], sampling: Sampling
@@ -76,8 +77,8 @@ class VlmClient:
                 call.cancel()
                 if self._complete():
                     raise TimeoutError(
-                        f"the {self.role} did not answer {len(batch.questions)} questions within {deadline_s} s: "
-                        f"{error}"
+                        f"the {self.role} did not answer {len(batch.questions)} questions within call_deadline_s = "
+                        f"{deadline_s:g} s: {error}; raise it if the replica is only slow; {self._places}"
                     ) from error
                 found, seconds = self._ask_successor(batch, error)
             except _LOST as error:
@@ -108,8 +109,7 @@ class VlmClient:
                 break
         raise VlmError(
             f"a replica of the {self.role} was lost and none took its place within start_deadline_s = "
-            f"{self.settings.start_deadline_s:g} s: {end_of(lost) if isinstance(lost, RayError) else lost}; its log is "
-            "in Ray's session folder, logs/serve"
+            f"{self.settings.start_deadline_s:g} s: {_cause(lost)}; {self._places}"
         ) from lost
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
@@ -140,12 +140,20 @@ class VlmClient:
                 return receipts
         raise VlmError(
             f"version {update.manifest.version}: a replica of the {self.role} was lost and none with these weights "
-            f"took its place within {self.settings.start_deadline_s} s: {lost}"
+            f"took its place within start_deadline_s = {self.settings.start_deadline_s:g} s: {_cause(lost)}; "
+            f"{self._places}"
         ) from lost
 
     def versions(self) -> dict[str, int]:
         """The version of the weights that each replica serves, by the replica's name."""
-        return dict(self._broadcast("identity", deadline_s=self.settings.call_deadline_s))
+        found = self._broadcast("identity", deadline_s=self.settings.call_deadline_s)
+        self._sites = {name: site for name, _, site in found}
+        return {name: version for name, version, _ in found}
+
+    @property
+    def _places(self) -> str:
+        known = "; ".join(f"{name} was {site}" for name, site in self._sites.items())
+        return known or "it never said where it runs: look into Ray's session folder, logs/serve"
 
     def check_health(self) -> None:
         """Raise the reason if a replica cannot answer."""
@@ -213,7 +221,10 @@ def wait_for_vlms(
             states = {role: _reason(statuses[role]) if role in statuses else "not deployed" for role in sorted(waiting)}
             raise TimeoutError(f"VLMs were not ready within {deadline_s} s (start_deadline_s): {states}")
         time.sleep(_POLL_S if waiting else 0)
-    return {role: VlmClient(serve.get_app_handle(role), role, settings) for role, settings in vlms.items()}
+    clients = {role: VlmClient(serve.get_app_handle(role), role, settings) for role, settings in vlms.items()}
+    for client in clients.values():
+        client.versions()  # from now on an error can say where each replica ran
+    return clients
 
 
 def start_vlms(vlms: Mapping[str, VlmConfig]) -> dict[str, VlmClient]:
@@ -229,6 +240,10 @@ def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
         return
     for role in running & set(roles):
         serve.delete(role)
+
+
+def _cause(error: Exception) -> str:
+    return end_of(error) if isinstance(error, RayError) else str(error)
 
 
 def _raise_build_error(deployment: ray.ObjectRef) -> None:

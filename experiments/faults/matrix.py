@@ -6,10 +6,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
@@ -20,7 +21,11 @@ from experiments.faults.watched_run import DRIVER, WatchedRun
 from rollout.errors import RunFailed
 from scenes.whole_file import whole_file
 
-ROLES = ("env_runner", "editor", "diffuser", "actor", "checker", "engine", "learner", "serve_controller", DRIVER)
+if TYPE_CHECKING:
+    from experiments.faults.two_nodes import TwoNodes
+
+NODE = "node"
+ROLES = ("env_runner", "editor", "diffuser", "actor", "checker", "engine", "learner", "serve_controller", DRIVER, NODE)
 PHASES = ("rollout", "learn", "sync", "checkpoint")
 # Every role, fault and phase at least once.
 FAST = (
@@ -36,6 +41,7 @@ FAST = (
     ("learner", "memory", "learn"),
     ("serve_controller", "kill", "sync"),
     (DRIVER, "kill", "checkpoint"),
+    (NODE, "kill", "rollout"),
 )
 _START_S = 240.0
 _STUCK_S = 240.0
@@ -93,15 +99,24 @@ def run_cell(cell: Cell, preset: Path, work: Path, reference: Ledger) -> Result:
     folder = work / "runs" / cell.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(".log").unlink(missing_ok=True)
-    with start(preset, folder) as run:
-        began = _hurt(run, cell)
+    if cell.role != NODE:
+        return _run_cell(cell, preset, folder, reference, None)
+    from experiments.faults.two_nodes import TwoNodes
+
+    with TwoNodes() as nodes:
+        return _run_cell(cell, preset, folder, reference, nodes)
+
+
+def _run_cell(cell: Cell, preset: Path, folder: Path, reference: Ledger, nodes: TwoNodes | None) -> Result:
+    with start(preset, folder, (f"ray.address={nodes.address}",) if nodes else ()) as run:
+        began = _hurt(run, cell, nodes)
         position = len(run.events)
         try:
             code: int | None = run.wait(_STUCK_S)
         except RunFailed:
             code = None  # it hangs, and so does its user
         message = run.message or ("" if code == 0 else f"no word; exit code {code}")
-        left_over = _left_over(run) if code is not None else 0
+        left_over = _left_over(run, nodes) if code is not None else 0
         seconds = _next_update(run, position, began)
     outcome: Outcome = "went on"
     if code != 0:
@@ -115,7 +130,7 @@ def run_cell(cell: Cell, preset: Path, work: Path, reference: Ledger) -> Result:
     return Result(cell, outcome, seconds, left_over, message, found)
 
 
-def _hurt(run: WatchedRun, cell: Cell) -> float:
+def _hurt(run: WatchedRun, cell: Cell, nodes: TwoNodes | None) -> float:
     """Wait for the moment and do the fault; returns when that was."""
     before = run.wait_for(
         lambda event: event["event"] == "update" and event["update"] == cell.update - 1,
@@ -130,8 +145,11 @@ def _hurt(run: WatchedRun, cell: Cell) -> float:
     )
     if cell.phase == "rollout":
         time.sleep(0.5)  # else nothing is under way yet
-    processes = run.of_role(cell.role)
-    injure(processes[0], cell.fault)
+    for process in nodes.second() if nodes else run.of_role(cell.role)[:1]:
+        with suppress(psutil.NoSuchProcess, ProcessLookupError) if nodes else nullcontext():  # its raylet ends it, too
+            injure(process, cell.fault)
+    if nodes:
+        nodes.replace()
     return time.monotonic()
 
 
@@ -140,9 +158,9 @@ def _next_update(run: WatchedRun, position: int, began: float) -> float | None:
     return times[0] - began if times else None
 
 
-def _left_over(run: WatchedRun) -> int:
+def _left_over(run: WatchedRun, nodes: TwoNodes | None) -> int:
     """Processes of the run that are still there some seconds after it ended."""
-    _, alive = psutil.wait_procs(run.processes(), timeout=_SETTLED_S)
+    _, alive = psutil.wait_procs([*run.processes(), *(nodes.parts() if nodes else ())], timeout=_SETTLED_S)
     return len(alive)
 
 

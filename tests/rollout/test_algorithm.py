@@ -41,29 +41,44 @@ def test_a_bad_override_is_refused_before_anything_starts():
         ReflectionGRPOConfig().reflection(overrides=["rollout.group_size=1"])
 
 
-def test_a_restored_algorithm_continues_where_the_saved_one_was(tmp_path):
-    algorithm = ReflectionGRPOConfig().reflection(overrides=SMALL).build_algo()
+AHEAD = [
+    "stages=[{stage: actor, updates: 2}, {stage: editor, updates: 1}]",
+    "rollout.max_staleness=1",
+    "rollout.concurrency=3",
+    "rollout.env_runners=2",
+    "rollout.reward=soft",
+]
+
+
+def test_rollouts_run_ahead_of_the_learner_and_a_restored_algorithm_continues_where_the_saved_one_was(tmp_path):
+    algorithm = ReflectionGRPOConfig().reflection(overrides=SMALL + AHEAD).build_algo()
     try:
         first = algorithm.train()
         assert first["training_iteration"] == 1
         assert 0 <= first["reward_mean"] <= 1
         assert first["learner"]["version"] == 1
+        assert first["staleness"]["max"] == 0
+        seen = {turn.prompt for turn in algorithm.last_turns}
+        second = algorithm.train()
+        assert second["staleness"]["max"] == 1  # the third prompt started before the first update
+        assert second["actor_version"] == 2
+        assert not seen & {turn.prompt for turn in algorithm.last_turns}
+        seen |= {turn.prompt for turn in algorithm.last_turns}
         algorithm.save_to_path(str(tmp_path / "saved"))
         digest = algorithm.last_update["weights"]["digest"]
-        last = max(turn.prompt for turn in algorithm.last_turns)
     finally:
         algorithm.stop()
     restored = ReflectionGRPO.from_checkpoint(str(tmp_path / "saved"))
     try:
-        assert restored.updates == 1
+        assert restored.updates == 2
         assert restored.stage == "editor"
-        assert set(restored.models.actor_vlm.versions().values()) == {1}
+        assert set(restored.models.actor_vlm.versions().values()) == {2}
         assert restored.policies.learner("actor").weights().manifest.digest == digest
-        second = restored.train()
-        assert second["training_iteration"] == 2
-        assert second["editor_version"] == 1
-        assert second["actor_version"] == 1
-        assert min(turn.prompt for turn in restored.last_turns) > last
+        third = restored.train()
+        assert third["training_iteration"] == 3
+        assert (third["editor_version"], third["actor_version"]) == (1, 2)
+        assert third["staleness"]["max"] == 0  # the other policy's turns were of no use to this one
+        assert not seen & {turn.prompt for turn in restored.last_turns}
     finally:
         restored.stop()
 

@@ -162,7 +162,16 @@ def test_prompts_of_a_runner_that_dies_or_hangs_are_sampled_anew_and_none_twice(
 
 def test_a_prompt_that_fails_again_and_again_ends_the_run_with_its_number_and_the_error():
     stream = stream_of(1, settings_with(max_attempts=2), broken=2)
-    with pytest.raises(RunFailed, match=r"failed 2 times .*the canvas tore"):
+    with pytest.raises(RunFailed, match=r"failed 2 times .*process \d+ on node .*, log .*the canvas tore"):
+        collect(stream, 0)
+
+
+def test_a_runner_that_ends_is_named_with_its_process_its_log_and_a_remedy():
+    stream = stream_of(1, settings_with(max_attempts=1), wait_s=0.4)
+    (result,) = stream._runners.foreach_actor(lambda runner: runner.pid())
+    stream.pump("actor", 99, 0.05)
+    os.kill(result.get(), signal.SIGKILL)
+    with pytest.raises(RunFailed, match=rf"process {result.get()} on node .*, log .*ended without a word.*dmesg"):
         collect(stream, 0)
 
 

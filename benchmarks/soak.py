@@ -1,0 +1,126 @@
+"""Whether memory stays flat: trains for a while and watches every process of the run and the object store.
+
+    .venv/bin/python -m benchmarks.soak [--minutes 120] [--out runs/soak]
+
+Both policies train in alternation, so that learners are started and ended again and again. After every update the
+memory that each process has for itself (its unique set size) is added up by role. The first part of the run warms up
+and is left out; over the rest a line is fitted. *Flat*: from its beginning to its end the line rises by less than 3 %
+of where it began, or by less than 16 MB.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from experiments.faults.watched_run import DRIVER, TITLES, WatchedRun
+
+_SETTINGS = (
+    "stages=[{stage: alternate, updates: 100000, switch_every: 3}]",
+    "rollout.turns=1",
+    "rollout.prompts_per_update=2",
+    "rollout.group_size=4",
+    "evaluation.prompts=0",
+    "checkpoint.every=3",
+)
+_START_S = 600.0
+_UPDATE_S = 300.0
+_WARM_UP = 0.3  # share of the samples that are left out
+_FLAT_SHARE, _FLAT_BYTES = 0.03, 16e6
+STORE, OTHERS = "object store", "Ray and the rest"
+
+
+@dataclass(frozen=True)
+class Course:
+    """Memory of one role over the run, in bytes: the fitted line's `begin` and `end`, and the `most` there was."""
+
+    role: str
+    begin: float
+    end: float
+    most: float
+
+    @property
+    def flat(self) -> bool:
+        """Whether the line does not rise."""
+        return self.end - self.begin < max(_FLAT_SHARE * self.begin, _FLAT_BYTES)
+
+
+def courses(samples: Sequence[Mapping[str, float]]) -> list[Course]:
+    """A line for each role through its samples without the warm-up; a role that is absent from a sample, as a learner
+    between two policies, has no point there.
+
+    Raises:
+        ValueError: fewer than 4 samples are left of some role.
+    """
+    kept = samples[int(_WARM_UP * len(samples)) :]
+    found = []
+    for role in sorted({role for sample in kept for role in sample}):
+        points = np.array([(x, sample[role]) for x, sample in enumerate(kept) if role in sample])
+        if len(points) < 4:
+            raise ValueError(f"{role}: {len(points)} samples after the warm-up; 4 are needed: let it run longer")
+        slope, level = np.polyfit(points[:, 0], points[:, 1], 1)
+        found.append(Course(role, level, level + slope * (len(kept) - 1), points[:, 1].max()))
+    return found
+
+
+def memory_by_role(processes: Sequence[psutil.Process], driver: int) -> dict[str, float]:
+    """Bytes that processes have for themselves, added up by role."""
+    found: dict[str, float] = {}
+    for process in processes:
+        try:
+            title, unique = " ".join(process.cmdline()), process.memory_full_info().uss
+        except psutil.NoSuchProcess:
+            continue
+        role = next((role for role, start in TITLES.items() if title.startswith(start)), OTHERS)
+        if process.pid == driver:
+            role = DRIVER
+        found[role] = found.get(role, 0.0) + unique
+    return found
+
+
+def watch(run: WatchedRun, minutes: float) -> list[dict[str, float]]:
+    """A sample after each update until the time is over.
+
+    Raises:
+        RunFailed: the run ended, or an update took too long.
+    """
+    samples: list[dict[str, float]] = []
+    position = run.wait_for(lambda event: event["event"] == "update", "the first update", _START_S)
+    ends = time.monotonic() + 60 * minutes
+    while time.monotonic() < ends:
+        sample = memory_by_role(run.processes(), run.process.pid)
+        samples.append({**sample, STORE: run.events[position][1]["object_store_bytes"]})
+        position = run.wait_for(lambda event: event["event"] == "update", "the next update", _UPDATE_S, position + 1)
+    return samples
+
+
+def main(
+    minutes: Annotated[float, typer.Option(min=1)] = 120.0,
+    preset: Annotated[Path, typer.Option(exists=True)] = Path("presets/tiny/run.yaml"),
+    out: Annotated[Path, typer.Option(help="The run's folder; what it holds is deleted.")] = Path("runs/soak"),
+) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    settings = [part for setting in _SETTINGS for part in ("--set", setting)]
+    with WatchedRun([str(preset), *settings, "--out", str(out)], out.with_suffix(".log")) as run:
+        samples = watch(run, minutes)
+    table = Table("role", "begins at MB", "ends at MB", "most MB", "flat", title=f"{len(samples)} updates")
+    found = courses(samples)
+    for course in found:
+        numbers = (f"{value / 1e6:.1f}" for value in (course.begin, course.end, course.most))
+        table.add_row(course.role, *numbers, "yes" if course.flat else "NO")
+    Console(width=100).print(table)
+    raise typer.Exit(0 if all(course.flat for course in found) else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

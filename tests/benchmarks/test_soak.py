@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks.soak import DRIVER, courses, memory_by_role
+
+
+def test_a_role_that_grows_is_not_flat_and_one_that_settles_after_the_warm_up_is() -> None:
+    noise = np.random.default_rng(3).normal(0, 2e6, 60)
+    samples = [
+        {"leaks": 400e6 + 2e6 * x + noise[x], "settles": 400e6 + noise[x] + (200e6 if x < 12 else 300e6)}
+        for x in range(60)
+    ]
+    leaks, settles = courses(samples)
+    assert (leaks.flat, settles.flat) == (False, True)
+    assert leaks.end - leaks.begin == pytest.approx(2e6 * 41, rel=0.1)
+    assert settles.end == pytest.approx(700e6, rel=0.01)
+
+
+def test_a_role_that_comes_and_goes_is_judged_by_the_samples_that_it_is_in() -> None:
+    (course,) = courses([{"learner": 100e6} if x % 2 else {} for x in range(20)])
+    assert course.flat
+    assert (course.begin, course.most) == pytest.approx((100e6, 100e6))
+    with pytest.raises(ValueError, match="let it run longer"):
+        courses([{"learner": 100e6}] * 3)
+
+
+def test_memory_is_that_of_the_process_and_has_its_role() -> None:
+    before = memory_by_role([psutil.Process()], os.getpid())
+    held = np.ones(5_000_000)
+    after = memory_by_role([psutil.Process()], os.getpid())
+    assert before.keys() == after.keys() == {DRIVER}
+    assert after[DRIVER] - before[DRIVER] == pytest.approx(held.nbytes, rel=0.1)
