@@ -57,9 +57,9 @@ def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
     return engine
 
 
-def step(engine: Any, terms: int) -> float:
+def step(engine: Any, terms: int, learning_rate: float) -> float:
     """Divide the accumulated gradients by the number of terms that they are a sum over, clip them, take an optimizer
-    step, and return the L2 norm before clipping.
+    step of this size, and return the L2 norm before clipping.
 
     Raises:
         ValueError: no term.
@@ -67,6 +67,8 @@ def step(engine: Any, terms: int) -> float:
     """
     if terms <= 0:
         raise ValueError(f"the batch has {terms} terms; there is nothing to train on")
+    for group in engine.optimizer.param_groups:
+        group["lr"] = learning_rate
     if engine.zero_optimization():
         engine.optimizer.override_loss_scale(float(terms))
         try:

@@ -13,7 +13,13 @@ class LearnerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     learning_rate: float = Field(1e-4, gt=0)
-    """AdamW's step size, constant over the run."""
+    """AdamW's step size, at first."""
+    decay_updates: int | None = Field(None, ge=1)
+    """Updates of the policy over which the step size falls in a straight line to `final_fraction` of it; null keeps it
+    constant. A policy that trains with few, noisy groups wanders as far as its step size lets it once there is little
+    left to gain."""
+    final_fraction: float = Field(0.1, ge=0, le=1)
+    """Part of the step size that is left after `decay_updates`."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -54,6 +60,13 @@ class LearnerConfig(BaseModel):
     """Seconds that all ranks may take to load the model and to build the engine."""
     deadline_s: float = Field(600.0, gt=0)
     """Seconds that an update, a save, a load or an export may take."""
+
+    def learning_rate_at(self, version: int) -> float:
+        """The step size of the update that makes version `version` + 1."""
+        if self.decay_updates is None:
+            return self.learning_rate
+        done = min(1.0, version / self.decay_updates)
+        return self.learning_rate * (1 - done * (1 - self.final_fraction))
 
     @model_validator(mode="after")
     def _check(self) -> LearnerConfig:

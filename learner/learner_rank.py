@@ -235,7 +235,8 @@ class LearnerRank:
     def _step(self, count: float) -> None:
         """An optimizer step, with the mean over all ranks' terms, of which `count` are this rank's."""
         terms = self._over_ranks(int(count), torch.distributed.ReduceOp.SUM)
-        self._stats.gradient_norms.append(step(self._engine, terms))
+        self._stats.learning_rate = self._config.learning_rate_at(self._version)
+        self._stats.gradient_norms.append(step(self._engine, terms, self._stats.learning_rate))
 
     @torch.no_grad()
     def _behaviour(self, batch: Any) -> torch.Tensor:

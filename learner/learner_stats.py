@@ -21,6 +21,7 @@ class RankStats:
     mismatch_counts: list[int] = field(default_factory=list)
     mismatch_max: float = 0.0
     gradient_norms: list[float] = field(default_factory=list)
+    learning_rate: float = 0.0
     tensors: int = 0
     tensors_changed: int = 0
     digest: str = ""
@@ -59,7 +60,7 @@ class LearnerStats:
         digest: hash of its weights now, as `Manifest.digest`.
         samples: answers or edits in the batch.
         terms: tokens or pairs in the batch.
-        optimizer_steps: steps of AdamW.
+        optimizer_steps: steps of AdamW; learning_rate: their size.
         loss: mean loss; kl: mean divergence to the starting model, 0 where it is not used.
         ratio_mean: mean probability ratio to the weights before the update.
         clip_fraction: part of the terms whose gradient the clip stopped.
@@ -80,6 +81,7 @@ class LearnerStats:
     samples: int
     terms: int
     optimizer_steps: int
+    learning_rate: float
     loss: float
     kl: float
     ratio_mean: float
@@ -122,6 +124,7 @@ def merge(
         samples=samples,
         terms=terms,
         optimizer_steps=len(ranks[0].gradient_norms),
+        learning_rate=ranks[0].learning_rate,
         loss=(kl_coefficient * total["kl"] - total["objective"]) / count,
         kl=total["kl"] / count,
         ratio_mean=total["ratio"] / count,

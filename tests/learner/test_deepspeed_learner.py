@@ -197,14 +197,17 @@ def test_an_editor_update_takes_its_steps_and_exports_a_pipeline(editor_learner,
 
 @pytest.mark.parametrize("zero_stage", [0, 2])
 def test_two_ranks_make_the_same_update_as_one(zero_stage, vlm_folder, actor_samples, tmp_path):
-    config = LearnerConfig(learning_rate=RATE, micro_batch=2, ranks=2, zero_stage=zero_stage, cpus_per_rank=0.5)
+    config = LearnerConfig(
+        learning_rate=RATE, decay_updates=2, micro_batch=2, ranks=2, zero_stage=zero_stage, cpus_per_rank=0.5
+    )
     with Learner("actor", vlm_folder, config) as learner:
         learner.add(actor_samples[:1])  # rank 1 has nothing of it
         stats = learner.update(actor_samples[1:])
         assert stats.terms == sum(len(sample.token_ids) for sample in actor_samples)
         assert_same_step(learner, stats, one_plain_step(VlmPolicy(vlm_folder, LearnerConfig()), actor_samples))
         learner.save(tmp_path / "last")
-        learner.update(actor_samples[:1])  # rank 1 has nothing of its own
+        again = learner.update(actor_samples[:1])  # rank 1 has nothing of its own
+        assert (stats.learning_rate, again.learning_rate) == pytest.approx((RATE, 0.55 * RATE))
         digest = learner.weights().manifest.digest
         learner.load(tmp_path / "last")
         learner.update(actor_samples[:1])

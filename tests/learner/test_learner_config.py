@@ -37,3 +37,11 @@ def test_reading_the_settings_loads_no_engine():
     code = "import sys, learner.learner_config; print(sorted({'torch', 'ray', 'deepspeed'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_step_size_falls_in_a_straight_line_and_stays_where_it_ends() -> None:
+    config = LearnerConfig(learning_rate=1e-3, decay_updates=4, final_fraction=0.2)
+    assert [config.learning_rate_at(version) for version in (0, 1, 2, 4, 9)] == pytest.approx(
+        [1e-3, 8e-4, 6e-4, 2e-4, 2e-4]
+    )
+    assert LearnerConfig(learning_rate=1e-3).learning_rate_at(1000) == 1e-3
