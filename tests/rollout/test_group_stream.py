@@ -22,7 +22,7 @@ from tests.rollout.scripted_models import ScriptedModels
 pytestmark = pytest.mark.engines
 
 PROMPTS = load_prompts(DataConfig(train_size=50, held_out_size=1), seed=3)
-END_S = 60.0
+END_S = 180.0
 
 
 @pytest.fixture(scope="module", autouse=True)
