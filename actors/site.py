@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
 _STANDARD_ERROR = Path("/proc/self/fd/2")
+_WITHOUT_A_WORD = (
+    "it ended without a word, as a process does that crashes or that the kernel kills for want of memory: look at the "
+    "end of its log and at dmesg; if it was memory, lower the number of workers"
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,9 @@ def end_of(error: RayError) -> str:
         return "its node ran out of memory and Ray ended it; lower the number of workers, or give the node more memory"
     if "ray.kill" in text or "intentional" in text.lower():
         return "it was ended on purpose (ray.kill)"
+    if isinstance(error, ActorUnavailableError):
+        return f"it cannot be reached any more; if it has not only lost its network, {_WITHOUT_A_WORD}"
     if "connection error code 2" in text or "unexpectedly" in text:
-        return (
-            "it ended without a word, as a process does that crashes or that the kernel kills for want of memory: "
-            "look at the end of its log and at dmesg; if it was memory, lower the number of workers"
-        )
+        return _WITHOUT_A_WORD
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

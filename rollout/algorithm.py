@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,22 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from ray.tune import PlacementGroupFactory
 
 from learner.deepspeed_learner import Learner
-from rollout.batches import actor_samples, describe, describe_weights, editor_samples, rollout_seconds, staleness
+from rollout.batches import actor_samples, editor_samples
 from rollout.config import RunConfig
 from rollout.config_file import load_config
 from rollout.env_runner import ReflectEditRunner
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job
 from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
-from rollout.incidents import Incidents
+from rollout.live_metrics import LiveMetrics
 from rollout.models import Models, start_models
-from rollout.object_store import object_store_bytes
 from rollout.policies import Policies
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
 from rollout.rejection import rejections
-from rollout.reward_gap import agreement
 from rollout.scheduler import Scheduler
 from rollout.trajectory import Turn
+from rollout.update_record import numbers_of, update_record
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _POLL_S = 0.2
@@ -121,6 +119,9 @@ class ReflectionGRPO(Algorithm):
         self.last_update: dict[str, Any] = {}
         self.last_turns: list[Turn] = []
         self.folder = Path(self.config.folder or self.logdir)
+        self.name = self.folder.parent.name if self.config.folder else self.folder.name
+        self.live = LiveMetrics(self.name)
+        self.progress.watchers.append(self.live.phase)
         self.policies = Policies(self.run, self.folder / "policies")
         self.models = start_models(self.run, self.progress)
         self.stream = self._stream(new_scheduler(self.run.rollout))
@@ -131,7 +132,7 @@ class ReflectionGRPO(Algorithm):
             scheduler,
             self.prompts.at,
             partial(_sample, models=self.models, run=self.run),
-            self.folder.parent.name if self.config.folder else self.folder.name,
+            self.name,
             self.run.seed,
             self.run.rollout,
         )
@@ -181,32 +182,24 @@ class ReflectionGRPO(Algorithm):
             self.stream.trained()
         synced = time.monotonic()
         self.last_turns = turns
-        self.last_update = {
-            "update": self.updates,
-            "stage": stage,
-            **describe(turns),
-            **(agreement(turns) if self.run.data.source == "shape_world" else {}),
-            "actor_version": self.policies.versions["actor"],
-            "editor_version": self.policies.versions["editor"],
-            "staleness": staleness(turns),
-            "early_prompts": early,
-            "restarts": self.stream.restarts,
-            "requeued": self.stream.requeued,
-            **asdict(self.stream.incidents + Incidents.so_far(self.models)),
-            "logprob_mismatch": stats.logprob_mismatch_max,
-            "seconds": {
-                **rollout_seconds(turns),
-                "learn": learned - began,
-                "sync": synced - learned,
-            },
-            "compute_seconds": {**rollout_seconds(turns, "compute_seconds"), "learn": stats.compute_seconds},
-            "learner": stats.as_dict(),
-            "weights": describe_weights(update, receipts),
-            "object_store_bytes": object_store_bytes(),
-        }
+        self.last_update = update_record(
+            self.updates,
+            stage,
+            turns,
+            early,
+            self.policies.versions,
+            stats,
+            update,
+            receipts,
+            self.stream,
+            self.models,
+            {"learn": learned - began, "sync": synced - learned},
+            has_truth=self.run.data.source == "shape_world",
+        )
         self.last_update["seconds_total"] = time.monotonic() - started
         self.updates += 1
-        for key, value in _numbers(self.last_update):
+        self.live.update(self.last_update)
+        for key, value in numbers_of(self.last_update):
             self.metrics.log_value(key, value, reduce="mean", window=1)
 
     def _collect(self, stage: str, learner: Learner) -> tuple[list[Turn], int]:
@@ -239,6 +232,7 @@ class ReflectionGRPO(Algorithm):
         schedule = self.run.schedule
         later = (number for number in range(self.updates, len(schedule)) if schedule[number] != stage)
         self.stream.pump(stage, next(later, max(len(schedule), self.updates + 1)), wait_s)
+        self.live.prompts(self.stream.waiting, self.stream.in_flight)
 
     @override(Algorithm)
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -296,14 +290,3 @@ class ReflectionGRPO(Algorithm):
 
 def _sample(runner: ReflectEditRunner, job: Job, *, models: Models, run: RunConfig) -> pa.Table:
     return runner.sample(job=job, models=models, run=run)
-
-
-def _numbers(values: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], float]]:
-    """All numbers of a nested dictionary with their paths."""
-    found: list[tuple[tuple[str, ...], float]] = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found += _numbers(value, (*prefix, key))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append(((*prefix, key), float(value)))
-    return found

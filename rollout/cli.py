@@ -1,4 +1,4 @@
-"""`rlrig`: train, eval, generate, report, results, chaos, doctor, pretrain.
+"""`rlrig`: train, submit, eval, generate, report, results, chaos, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -7,26 +7,24 @@ are imported inside the commands, so that `--help` and bad input answer at once.
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from rollout.cluster_cli import submit
+from rollout.command import FAILED, TINY, Json, Preset, Quiet, Set, exit_codes, preset_at, settings
 from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
 from rollout.progress import Progress, make_progress
 
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-TINY = Path("presets/tiny/run.yaml")
+if TYPE_CHECKING:
+    from rollout.storage import Mirror
+
 JUDGE = Path(__file__).resolve().parent.parent / "presets" / "tiny" / "models" / "judge"
 
 app = typer.Typer(
@@ -37,38 +35,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 it worked; 1 the run failed; 2 bad input; 130 interrupted.",
 )
 
-Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 Run = Annotated[Path | None, typer.Option("--run", help="Use the trained models of this run's folder.")]
-
-
-@contextmanager
-def exit_codes(as_json: bool = False) -> Iterator[None]:
-    """Turn what is raised inside into one message on standard error and an exit code."""
-    code, message = OK, ""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted"
-    except BadInput as error:
-        code, message = BAD_INPUT, str(error)
-    except (RunFailed, OSError) as error:
-        code, message = FAILED, str(error)
-    except typer.Exit:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        code, message = FAILED, f"{type(error).__name__}: {error}"
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    if code:
-        print(f"rlrig: {message}", file=sys.stderr)
-        if as_json:
-            print(json.dumps({"event": "error", "exit_code": code, "message": message}), flush=True)
-        raise typer.Exit(code)
 
 
 def new_run_folder(preset: Path) -> Path:
@@ -76,16 +43,27 @@ def new_run_folder(preset: Path) -> Path:
     return Path("runs") / f"{preset.resolve().parent.name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _preset(path: Path) -> Path:
-    """The run file; the default one is found from any working folder."""
-    repository = Path(__file__).resolve().parent.parent
-    return repository / TINY if path == TINY and not path.exists() else path
+def _place_of(out: str, resume: bool) -> tuple[Mirror | None, Path]:
+    """The folder that the run works in, and its mirror where `out` is a URI; to resume, the folder is made from it."""
+    if "://" not in out:
+        return None, Path(out)
+    from rollout.storage import Mirror
+
+    mirror = Mirror(out)
+    folder = Path("runs") / mirror.name
+    if resume:
+        if folder.exists():  # what lies at the URI is what counts; nothing that was computed is thrown away
+            folder.rename(folder.with_name(f"{folder.name}-before-{time.strftime('%Y%m%d-%H%M%S')}"))
+        mirror.pull(folder)
+    elif mirror.exists():
+        raise BadInput(f"--out {out}: holds a run; choose another, or go on with --resume")
+    return mirror, folder
 
 
 def _config_of(run: Path | None, preset: Path, overrides: list[str]) -> RunConfig:
     """The configuration of a run's folder where one is given, else that of the preset."""
     if run is None:
-        return load_config(_preset(preset), overrides)
+        return load_config(preset_at(preset), overrides)
     if not (run / "config.yaml").is_file():
         raise BadInput(f"--run {run}: holds no config.yaml; give the folder of a run, runs/NAME")
     return load_config(run / "config.yaml", overrides)
@@ -102,27 +80,34 @@ def _show(values: dict[str, Any], progress: Progress, as_json: bool) -> None:
 def train(
     preset: Preset = TINY,
     set_: Set = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/PRESET-TIME.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Folder of the run, or a URI (s3://…) that runs/NAME is kept at; default runs/PRESET-TIME."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Train, and write models, trajectories, metrics and a report into the run's folder."""
     with exit_codes(json_):
+        if resume and out is None:
+            raise BadInput("--resume: say which run with --out runs/NAME")
+        mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
         if resume:
-            if out is None:
-                raise BadInput("--resume: say which run with --out runs/NAME")
-            config, folder = _config_of(out, preset, set_ or []), out
-            if problems := changed_on_resume(_config_of(out, preset, []), config):
+            config = _config_of(folder, preset, settings(set_))
+            if problems := changed_on_resume(_config_of(folder, preset, []), config):
                 raise BadInput("\n".join(problems))
         else:
-            config, folder = load_config(_preset(preset), set_ or []), out or new_run_folder(preset)
+            config = load_config(preset_at(preset), settings(set_))
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
         from rollout.run import train as run_training
 
         with make_progress(quiet, json_) as progress:
-            run_training(config, folder, resume, progress)
+            run_training(config, folder, resume, progress, mirror)
+
+
+app.command()(submit)
 
 
 @app.command("eval")
@@ -161,7 +146,7 @@ def evaluate(
 ) -> None:
     """Measure the preset's models, or those of a run, on held-out prompts."""
     with exit_codes(json_):
-        overrides = [*(set_ or []), *([f"evaluation.prompts={prompts}"] if prompts else [])]
+        overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
         config = _config_of(run, preset, overrides)
         from rollout.measures import MeasureOptions, choose_measures, unmeasured
 
@@ -229,7 +214,7 @@ def doctor(
         from rollout.doctor import examine, show
 
         with Console(stderr=True).status("looking" if quick else "starting each engine once, about 30 s"):
-            findings = examine(_preset(preset), set_ or [], engines=not quick)
+            findings = examine(preset_at(preset), set_ or [], engines=not quick)
         if json_:
             for finding in findings:
                 print(json.dumps(finding.as_dict()), flush=True)
@@ -256,7 +241,7 @@ def results(
         page = docs or (work if fast else Path("docs"))
         console = Console()
         say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)  # noqa: E731
-        failures = make_results(FAST if fast else FULL, _preset(preset), judge, work, page, say)
+        failures = make_results(FAST if fast else FULL, preset_at(preset), judge, work, page, say)
         say(f"page: {page / 'results.md'}")
         if failures:
             raise RunFailed(f"{len(failures)} runs failed and are left out of the page; the same command tries again")
@@ -277,7 +262,7 @@ def chaos(
         page = page or (work if fast else Path("docs")) / "faults.md"
         console = Console()
         say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)  # noqa: E731
-        report = make_chaos(fast, _preset(preset), work, page, say)
+        report = make_chaos(fast, preset_at(preset), work, page, say)
         say(f"page: {page}")
         if not report.sound:
             raise RunFailed(f"a fault lost a prompt, was trained on twice or could not be done; see {page}")

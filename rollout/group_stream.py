@@ -83,6 +83,16 @@ class GroupStream:
         """Whether the groups of an update are complete."""
         return self._scheduler.ready
 
+    @property
+    def in_flight(self) -> int:
+        """Prompts that an EnvRunner holds."""
+        return sum(len(assignments) for assignments in self._sent.values())
+
+    @property
+    def waiting(self) -> int:
+        """Prompts that may be sampled and that no EnvRunner holds yet."""
+        return self._scheduler.gate.capacity() + sum(len(assignments) for assignments in self._waiting.values())
+
     def pump(self, stage: str, horizon: int, wait_s: float = 0.0) -> None:
         """Send prompts, take in what is complete, replace EnvRunners that are gone.
 

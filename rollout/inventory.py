@@ -6,23 +6,23 @@ import hashlib
 import json
 from pathlib import Path
 
-_NAME = "inventory.json"
+INVENTORY = "inventory.json"
 
 
 def write_inventory(folder: Path) -> None:
     """List every file of `folder` with its digest, in a file beside them."""
     digests = {str(path.relative_to(folder)): _digest(path) for path in _files(folder)}
-    (folder / _NAME).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+    (folder / INVENTORY).write_text(json.dumps(digests, indent=1), encoding="utf-8")
 
 
 def damage(folder: Path) -> str | None:
     """The first thing in `folder` that is not as it was written, in words; None where everything is."""
     try:
-        digests = json.loads((folder / _NAME).read_text(encoding="utf-8"))
+        digests = json.loads((folder / INVENTORY).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return f"{_NAME} is missing"
+        return f"{INVENTORY} is missing"
     except ValueError:
-        return f"{_NAME} is damaged"
+        return f"{INVENTORY} is damaged"
     for name, digest in digests.items():
         path = folder / name
         if not path.is_file():
@@ -33,7 +33,7 @@ def damage(folder: Path) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / _NAME)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / INVENTORY)
 
 
 def _digest(path: Path) -> str:

@@ -28,6 +28,9 @@ class Progress:
     """Keeps time, and shows nothing: the quiet mode, and the base of the others.
 
     A phase that runs inside another is counted for itself and not for the outer one, so that the seconds add up.
+
+    Attributes:
+        watchers: are called with the innermost open phase whenever that changes, with None where none is open.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,6 +47,7 @@ class Progress:
         self.plan: list[tuple[str, int]] = []
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.watchers: list[Callable[[str | None], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -62,12 +66,18 @@ class Progress:
         self._open.append(name)
         began = self._clock()
         self._on_phase(name)
+        self._tell_watchers()
         try:
             yield
         finally:
             self._settle()
             self._open.pop()
             self._on_phase_end(name, self._clock() - began)
+            self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for watcher in self.watchers:
+            watcher(self._open[-1] if self._open else None)
 
     def _settle(self) -> None:
         """Credit the time since the last change to the innermost open phase."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from rollout.errors import BadInput
+from rollout.errors import BadInput, RunFailed
 from rollout.local_ray import ray_for_run
 from rollout.preflight import check_models
 from rollout.run_folder import RunFolder
@@ -23,15 +23,22 @@ if TYPE_CHECKING:
     from rollout.episode import Episode
     from rollout.measures import Measures
     from rollout.progress import Progress
+    from rollout.storage import Mirror
     from scenes.scene_graph import SceneGraph
 
 
-def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) -> dict[str, Any]:
+def train(
+    config: RunConfig, out_dir: Path, resume: bool, progress: Progress, mirror: Mirror | None = None
+) -> dict[str, Any]:
     """A whole run: evaluate, train stage by stage, evaluate again, export, report. Returns the summary.
+
+    Args:
+        mirror: where the folder is kept as well, from checkpoint to checkpoint. A push that fails is said and made
+            again at the next one.
 
     Raises:
         BadInput: what was given cannot be used.
-        RunFailed: the run could not go on; what it had written stays.
+        RunFailed: the run could not go on, or its end could not be pushed; what it had written stays.
     """
     check_models(config)
     started = time.monotonic()
@@ -60,6 +67,7 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
                 if done == config.total_updates or (every and done % every == 0):
                     with progress.phase("checkpoint"):
                         folder.save_checkpoint(algorithm, config.checkpoint.keep)
+                        _push(mirror, out_dir, progress)
                 if config.evaluation.every and done % config.evaluation.every == 0 and done < config.total_updates:
                     evaluate_into(summary, f"after_{done}", algorithm, folder, progress)
             evaluate_into(summary, "after", algorithm, folder, progress)
@@ -78,8 +86,19 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
         progress.note(trend.text)
     with progress.phase("report"):
         progress.note(f"report: {write_report(out_dir)}")
+    if mirror:
+        with progress.phase("push"):
+            progress.note(f"{mirror.uri}: {mirror.push(out_dir)} files written")
     progress.finish(summary)
     return summary
+
+
+def _push(mirror: Mirror | None, folder: Path, progress: Progress) -> None:
+    try:
+        if mirror:
+            mirror.push(folder)
+    except RunFailed as error:
+        progress.note(f"{error}; it is tried again at the next checkpoint")
 
 
 def build(config: RunConfig, folder: RunFolder, progress: Progress) -> ReflectionGRPO:

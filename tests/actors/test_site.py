@@ -1,5 +1,5 @@
 import pytest
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
 from actors.site import Site, end_of
 
@@ -15,6 +15,7 @@ def test_a_site_says_process_node_and_log():
         (RayError("Worker unexpectedly exits with a connection error code 2. End of file."), "dmesg"),
         (RayError("The actor is dead because it was killed by `ray.kill`."), "on purpose"),
         (RayError("first\n\n  the node was lost  \n"), "the node was lost"),
+        (ActorUnavailableError("connection reset", b"a" * 16), "dmesg"),
         (RayError(""), "RayError"),
     ],
 )

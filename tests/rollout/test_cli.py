@@ -43,7 +43,8 @@ def test_train_hands_on_configuration_and_folder(run_file: Path, commands: dict[
         app, ["train", str(run_file), "--set", "rollout.group_size=6", "--set", "seed=9", "--out", "runs/x", "--quiet"]
     )
     assert result.exit_code == 0, result.output
-    config, folder, resume, _ = commands["train"]
+    config, folder, resume, _, mirror = commands["train"]
+    assert mirror is None
     assert (config.rollout.group_size, config.seed) == (6, 9)
     assert (folder, resume) == (Path("runs/x"), False)
 
@@ -61,7 +62,8 @@ def test_resume_takes_the_configuration_of_the_run(run_file: Path, commands: dic
     (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
     result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", "checkpoint.every=4"])
     assert result.exit_code == 0, result.output
-    config, folder, resume, _ = commands["train"]
+    config, folder, resume, _, mirror = commands["train"]
+    assert mirror is None
     assert (config.checkpoint.every, folder, resume) == (4, run, True)
 
 

@@ -1,0 +1,64 @@
+"""What all commands of `rlrig` share: exit codes, options, where the preset lies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rollout.errors import BadInput, RunFailed
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+TINY = Path("presets/tiny/run.yaml")
+_IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's Job API sets it in the entry point of a job
+
+Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
+
+
+@contextmanager
+def exit_codes(as_json: bool = False) -> Iterator[None]:
+    """Turn what is raised inside into one message on standard error and an exit code."""
+    code, message = OK, ""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        code, message = INTERRUPTED, "interrupted"
+    except BadInput as error:
+        code, message = BAD_INPUT, str(error)
+    except (RunFailed, OSError) as error:
+        code, message = FAILED, str(error)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        code, message = FAILED, f"{type(error).__name__}: {error}"
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if code:
+        print(f"rlrig: {message}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"event": "error", "exit_code": code, "message": message}), flush=True)
+        raise typer.Exit(code)
+
+
+def preset_at(path: Path) -> Path:
+    """The run file; the default one is found from any working folder."""
+    repository = Path(__file__).resolve().parent.parent
+    return repository / TINY if path == TINY and not path.exists() else path
+
+
+def settings(given: list[str] | None) -> list[str]:
+    """The `--set` options, before them what follows from where this process runs: a job of a Ray cluster joins it."""
+    return [*(["ray.address=auto"] if _IN_A_JOB in os.environ else []), *(given or [])]

@@ -1,0 +1,213 @@
+"""`rlrig submit`: a run as a job of a Ray cluster, over HTTP through Ray's Job API, followed to its end and retried."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import requests
+from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from rollout.config import HUB_PREFIX, RunConfig
+from rollout.errors import BadInput, RunFailed
+
+EXCLUDES = (".git", ".venv", "runs", "**/__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", "*.egg-info")
+_TOOK_OVER = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # Ray prefers these to what it is told
+_REQUEST_S = 60.0
+_QUIET_S = 30.0  # silence of the log after which the job's status is asked
+_END_S = 120.0  # from the end of the log until the job has an end, too
+
+
+class Client(JobSubmissionClient):
+    """Ray's client, with a deadline for every request."""
+
+    def _do_request(self, *arguments: Any, **options: Any) -> requests.Response:
+        return super()._do_request(*arguments, **{"timeout": _REQUEST_S, **options})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be submitted.
+
+    Attributes:
+        preset: run file, relative to `working_dir`.
+        out: folder on the head node, or a URI that `--out` of `rlrig train` takes.
+        resume: go on from the last checkpoint in `out`.
+    """
+
+    working_dir: Path
+    preset: Path
+    overrides: tuple[str, ...]
+    out: str
+    resume: bool = False
+
+    def command(self, resume: bool) -> str:
+        """The entry point, as the head node's shell runs it."""
+        settings = [part for override in self.overrides for part in ("--set", override)]
+        start = ["--resume"] if resume else [self.preset.as_posix()]
+        out = self.out if self.out.startswith("~/") else shlex.quote(self.out)  # the head node's home, not ours
+        return f"{shlex.join(['python', '-m', 'rollout.cli', 'train', *start, *settings])} --out {out}"
+
+
+def check_job(job: Job, config: RunConfig) -> None:
+    """Refuse what could not work on the cluster.
+
+    Raises:
+        BadInput: a model folder or data file that does not travel with the working directory, or one that is too large.
+    """
+    places = {f"models.{name}": value for name, value in config.models.model_dump().items() if value}
+    if config.data.path:
+        places["data.path"] = config.data.path
+    base = job.working_dir.resolve()
+    for field, value in places.items():
+        text = str(value)
+        if not text.startswith(HUB_PREFIX) and not Path(text).resolve().is_relative_to(base):
+            raise BadInput(
+                f"{field}: {text} is outside of the working directory {base}, which is all that travels to the "
+                "cluster; move it there, or name a model on the hub as hf://owner/name"
+            )
+    sizes = package_sizes(job.working_dir)
+    if (total := sum(sizes.values())) > GCS_STORAGE_MAX_SIZE:
+        largest = ", ".join(f"{name} ({sizes[name] >> 20} MiB)" for name in sorted(sizes, key=sizes.get)[:-4:-1])
+        raise BadInput(
+            f"--working-dir {job.working_dir}: {total >> 20} MiB are more than the {GCS_STORAGE_MAX_SIZE >> 20} MiB "
+            f"that Ray takes; largest are {largest}: move what a run does not need out of it"
+        )
+
+
+def package_sizes(folder: Path, excludes: Sequence[str] = EXCLUDES) -> dict[str, int]:
+    """Bytes of what would travel, by the entries of `folder`."""
+    sizes: dict[str, int] = {}
+    for path, folders, files in os.walk(folder):
+        here = Path(path)
+        folders[:] = [name for name in folders if not _left_out((here / name).relative_to(folder), excludes)]
+        for name in files:
+            relative = (here / name).relative_to(folder)
+            if not _left_out(relative, excludes):
+                size = (here / name).lstat().st_size
+                sizes[relative.parts[0]] = sizes.get(relative.parts[0], 0) + size
+    return sizes
+
+
+def _left_out(path: Path, excludes: Sequence[str]) -> bool:
+    return any(
+        fnmatch(path.name, pattern[3:]) if pattern.startswith("**/") else fnmatch(path.as_posix(), pattern)
+        for pattern in excludes
+    )
+
+
+def connect(address: str) -> Client:
+    """A client of the cluster whose dashboard answers at `address`, http://HOST:PORT.
+
+    Raises:
+        BadInput: nothing answers there in time, it is no Ray dashboard, or it wants another token.
+    """
+    if not address.startswith(("http://", "https://")):
+        raise BadInput(f"--address {address}: write http://HOST:8265, the address of the cluster's dashboard")
+    for name in _TOOK_OVER:
+        if os.environ.get(name, address) != address:
+            raise BadInput(f"--address {address}: Ray would take {name}={os.environ[name]} instead; unset {name}")
+    try:
+        return Client(address)
+    except AuthenticationError as error:
+        raise BadInput(
+            f"--address {address}: the cluster refuses the token; put its token into RAY_AUTH_TOKEN, or name its file "
+            f"in RAY_AUTH_TOKEN_PATH: {str(error).strip().splitlines()[0]}"
+        ) from error
+    except (ConnectionError, requests.exceptions.RequestException, RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"--address {address}: no Ray dashboard answers there: {error}; is the cluster up, and the port forwarded "
+            "(`ray dashboard cluster.yaml`)?"
+        ) from error
+
+
+def submit(client: Client, job: Job, resume: bool) -> str:
+    """Send the working directory, start the job, return its name.
+
+    Raises:
+        RunFailed: the cluster refused it.
+    """
+    name = f"rlrig-{uuid4().hex[:10]}"
+    environment = {"working_dir": str(job.working_dir), "excludes": list(EXCLUDES)}
+    metadata = {"rlrig_preset": job.preset.as_posix(), "rlrig_out": job.out, "rlrig_resume": str(resume)}
+    try:
+        return client.submit_job(
+            entrypoint=job.command(resume), submission_id=name, runtime_env=environment, metadata=metadata
+        )
+    except (RuntimeError, ValueError, requests.exceptions.RequestException) as error:
+        raise RunFailed(f"{client.get_address()}: the job could not be submitted: {error}") from error
+
+
+def follow(client: Client, name: str, say: Callable[[str], None]) -> JobDetails:
+    """Pass the job's log on until its end, and return how it ended.
+
+    Raises:
+        RunFailed: the log ended, but the job did not within a while; or the cluster is gone.
+    """
+    try:
+        asyncio.run(_pass_on(client, name, say))
+        ends = time.monotonic() + _END_S
+        while not (details := client.get_job_info(name)).status.is_terminal():
+            if time.monotonic() > ends:
+                raise RunFailed(f"job {name}: its log ended {_END_S:g} s ago, but it is still {details.status}")
+            time.sleep(1.0)
+    except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:
+        if isinstance(error, RunFailed):
+            raise
+        raise RunFailed(
+            f"job {name}: the cluster at {client.get_address()} does not answer any more: {error}; the job may still "
+            f"run: ray job status --address {client.get_address()} {name}"
+        ) from error
+    return details
+
+
+async def _pass_on(client: Client, name: str, say: Callable[[str], None]) -> None:
+    log = client.tail_job_logs(name)
+    line: asyncio.Task[str] | None = None
+    while True:
+        line = line or asyncio.ensure_future(_next(log))
+        done, _ = await asyncio.wait({line}, timeout=_QUIET_S)
+        if not done:
+            if client.get_job_info(name).status.is_terminal():
+                line.cancel()
+                return
+            continue
+        text, line = line.result(), None
+        if text is None:
+            return
+        say(text)
+
+
+async def _next(log: AsyncIterator[str]) -> str | None:
+    return await anext(log, None)
+
+
+def run_job(client: Client, job: Job, retries: int, say: Callable[[str], None]) -> str:
+    """Submit the job and follow it; where it fails, go on from its last checkpoint up to `retries` times. Returns the
+    name of the job that succeeded.
+
+    Raises:
+        RunFailed: it failed once more than that, or was stopped.
+    """
+    resume, attempt = job.resume, 0
+    while True:
+        name = submit(client, job, resume)
+        say(f"job {name} at {client.get_address()}, out {job.out}\n")
+        details = follow(client, name, say)
+        if details.status == JobStatus.SUCCEEDED:
+            return name
+        reason = f"job {name} {details.status.lower()}: {details.message}"
+        if details.status == JobStatus.STOPPED or attempt == retries:
+            raise RunFailed(f"{reason}; go on from its last checkpoint with --resume --out {job.out}")
+        attempt, resume = attempt + 1, True
+        say(f"{reason}; it goes on from its last checkpoint, retry {attempt} of {retries}\n")

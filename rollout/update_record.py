@@ -1,0 +1,75 @@
+"""What one update was: the line of `metrics.jsonl`, from the turns, the learner and the replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rollout.batches import describe, describe_weights, rollout_seconds, staleness
+from rollout.incidents import Incidents
+from rollout.object_store import object_store_bytes
+from rollout.reward_gap import agreement
+from rollout.trajectory import Turn
+
+if TYPE_CHECKING:
+    from learner.learner_stats import LearnerStats
+    from learner.weights import WeightReceipt, WeightUpdate
+    from rollout.group_stream import GroupStream
+    from rollout.models import Models
+
+
+def update_record(
+    number: int,
+    stage: str,
+    turns: Sequence[Turn],
+    early_prompts: int,
+    versions: Mapping[str, int],
+    stats: LearnerStats,
+    update: WeightUpdate,
+    receipts: Sequence[WeightReceipt],
+    stream: GroupStream,
+    models: Models,
+    seconds: Mapping[str, float],
+    has_truth: bool,
+) -> dict[str, Any]:
+    """Everything about one update, as JSON values.
+
+    Args:
+        early_prompts: prompts that the learner began on while others were sampled.
+        versions: of both policies, after it.
+        seconds: wall clock of the phases that are no part of the turns: `learn`, `sync`.
+        has_truth: whether the exact extractor understands the images.
+    """
+    return {
+        "update": number,
+        "stage": stage,
+        **describe(turns),
+        **(agreement(turns) if has_truth else {}),
+        **{f"{policy}_version": version for policy, version in versions.items()},
+        "staleness": staleness(turns),
+        "early_prompts": early_prompts,
+        "restarts": stream.restarts,
+        "requeued": stream.requeued,
+        **asdict(stream.incidents + Incidents.so_far(models)),
+        "logprob_mismatch": stats.logprob_mismatch_max,
+        "seconds": {**rollout_seconds(turns), **seconds},
+        "compute_seconds": {**rollout_seconds(turns, "compute_seconds"), "learn": stats.compute_seconds},
+        "learner": stats.as_dict(),
+        "weights": describe_weights(update, receipts),
+        "answer_tokens": sum(len(turn.token_ids) for turn in turns),
+        "images": len({(turn.prompt, turn.draw_seed) for turn in turns if turn.draw_seed is not None})
+        + sum(turn.image_after is not None for turn in turns),
+        "object_store_bytes": object_store_bytes(),
+    }
+
+
+def numbers_of(values: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], float]]:
+    """All numbers of a nested dictionary with their paths; booleans are none."""
+    found: list[tuple[tuple[str, ...], float]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += numbers_of(value, (*prefix, key))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append(((*prefix, key), float(value)))
+    return found
