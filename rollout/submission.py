@@ -55,7 +55,8 @@ class Job:
         """The entry point, as the head node's shell runs it."""
         settings = [part for override in self.overrides for part in ("--set", override)]
         start = ["--resume"] if resume else [self.preset.as_posix()]
-        out = self.out if self.out.startswith("~/") else shlex.quote(self.out)  # the head node's home, not ours
+        home, path = ("~/", self.out[2:]) if self.out.startswith("~/") else ("", self.out)
+        out = home + shlex.quote(path)  # the home is the head node's, not ours
         return f"{shlex.join(['python', '-m', 'rollout.cli', 'train', *start, *settings])} --out {out}"
 
 
