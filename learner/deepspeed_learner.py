@@ -127,7 +127,7 @@ class Learner:
         Raises:
             ValueError: `version` is given and is not the learner's.
         """
-        return self._one("weights", version)
+        return self._all("weights", version)[0]
 
     def save(self, folder: str | Path) -> None:
         """Write the resumable state (weights, optimizer, version) in one piece. All ranks must reach this path.
@@ -144,7 +144,7 @@ class Learner:
 
         Raises:
             FileNotFoundError: nothing is saved there.
-            ValueError: it is of another policy, number of ranks or ZeRO stage, or it is damaged.
+            ValueError: it is of another policy, number of ranks, ZeRO stage, adapter or base model, or it is damaged.
         """
         path = Path(folder).resolve()
         recover(path)
@@ -158,7 +158,7 @@ class Learner:
             DiskFull: no space; a folder exported before is unchanged.
         """
         path = Path(folder).resolve()
-        self._one("export", str(path))
+        self._all("export", str(path))
         return path
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rollout.errors import BadInput
 from rollout.local_ray import ray_for_run
-from rollout.preflight import check_models
+from rollout.preflight import check_adapters, check_models
 from rollout.run_folder import RunFolder
 from rollout.seeds import derive_seed
 
@@ -34,6 +34,7 @@ def train(config: RunConfig, out_dir: Path, resume: bool, progress: Progress) ->
         RunFailed: the run could not go on; what it had written stays.
     """
     check_models(config)
+    check_adapters(config)
     started = time.monotonic()
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint(progress.note) if resume else None
