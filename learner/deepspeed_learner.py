@@ -122,7 +122,8 @@ class Learner:
         return merge(ranks, self.policy, self.version, samples, self.config.kl_coefficient, seconds)
 
     def weights(self, version: int | None = None) -> WeightUpdate:
-        """The weights now, with their manifest; the buckets are references into the object store.
+        """What trains now, all weights or an adapter, with its manifest; the buckets are references into the object
+        store.
 
         Raises:
             ValueError: `version` is given and is not the learner's.
@@ -152,7 +153,8 @@ class Learner:
         return self.version
 
     def export(self, folder: str | Path) -> Path:
-        """Write the policy as a transformers folder (Actor) or a complete diffusers pipeline folder (editor).
+        """Write the policy as a transformers folder (Actor) or a complete diffusers pipeline folder (editor). An
+        adapter is added to its weights, and lies alone in the subfolder `lora`.
 
         Raises:
             DiskFull: no space; a folder exported before is unchanged.

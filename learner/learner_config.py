@@ -74,7 +74,8 @@ class LearnerConfig(BaseModel):
     ranks: int = Field(1, ge=1)
     """Processes that share the batch."""
     zero_stage: Literal[0, 1, 2, 3] = 0
-    """What DeepSpeed splits over the ranks: 0 nothing, 1 optimizer state, 2 gradients too, 3 the weights as well."""
+    """What DeepSpeed splits over the ranks: 0 nothing, 1 optimizer state, 2 gradients too, 3 the weights as well. With
+    3, a rank has the whole model only while it reads it at the start."""
     threads: int = Field(1, ge=1)
     """Threads of each rank. More than one collapses where other processes use the same cores."""
     cpus_per_rank: float = Field(1.0, ge=0)

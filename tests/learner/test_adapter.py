@@ -15,7 +15,11 @@ def adapter(rank: int = 2, alpha: float = 3.0):
         TARGET.names[0]: torch.randn(rank, 7, generator=generator),
         TARGET.names[1]: torch.randn(5, rank, generator=generator),
     }
-    return AdapterSpec(rank, alpha, (TARGET,), "float32", base_digest([(TARGET.weight, weight)], "float32")), weight, tensors
+    return (
+        AdapterSpec(rank, alpha, (TARGET,), "float32", base_digest([(TARGET.weight, weight)], "float32")),
+        weight,
+        tensors,
+    )
 
 
 def test_merging_is_what_peft_does():
@@ -60,5 +64,5 @@ def test_tensors_that_do_not_fit_are_named(change, named):
 
 def test_an_adapter_that_was_trained_on_other_weights_is_refused():
     spec, weight, tensors = adapter()
-    with pytest.raises(WeightMismatch, match="trained on weights with digest .* the same model folder"):
+    with pytest.raises(WeightMismatch, match=r"trained on weights with digest .* the same model folder"):
         check_fit("here", spec, tensors, [(TARGET, weight + 1e-6)])

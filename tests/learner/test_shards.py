@@ -45,7 +45,11 @@ def test_nothing_to_write_is_an_error(tmp_path):
 @pytest.mark.parametrize("kind", ["transformers", "diffusers"])
 def test_the_libraries_load_several_files(kind, vlm_folder, flux_folder, tmp_path):
     if kind == "transformers":
-        model, stem, load = AutoModelForImageTextToText.from_pretrained(vlm_folder), "model", AutoModelForImageTextToText
+        model, stem, load = (
+            AutoModelForImageTextToText.from_pretrained(vlm_folder),
+            "model",
+            AutoModelForImageTextToText,
+        )
         model.config.save_pretrained(tmp_path)
     else:
         model = FluxTransformer2DModel.from_pretrained(flux_folder, subfolder="transformer")
