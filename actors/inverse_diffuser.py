@@ -16,9 +16,10 @@ from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.replica import Replica
+from learner.adapter_holder import AdapterHolder
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightReceipt, WeightUpdate, tensor_checksum
+from learner.weights import WeightMismatch, WeightReceipt, WeightUpdate, tensor_checksum
 
 POLICY = "editor"
 _BOARD_DEADLINE_S = 60.0
@@ -53,7 +54,7 @@ class InverseDiffuser(Replica):
         torch.set_num_threads(threads)
         self.replica = replica
         self.model = FluxModel(path, **settings)
-        self._weights = WeightHolder(replica, POLICY, self.model.transformer.state_dict())
+        self._weights: WeightHolder | AdapterHolder = WeightHolder(replica, POLICY, self.model.transformer.state_dict())
         self._at_work = threading.Lock()
         grey = np.full((self.model.image_size, self.model.image_size, 3), 128, np.uint8)
         self._asked = self.model.conditioning([grey], ["probe"])
@@ -78,19 +79,34 @@ class InverseDiffuser(Replica):
             return [replace(e, version=self.version()) for e in self.model.edit(images, prompts, seeds, sde, steps)]
 
     def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
-        """Replace all weights of the transformer. The receipt's digest comes from the parameters that it then holds.
+        """Replace all weights of the transformer, or those of the adapter beside them. The receipt's digest comes from
+        the parameters that are then held.
 
         Everything is checked before the first parameter changes, so after an error the replica goes on with the
         weights it had; and edits wait only while parameters change.
 
         Raises:
-            WeightMismatch, TimeoutError: see `WeightHolder.check`.
+            WeightMismatch, TimeoutError: see `WeightHolder.check` and `AdapterHolder.check`; or all weights are sent to
+                a replica that holds an adapter.
         """
-        sent = self._weights.check(update)
+        holder = self._holder(update)
+        sent = holder.check(update)
         with self._at_work:
             before = self._probe()
-            receipt = self._weights.load(update.manifest, sent)
+            receipt = holder.load(update.manifest, sent)
+            self._weights = holder
             return replace(receipt, probe=self._probe(), previous_probe=before)
+
+    def _holder(self, update: WeightUpdate) -> WeightHolder | AdapterHolder:
+        adapted = isinstance(self._weights, AdapterHolder)
+        if update.kind == "lora":
+            return self._weights if adapted else AdapterHolder(self.model.transformer, self._weights.receipt)
+        if adapted:
+            raise WeightMismatch(
+                f"replica {self.replica!r}, policy {update.manifest.policy!r} version {update.manifest.version}: these "
+                "are all weights, and the replica holds an adapter; start it again"
+            )
+        return self._weights
 
     @torch.no_grad()
     def _probe(self) -> str:

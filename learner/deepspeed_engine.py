@@ -10,6 +10,10 @@ from typing import Any
 import torch
 
 from learner.learner_config import LearnerConfig
+from learner.weight_parts import whole_numel
+
+WHOLE_ELEMENTS = 8192
+"""With ZeRO-3, parameters of at most so many elements (norms, biases) stay whole on every rank."""
 
 
 def listen(host: str, ranks: int, deadline_s: float) -> torch.distributed.TCPStore:
@@ -47,13 +51,21 @@ def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     if not trained:
         raise ValueError(f"{type(module).__name__} has no parameter that requires a gradient; nothing would be trained")
-    empty = [name for name, parameter in trained.items() if parameter.numel() == 0]
+    empty = [name for name, parameter in trained.items() if whole_numel(parameter) == 0]
     if empty:
         raise ValueError(f"{type(module).__name__}: parameters without elements cannot be trained: {empty[:3]}")
     engine, *_ = _quiet_deepspeed().initialize(
         model=module, model_parameters=list(trained.values()), config=_engine_config(config)
     )
     module.eval()  # ratios compare equal networks, so nothing random may act in either of the two
+    return engine
+
+
+def frozen_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
+    """An engine that splits a model over the ranks as `new_engine` does with ZeRO-3, and trains nothing of it."""
+    settings = {key: value for key, value in _engine_config(config).items() if key != "optimizer"}
+    engine, *_ = _quiet_deepspeed().initialize(model=module, config=settings)
+    module.eval()
     return engine
 
 
@@ -105,7 +117,10 @@ def _engine_config(config: LearnerConfig) -> dict[str, Any]:
         "gradient_accumulation_steps": 1,
         "optimizer": {"type": "AdamW", "params": adamw},
         "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": {"stage": config.zero_stage},
+        "zero_optimization": {
+            "stage": config.zero_stage,
+            "stage3_param_persistence_threshold": WHOLE_ELEMENTS,
+        },
         "steps_per_print": 1 << 30,
     }
 

@@ -122,12 +122,13 @@ class Learner:
         return merge(ranks, self.policy, self.version, samples, self.config.kl_coefficient, seconds)
 
     def weights(self, version: int | None = None) -> WeightUpdate:
-        """The weights now, with their manifest; the buckets are references into the object store.
+        """What trains now, all weights or an adapter, with its manifest; the buckets are references into the object
+        store.
 
         Raises:
             ValueError: `version` is given and is not the learner's.
         """
-        return self._one("weights", version)
+        return self._all("weights", version)[0]
 
     def save(self, folder: str | Path) -> None:
         """Write the resumable state (weights, optimizer, version) in one piece. All ranks must reach this path.
@@ -144,7 +145,7 @@ class Learner:
 
         Raises:
             FileNotFoundError: nothing is saved there.
-            ValueError: it is of another policy, number of ranks or ZeRO stage, or it is damaged.
+            ValueError: it is of another policy, number of ranks, ZeRO stage, adapter or base model, or it is damaged.
         """
         path = Path(folder).resolve()
         recover(path)
@@ -152,13 +153,14 @@ class Learner:
         return self.version
 
     def export(self, folder: str | Path) -> Path:
-        """Write the policy as a transformers folder (Actor) or a complete diffusers pipeline folder (editor).
+        """Write the policy as a transformers folder (Actor) or a complete diffusers pipeline folder (editor). An
+        adapter is added to its weights, and lies alone in the subfolder `lora`.
 
         Raises:
             DiskFull: no space; a folder exported before is unchanged.
         """
         path = Path(folder).resolve()
-        self._one("export", str(path))
+        self._all("export", str(path))
         return path
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from actors.flow_sde import sde_log_prob, sde_mean_std
 from actors.flux_model import Conditioning, FluxModel, velocity
 from learner.flow_loss import flow_loss, gaussian_divergence
 from learner.learner_config import LearnerConfig
+from learner.lora import ADAPTER, without_adapter
 from learner.samples import EditorSample
+from learner.trained_weights import TrainedWeights
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,17 @@ class FlowPolicy:
 
     Args:
         model_path: folder or hub id.
-        config: settings of the loss; a KL coefficient above 0 keeps a frozen copy of the transformer as it is on disk.
+        config: settings of the loss and of the adapter. A KL coefficient above 0 keeps a frozen copy of the transformer
+            as it is on disk; with an adapter, the transformer without it is that.
         settings: what FluxModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
 
+    Attributes:
+        module: the transformer.
+        weights: what of it trains.
+        reference: the frozen copy, or None.
+
     Raises:
-        ModelLoadError, ValueError: see FluxModel.
+        ModelLoadError, ValueError: see FluxModel; or the adapter does not fit.
     """
 
     def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
@@ -73,8 +82,10 @@ class FlowPolicy:
         for part in self._model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
-        self.module = self._model.transformer.requires_grad_(True)
-        self._reference = copy.deepcopy(self.module).requires_grad_(False) if config.kl_coefficient > 0 else None
+        self.module = self._model.transformer
+        copied = config.kl_coefficient > 0 and config.lora is None
+        self.reference = copy.deepcopy(self.module) if copied else None
+        self.weights = TrainedWeights(self.module, config.lora, config.seed)
 
     def batches(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
         """Each step of the samples' paths in forward passes of at most `config.micro_batch` edits.
@@ -102,9 +113,9 @@ class FlowPolicy:
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """The editor's loss for this part of a batch of `normaliser` pairs; see `flow_loss`."""
         divergence = None
-        if self._reference is not None:
-            with torch.no_grad():
-                reference = self.evaluate(self._reference, batch)
+        if self.config.kl_coefficient > 0:
+            with torch.no_grad(), without_adapter(self.module) if self.reference is None else nullcontext():
+                reference = self.evaluate(self.reference or self.module, batch)
             divergence = gaussian_divergence(evaluation.mean, reference.mean, evaluation.std)
         return flow_loss(
             evaluation.log_probs,
@@ -123,9 +134,24 @@ class FlowPolicy:
         """|learner − rollout| of each step's log-probability, (B,)."""
         return (behaviour_log_probs - batch.rollout_log_probs).abs()
 
-    def export(self, folder: Path) -> None:
-        """Write a pipeline folder that diffusers loads."""
-        self._model.pipe.save_pretrained(folder)
+    def export(self, folder: Path | None) -> None:
+        """Write a pipeline folder that diffusers loads. An adapter is added to the weights, and lies alone in `lora`,
+        for `load_lora_weights`. A call of all ranks; those that give no folder take part in gathering only."""
+        adapter = self.weights.write(folder and folder / "transformer", "diffusion_pytorch_model")
+        if folder is None:
+            return
+        pipe = self._model.pipe
+        self.module.save_config(folder / "transformer")
+        for name, part in pipe.components.items():
+            if part is not None and part is not self.module:
+                part.save_pretrained(folder / name)
+        pipe.save_config(folder)
+        if adapter is not None:
+            pipe.save_lora_weights(
+                folder / "lora",
+                transformer_lora_layers=adapter,
+                transformer_lora_adapter_metadata=self.module.peft_config[ADAPTER].to_dict(),
+            )
 
     def _steps(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
         conditioning = self._model.conditioning(

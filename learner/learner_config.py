@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class LoraConfig(BaseModel):
+    """Low-rank adapters (LoRA, arXiv 2106.09685): a linear layer computes W·x + alpha/rank·B·A·x, and A and B train."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    rank: int = Field(64, ge=1)
+    """Rows of A and columns of B."""
+    alpha: float = Field(128.0, gt=0)
+    """Strength: B·A is multiplied by alpha / rank."""
+    target_modules: tuple[str, ...] | str = Field(min_length=1)
+    """Linear layers that get an adapter: a list of names, each of which stands for every module whose path ends with
+    it, or one regular expression for whole paths."""
+
+    @field_validator("target_modules")
+    @classmethod
+    def _is_a_pattern(cls, target_modules: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        if isinstance(target_modules, str):
+            try:
+                re.compile(target_modules)
+            except re.error as error:
+                raise ValueError(f"{target_modules!r} is no regular expression: {error}") from error
+        elif "" in target_modules:
+            raise ValueError(f"{target_modules} has an empty name; it would stand for every module")
+        return target_modules
 
 
 class LearnerConfig(BaseModel):
@@ -32,11 +59,14 @@ class LearnerConfig(BaseModel):
     clip_high: float = Field(0.2, gt=0)
     """The probability ratio may not rise above 1 + clip_high (for an answer that was better than its group)."""
     kl_coefficient: float = Field(0.0, ge=0)
-    """Weight of the KL divergence to the starting model; 0 keeps no copy of it."""
+    """Weight of the KL divergence to the starting model; 0 keeps no copy of it, nor does LoRA."""
     importance_cap: float | None = Field(2.0, ge=1)
     """Upper bound of the weight that corrects for the rollout engine's log-probabilities; null turns it off."""
     temperature: float = Field(1.0, gt=0)
     """Temperature at which the Actor's log-probabilities were taken; must be that of the sampler."""
+
+    lora: LoraConfig | None = None
+    """Train adapters, and send only these to the replicas; null trains all weights."""
 
     epochs: int = Field(1, ge=1)
     """Passes over the batch of one update."""
@@ -49,8 +79,9 @@ class LearnerConfig(BaseModel):
 
     ranks: int = Field(1, ge=1)
     """Processes that share the batch."""
-    zero_stage: Literal[0, 1, 2] = 0
-    """What DeepSpeed splits over the ranks: nothing, optimizer state, or optimizer state and gradients."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """What DeepSpeed splits over the ranks: 0 nothing, 1 optimizer state, 2 gradients too, 3 the weights as well. With
+    3, a rank has the whole model only while it reads it at the start."""
     threads: int = Field(1, ge=1)
     """Threads of each rank. More than one collapses where other processes use the same cores."""
     cpus_per_rank: float = Field(1.0, ge=0)

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from learner.checkpoint import atomic_directory
-from learner.deepspeed_engine import join, listen, new_engine, step
+from learner.deepspeed_engine import frozen_engine, join, listen, new_engine, step
 from learner.learner_config import LearnerConfig
 from learner.learner_stats import RankStats
 from learner.samples import ActorSample, EditorSample
-from learner.weights import WeightUpdate, checksums_digest, distinct, pack, publish, tensor_checksum
+from learner.weight_parts import distinct, parts, whole_nbytes, whole_numel
+from learner.weights import WeightUpdate, checksums_digest, pack, publish, tensor_checksum
 
 _TAG = "engine"
 _STATE = "state.json"
@@ -47,7 +48,9 @@ class LearnerRank:
         deadline_s = max(self._config.start_deadline_s, self._config.deadline_s)
         join(self._store, host, port, self._rank, self._config.ranks, deadline_s)
         self._engine = new_engine(self._policy.module, self._config)
-        return sum(p.numel() for p in self._policy.module.parameters() if p.requires_grad)
+        if self._policy.reference is not None and self._config.zero_stage == 3:
+            self._policy.reference = frozen_engine(self._policy.reference, self._config)
+        return sum(whole_numel(p) for p in self._policy.module.parameters() if p.requires_grad)
 
     def add(self, samples: Sequence[ActorSample | EditorSample]) -> None:
         """Take in a part of the next update's batch; all ranks get the same part and share it.
@@ -96,25 +99,24 @@ class LearnerRank:
         stats.seconds += time.monotonic() - began
         return stats
 
-    def weights(self, version: int | None) -> WeightUpdate:
-        """The weights in the object store, as version `version` (default: updates applied)."""
+    def weights(self, version: int | None) -> WeightUpdate | None:
+        """The weights in the object store, as version `version` (default: updates applied); None but from rank 0."""
         if version is not None and version != self._version:
             raise ValueError(
                 f"policy {self._policy_name!r}: version {version} is asked for, but the learner holds {self._version}"
             )
-        return publish(pack(self._policy_name, self._version, self._policy.module.state_dict()))
+        spec, tensors = self._policy.weights.spec(), self._policy.weights.tensors()
+        if self._rank == 0:
+            return publish(pack(self._policy_name, self._version, tensors, adapter=spec))
+        for _ in parts(distinct(tensors)[0]):
+            pass
+        return None
 
     def save(self, folder: str) -> None:
-        """Write this rank's part of the resumable state: weights, optimizer, version."""
-        self._engine.save_checkpoint(folder, tag=_TAG)
+        """Write this rank's part of the resumable state: trained weights, optimizer, version."""
+        self._engine.save_checkpoint(folder, tag=_TAG, exclude_frozen_parameters=True)
+        state = {**self._identity(), "version": self._version, "digest": checksums_digest(self._checksums())}
         if self._rank == 0:
-            state = {
-                "policy": self._policy_name,
-                "version": self._version,
-                "digest": checksums_digest(self._checksums()),
-                "ranks": self._config.ranks,
-                "zero_stage": self._config.zero_stage,
-            }
             (Path(folder) / _STATE).write_text(json.dumps(state, indent=2))
 
     def load(self, folder: str) -> int:
@@ -122,19 +124,21 @@ class LearnerRank:
 
         Raises:
             FileNotFoundError: there is no saved state in `folder`.
-            ValueError: it is of another policy or another number of ranks, or its weights are damaged.
+            ValueError: it is of another policy, number of ranks, ZeRO stage or adapter, or its weights are damaged.
         """
         path = Path(folder) / _STATE
         if not path.is_file():
             raise FileNotFoundError(f"{folder}: there is no {_STATE}; give a folder that Learner.save wrote")
         state = json.loads(path.read_text())
-        mine = {"policy": self._policy_name, "ranks": self._config.ranks, "zero_stage": self._config.zero_stage}
-        for field, value in mine.items():
-            if state[field] != value:
-                raise ValueError(f"{folder}: it was saved with {field} {state[field]!r}, this learner has {value!r}")
+        for field, value in self._identity().items():
+            if state.get(field) != value:
+                raise ValueError(
+                    f"{folder}: it was saved with {field} {state.get(field)!r}, this learner has {value!r}"
+                )
         self._engine.zero_grad()
         self._forget_batch()
-        self._engine.load_checkpoint(folder, tag=_TAG)
+        # What an adapter leaves as it is was not saved; the digest tells whether all that trains was loaded.
+        self._engine.load_checkpoint(folder, tag=_TAG, load_module_strict=self._config.lora is None)
         self._held = self._checksums()
         if checksums_digest(self._held) != state["digest"]:
             raise ValueError(f"{folder}: its weights are not those that were saved; the checkpoint is damaged")
@@ -142,8 +146,11 @@ class LearnerRank:
         return self._version
 
     def export(self, folder: str) -> None:
-        """Write the policy in its ecosystem's format, in one piece."""
-        size = sum(p.numel() * p.element_size() for p in self._policy.module.parameters())
+        """Write the policy in its ecosystem's format, in one piece; rank 0 writes, the others help to gather."""
+        if self._rank:
+            self._policy.export(None)
+            return
+        size = sum(whole_nbytes(parameter) for parameter in self._policy.module.parameters())
         with atomic_directory(Path(folder), needed_bytes=size) as staging:
             self._policy.export(staging)
 
@@ -151,6 +158,17 @@ class LearnerRank:
         """Leave the process group."""
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+    def _identity(self) -> dict[str, Any]:
+        """What a saved state and the learner that loads it must have in common."""
+        spec = self._policy.weights.spec()
+        return {
+            "policy": self._policy_name,
+            "ranks": self._config.ranks,
+            "zero_stage": self._config.zero_stage,
+            "lora": self._config.lora and self._config.lora.model_dump(mode="json"),
+            "base": spec and spec.base,
+        }
 
     @property
     def _one_step(self) -> bool:
@@ -253,8 +271,8 @@ class LearnerRank:
         return int(combined)
 
     def _checksums(self) -> dict[str, str]:
-        kept, _ = distinct(self._policy.module.state_dict())
-        return {name: tensor_checksum(tensor) for name, tensor in kept.items()}
+        kept, _ = distinct(self._policy.weights.tensors())
+        return {name: tensor_checksum(tensor) for part in parts(kept) for name, tensor in part.items()}
 
 
 def new_policy(name: str, model_path: str, config: LearnerConfig, settings: dict[str, Any]) -> Any:

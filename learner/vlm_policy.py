@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from PIL import Image
+from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
 
 from actors.repeats import without_repeats
 from learner.learner_config import LearnerConfig
+from learner.lora import ADAPTER, without_adapter
 from learner.samples import ActorSample
+from learner.trained_weights import TrainedWeights
 from learner.vlm_loss import token_log_probs, vlm_loss
 
 
@@ -61,17 +67,25 @@ class VlmPolicy:
 
     Args:
         model_path: folder or hub id.
-        config: settings of the loss; a KL coefficient above 0 keeps a frozen copy of the model as it is on disk.
+        config: settings of the loss and of the adapter. A KL coefficient above 0 keeps a frozen copy of the model as it
+            is on disk; with an adapter, the model without it is that.
+
+    Attributes:
+        module: the model.
+        weights: what of it trains.
+        reference: the frozen copy, or None.
 
     Raises:
-        OSError, ValueError: no model or processor can be loaded from there.
+        OSError, ValueError: no model or processor can be loaded from there, or the adapter does not fit.
     """
 
     def __init__(self, model_path: str | Path, config: LearnerConfig) -> None:
         self.config = config
         self.processor = AutoProcessor.from_pretrained(str(model_path))
         self.module = AutoModelForImageTextToText.from_pretrained(str(model_path), dtype=torch.float32).eval()
-        self._reference = copy.deepcopy(self.module).requires_grad_(False) if config.kl_coefficient > 0 else None
+        copied = config.kl_coefficient > 0 and config.lora is None
+        self.reference = copy.deepcopy(self.module).requires_grad_(False) if copied else None
+        self.weights = TrainedWeights(self.module, config.lora, config.seed, folder_names(self.module))
 
     def batches(self, samples: Sequence[ActorSample]) -> list[AnswerBatch]:
         """The samples in forward passes of at most `config.micro_batch` answers."""
@@ -93,9 +107,9 @@ class VlmPolicy:
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """The Actor's loss for this part of a batch of `normaliser` tokens; see `vlm_loss`."""
         reference = None
-        if self._reference is not None:
-            with torch.no_grad():
-                reference = self.evaluate(self._reference, batch).log_probs
+        if self.config.kl_coefficient > 0:
+            with torch.no_grad(), without_adapter(self.module) if self.reference is None else nullcontext():
+                reference = self.evaluate(self.reference or self.module, batch).log_probs
         return vlm_loss(
             evaluation.log_probs,
             behaviour_log_probs,
@@ -114,10 +128,19 @@ class VlmPolicy:
         """|learner − rollout| of each token's log-probability, flat."""
         return (behaviour_log_probs - batch.rollout_log_probs)[batch.mask].abs()
 
-    def export(self, folder: Path) -> None:
-        """Write a folder that transformers loads."""
-        self.module.save_pretrained(folder)
+    def export(self, folder: Path | None) -> None:
+        """Write a folder that transformers and vLLM load; an adapter is added to the weights, and lies alone in `lora`,
+        for peft. A call of all ranks; those that give no folder take part in gathering only."""
+        adapter = self.weights.write(folder, "model")
+        if folder is None:
+            return
+        self.module.config.save_pretrained(folder)
+        self.module.generation_config.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+        if adapter is not None:
+            self.module.peft_config[ADAPTER].save_pretrained(folder / "lora")
+            tensors = {f"base_model.model.{name}": tensor for name, tensor in adapter.items()}
+            save_file(tensors, folder / "lora" / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
 
     def _collate(self, samples: Sequence[ActorSample]) -> AnswerBatch:
         firsts, rows = without_repeats([(sample.image.tobytes(), sample.prompt) for sample in samples])
@@ -164,6 +187,23 @@ class VlmPolicy:
     def _prompt_text(self, prompt: str) -> str:
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
+
+def folder_names(module: PreTrainedModel) -> dict[str, str]:
+    """Name of each tensor in a model folder by its name in the module: transformers renames some when it loads them.
+
+    Raises:
+        ValueError: a tensor that is not only renamed but also put together from several.
+    """
+    state = module.state_dict()
+    found = {id(tensor): name for name, tensor in revert_weight_conversion(module, dict(state)).items()}
+    names = {name: found[id(tensor)] for name, tensor in state.items() if id(tensor) in found}
+    if changed := sorted(state.keys() - names.keys()):
+        raise ValueError(
+            f"{type(module).__name__}: transformers puts {len(changed)} tensors together from others when it loads "
+            f"them ({changed[0]}), so that they could not be sent under the names of the folder; train another model"
+        )
+    return names
 
 
 def _pad(rows: list[torch.Tensor], value: float) -> torch.Tensor:

@@ -11,12 +11,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
-BUCKET_BYTES = 64 << 20
+from learner.weight_parts import BUCKET_BYTES, distinct, parts, whole_numel
+
+if TYPE_CHECKING:
+    from learner.adapter import AdapterSpec
+
 _ALIGNMENT = 16  # every tensor starts at a multiple of this, so that its bytes can be viewed as any dtype
 
 
@@ -37,7 +41,7 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        return prod(self.shape) * _dtype(self.dtype).itemsize
+        return prod(self.shape) * dtype_of(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,14 @@ class Manifest:
     """Names, shapes, dtypes and checksums of one version of one policy.
 
     `aliases` are (name, kept name) pairs of tied parameters: they share memory, so only the first name is sent.
+    `adapter` says that the tensors are those of a LoRA adapter, and what else a receiver must know.
     """
 
     policy: str
     version: int
     tensors: tuple[TensorSpec, ...]
     aliases: tuple[tuple[str, str], ...] = ()
+    adapter: AdapterSpec | None = None
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -71,6 +77,11 @@ class WeightUpdate:
     buckets: list[Any]
 
     @property
+    def kind(self) -> Literal["full", "lora"]:
+        """Whether these are all weights of the model or an adapter to it."""
+        return "full" if self.manifest.adapter is None else "lora"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
         return sum(spec.nbytes for spec in self.manifest.tensors)
@@ -83,6 +94,8 @@ class WeightReceipt:
     `previous_digest` is None for a replica that held nothing; `previous_version` is None where it is not known.
     `checksums` (tensor name → checksum of the loaded parameter) are optional; with them an error names the tensor.
     `probe` is a digest of the replica's answer to one fixed question, with these weights and with those before.
+    With an adapter, `digest` is the adapter's and `base` that of the matrices that it is added to. A replica that holds
+    their sum says with `merged` which weights came out, and before; None where it computes with both apart.
     """
 
     replica: str
@@ -94,6 +107,9 @@ class WeightReceipt:
     checksums: Mapping[str, str] | None = None
     probe: str | None = None
     previous_probe: str | None = None
+    base: str | None = None
+    merged: str | None = None
+    previous_merged: str | None = None
 
 
 def tensor_checksum(tensor: torch.Tensor) -> str:
@@ -117,56 +133,42 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def pack(
-    policy: str, version: int, tensors: Mapping[str, torch.Tensor], bucket_bytes: int = BUCKET_BYTES
+    policy: str,
+    version: int,
+    tensors: Mapping[str, torch.Tensor],
+    bucket_bytes: int = BUCKET_BYTES,
+    adapter: AdapterSpec | None = None,
 ) -> WeightUpdate:
     """Copy tensors into contiguous buckets of about `bucket_bytes` (a larger tensor gets a bucket of its own).
 
     Tensors that are the same memory (tied parameters) are sent once, under the name that comes first in `tensors`.
+    Those that ZeRO-3 has split are gathered a bucket at a time, while the other ranks go through the same `parts`.
 
     Raises:
         ValueError: no tensors, or a tensor without elements.
     """
+    where = f"policy {policy!r} version {version}"
     if not tensors:
-        raise ValueError(f"policy {policy!r} version {version}: there are no tensors to send; give at least one")
+        raise ValueError(f"{where}: there are no tensors to send; give at least one")
     kept, aliases = distinct(tensors)
-    specs: list[TensorSpec] = []
-    members: list[list[tuple[int, torch.Tensor]]] = [[]]
-    sizes = [0]
     for name, tensor in kept.items():
-        if tensor.numel() == 0:
-            raise ValueError(
-                f"policy {policy!r} version {version}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); "
-                "a partitioned parameter must be gathered before it is packed"
-            )
-        nbytes = tensor.numel() * tensor.element_size()
-        if members[-1] and sizes[-1] + nbytes > bucket_bytes:
-            members.append([])
-            sizes.append(0)
-        offset = sizes[-1]
-        members[-1].append((offset, tensor))
-        sizes[-1] = offset + -(-nbytes // _ALIGNMENT) * _ALIGNMENT
-        dtype, checksum = _dtype_name(tensor.dtype), tensor_checksum(tensor)
-        specs.append(TensorSpec(name, tuple(tensor.shape), dtype, checksum, len(members) - 1, offset))
-    buckets = []
-    for size, contents in zip(sizes, members, strict=True):
+        if whole_numel(tensor) == 0:
+            raise ValueError(f"{where}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); leave it out")
+    specs: list[TensorSpec] = []
+    buckets: list[np.ndarray] = []
+    for part in parts(kept, bucket_bytes):
+        size = 0
+        contents = []
+        for name, tensor in part.items():
+            raw, dtype, checksum = _bytes_of(tensor), _dtype_name(tensor.dtype), tensor_checksum(tensor)
+            specs.append(TensorSpec(name, tuple(tensor.shape), dtype, checksum, len(buckets), size))
+            contents.append((size, raw))
+            size += -(-raw.size // _ALIGNMENT) * _ALIGNMENT
         bucket = np.zeros(size, dtype=np.uint8)
-        for offset, tensor in contents:
-            raw = _bytes_of(tensor)
+        for offset, raw in contents:
             bucket[offset : offset + raw.size] = raw
         buckets.append(bucket)
-    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases), buckets)
-
-
-def distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[tuple[str, str], ...]]:
-    """The tensors without those that are the same memory as an earlier one, and (name, earlier name) of these."""
-    first: dict[tuple, str] = {}
-    aliases = []
-    for name, tensor in tensors.items():
-        identity = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        if tensor.numel() and first.setdefault(identity, name) != name:
-            aliases.append((name, first[identity]))
-    dropped = {name for name, _ in aliases}
-    return {name: tensor for name, tensor in tensors.items() if name not in dropped}, tuple(aliases)
+    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
 
 
 def publish(update: WeightUpdate) -> WeightUpdate:
@@ -216,7 +218,7 @@ def unpack(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[st
         raw = buckets[spec.bucket][spec.offset : spec.offset + spec.nbytes]
         if raw.size != spec.nbytes:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has {raw.size} of {spec.nbytes} bytes in its bucket")
-        tensor = torch.from_numpy(raw.copy()).view(_dtype(spec.dtype)).reshape(spec.shape)
+        tensor = torch.from_numpy(raw.copy()).view(dtype_of(spec.dtype)).reshape(spec.shape)
         found = tensor_checksum(tensor)
         if found != spec.checksum:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has checksum {found}, expected {spec.checksum}")
@@ -248,7 +250,8 @@ def verify_receipts(
 
     Raises:
         WeightMismatch: a replica is missing, answers twice, holds other weights, another policy or version, holds the
-            same weights as before although its version moved, or answers its probe as before.
+            same weights as before although its version moved, answers its probe as before, or has added an adapter to
+            other weights than those it was trained on, or without an effect.
     """
     where = f"policy {manifest.policy!r} version {manifest.version}"
     received = list(receipts)
@@ -274,7 +277,18 @@ def verify_receipts(
                 f"{replica}: its weights are the same as before (version {receipt.previous_version}, digest "
                 f"{receipt.digest}), so the update changed nothing"
             )
+        base = None if manifest.adapter is None else manifest.adapter.base
+        if receipt.base != base:
+            raise WeightMismatch(
+                f"{replica}: it added the adapter to weights with digest {receipt.base}, the learner's have {base}; "
+                "give both the same model folder"
+            )
         moved = receipt.digest != receipt.previous_digest
+        if moved and receipt.merged is not None and receipt.merged == receipt.previous_merged:
+            raise WeightMismatch(
+                f"{replica}: its weights with the new adapter are to the last bit those that it had before (digest "
+                f"{receipt.merged}); its number format is too coarse for the change"
+            )
         if moved and receipt.probe is not None and receipt.probe == receipt.previous_probe:
             raise WeightMismatch(
                 f"{replica}: it holds the weights, but answers a fixed question to the last bit as with version "
@@ -299,7 +313,12 @@ def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _dtype(name: str) -> torch.dtype:
+def dtype_of(name: str) -> torch.dtype:
+    """The torch dtype of a name such as `float32`.
+
+    Raises:
+        WeightMismatch: there is none.
+    """
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise WeightMismatch(f"dtype {name!r} is not a torch dtype")

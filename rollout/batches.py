@@ -74,6 +74,7 @@ def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) ->
     return {
         "policy": update.manifest.policy,
         "version": update.manifest.version,
+        "kind": update.kind,
         "tensors": len(update.manifest.tensors),
         "bytes": update.nbytes,
         "digest": update.manifest.digest,

@@ -1,4 +1,4 @@
-"""What is looked at before anything expensive starts: that every model folder of a run can be loaded."""
+"""What is looked at before anything expensive starts: that model folders can be loaded and adapters put in."""
 
 from __future__ import annotations
 
@@ -32,3 +32,22 @@ def check_models(config: RunConfig) -> None:
                 check_model_folder(part)
             except BrokenModelFolder as error:
                 raise BadInput(f"{key}: {error}") from error
+
+
+def check_adapters(config: RunConfig) -> None:
+    """Look for the layers of every LoRA that will train. It reads configurations only, and nothing without a LoRA.
+
+    Raises:
+        BadInput: a pattern that binds to no layer, or to one that cannot be adapted; the message names both.
+    """
+    for policy in sorted(config.trained):
+        if (lora := getattr(config.learner, policy).lora) is None:
+            continue
+        from learner.lora import bindings  # it loads torch and peft
+        from learner.skeleton import skeleton
+
+        model = config.models.actor if policy == "actor" else config.models.edits_with
+        try:
+            bindings(skeleton(policy, model), lora)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"learner.{policy}, model {model}: {error}") from error

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rollout.errors import BadInput, RunFailed
 from rollout.local_ray import ray_for_run
-from rollout.preflight import check_models
+from rollout.preflight import check_adapters, check_models
 from rollout.run_folder import RunFolder
 from rollout.seeds import derive_seed
 
@@ -41,6 +41,7 @@ def train(
         RunFailed: the run could not go on, or its end could not be pushed; what it had written stays.
     """
     check_models(config)
+    check_adapters(config)
     started = time.monotonic()
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint(progress.note) if resume else None

@@ -35,6 +35,7 @@ from learner.weights import (
     unpack,
 )
 from serving import probe
+from serving.adapter_merge import AdapterMerger, adapter_receipt
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_names, folder_checksums
@@ -77,6 +78,7 @@ class VlmServer(LLMServer):
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._gate = Gate()
         self._version = 0
+        self._merger = AdapterMerger(settings.model)
         self._checksums: dict[str, str] | None = None
         self._receipt: WeightReceipt | None = None
         self._broken: str | None = None
@@ -150,7 +152,8 @@ class VlmServer(LLMServer):
         return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
     async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
-        """Replace the weights between two batches and prove it.
+        """Replace the weights between two batches and prove it. An adapter is added to the weights of the model folder,
+        and what comes out is loaded.
 
         An update that arrives damaged is refused and the old weights stay. If loading itself fails, the replica
         becomes unhealthy: it answers nothing until Serve has replaced it.
@@ -160,8 +163,9 @@ class VlmServer(LLMServer):
             TimeoutError: the buckets, the batches under way or the engine took longer than `call_deadline_s`.
         """
         deadline_s = self._settings.call_deadline_s
-        manifest = update.manifest
+        sent = update.manifest
         update = await asyncio.to_thread(self._checked, update, deadline_s)
+        manifest = update.manifest
         async with self._gate.update(deadline_s):
             self._refuse_if_broken()
             if self._checksums is None:
@@ -178,7 +182,7 @@ class VlmServer(LLMServer):
                 self._broken = f"{self._name} failed to load version {manifest.version}: {error!r}"
                 raise
             self._version, self._checksums = manifest.version, reports[0]["checksums"]
-        self._receipt = WeightReceipt(
+        receipt = WeightReceipt(
             self._replica,
             self._policy,
             manifest.version,
@@ -188,6 +192,7 @@ class VlmServer(LLMServer):
             self._checksums,
             *probes,
         )
+        self._receipt = receipt if sent.adapter is None else adapter_receipt(sent, receipt, self._receipt)
         return self._receipt
 
     async def receipt(self) -> WeightReceipt | None:
@@ -195,6 +200,13 @@ class VlmServer(LLMServer):
         return self._receipt
 
     def _checked(self, update: WeightUpdate, deadline_s: float) -> WeightUpdate:
+        if update.kind == "lora":
+            if self._receipt is not None and self._receipt.merged is None:
+                raise WeightMismatch(
+                    f"{self._name}, version {update.manifest.version}: an adapter belongs to the weights of the model "
+                    f"folder, and the replica was given all weights of version {self._version}; start it again"
+                )
+            return self._merger.merged(fetch(update, deadline_s), self._client.model_config.dtype)
         check_names(self._settings.model, update.manifest)
         update = fetch(update, deadline_s)
         for _ in unpack(update):  # compares every checksum

@@ -8,6 +8,7 @@ from actors.flux_model import FluxModel
 from learner.flow_policy import FlowPolicy
 from learner.learner_config import LearnerConfig
 from learner.samples import EditorSample
+from tests.learner.adapted import EDITOR_LORA, trained_a_little
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,22 @@ def test_the_kl_is_zero_at_the_starting_model_and_grows_with_distance(flux_folde
     with torch.no_grad():
         policy.module.proj_out.bias.add_(0.1)
     assert kl() > 0
+
+
+def test_with_an_adapter_the_kl_is_to_the_transformer_without_it_and_no_copy_is_kept(flux_folder, editor_samples):
+    policy = FlowPolicy(flux_folder, LearnerConfig(kl_coefficient=0.1, lora=EDITOR_LORA))
+    copying = FlowPolicy(flux_folder, LearnerConfig(kl_coefficient=0.1))
+    assert policy.reference is None
+    batch = policy.batches(editor_samples)[0]
+
+    def kl(reference) -> float:
+        policy.reference = reference
+        evaluation = policy.evaluate(policy.module, batch)
+        return policy.loss(batch, evaluation, evaluation.log_probs.detach(), batch.count)[1]["kl"]
+
+    assert kl(None) == 0
+    trained_a_little(policy, editor_samples)
+    assert kl(None) == kl(copying.reference) > 0
 
 
 def test_paths_of_different_settings_are_refused(policy, flux_folder, editor_samples):

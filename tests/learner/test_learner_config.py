@@ -16,7 +16,13 @@ from learner.learner_config import LearnerConfig
         ("kl_coefficient", -1),
         ("importance_cap", 0.5),
         ("micro_batch", 0),
-        ("zero_stage", 3),
+        ("zero_stage", 4),
+        ("lora", {"rank": 0, "target_modules": ["q_proj"]}),
+        ("lora", {"alpha": 0.0, "target_modules": ["q_proj"]}),
+        ("lora", {"target_modules": []}),
+        ("lora", {"target_modules": ["q_proj", ""]}),
+        ("lora", {"target_modules": "q_proj("}),
+        ("lora", {"rank": 4}),
         ("ranks", 0),
         ("betas", (0.9, 1.0)),
         ("learning_rat", 1e-4),
@@ -31,6 +37,13 @@ def test_zero_needs_ranks_to_split_over():
     with pytest.raises(ValidationError, match="zero_stage is 2 with ranks 1"):
         LearnerConfig(zero_stage=2)
     assert LearnerConfig(zero_stage=2, ranks=2).ranks == 2
+
+
+def test_adapters_are_named_by_a_list_or_by_one_expression():
+    assert LearnerConfig().lora is None
+    listed = LearnerConfig(lora={"rank": 8, "alpha": 16, "target_modules": ["q_proj", "v_proj"]}).lora
+    assert (listed.rank, listed.alpha, listed.target_modules) == (8, 16.0, ("q_proj", "v_proj"))
+    assert LearnerConfig(lora={"target_modules": r".*\.q_proj"}).lora.target_modules == r".*\.q_proj"
 
 
 def test_reading_the_settings_loads_no_engine():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from learner.learner_config import LearnerConfig
-from learner.vlm_policy import VlmPolicy
+from learner.vlm_policy import VlmPolicy, folder_names
+from tests.learner.adapted import VLM_LORA, trained_a_little
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,40 @@ def test_the_kl_is_zero_at_the_starting_model_and_grows_with_distance(vlm_folder
     with torch.no_grad():
         policy.module.lm_head.weight.add_(0.05 * torch.randn_like(policy.module.lm_head.weight))
     assert kl() > 0
+
+
+def test_with_an_adapter_the_kl_is_to_the_model_without_it_and_no_copy_is_kept(vlm_folder, actor_samples):
+    policy = VlmPolicy(vlm_folder, LearnerConfig(kl_coefficient=0.1, lora=VLM_LORA, micro_batch=8))
+    copying = VlmPolicy(vlm_folder, LearnerConfig(kl_coefficient=0.1, micro_batch=8))
+    assert policy.reference is None
+    (batch,) = policy.batches(actor_samples)
+
+    def kl_and_gradient(reference) -> tuple[float, torch.Tensor]:
+        policy.reference = reference
+        evaluation = policy.evaluate(policy.module, batch)
+        loss, sums = policy.loss(batch, evaluation, evaluation.log_probs.detach(), batch.count)
+        trained = [parameter for parameter in policy.module.parameters() if parameter.requires_grad]
+        return sums["kl"], torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, trained)])
+
+    assert kl_and_gradient(None)[0] == 0
+    trained_a_little(policy, actor_samples)
+    (kl, gradient), (expected, expected_gradient) = kl_and_gradient(None), kl_and_gradient(copying.reference)
+    assert kl == expected > 0.1
+    assert torch.equal(gradient, expected_gradient)
+
+
+def test_tensors_that_transformers_renames_have_the_names_of_their_folder():
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    text = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {"hidden_size": 32, "intermediate_size": 32, "depth": 1, "num_heads": 2, "out_hidden_size": 32}
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))
+    names = folder_names(model)
+    assert names.keys() == model.state_dict().keys()
+    assert names["model.language_model.layers.0.mlp.up_proj.weight"] == "model.layers.0.mlp.up_proj.weight"
+    assert names["model.visual.blocks.0.attn.qkv.weight"] == "visual.blocks.0.attn.qkv.weight"
+    assert names["lm_head.weight"] == "lm_head.weight"
 
 
 def test_every_parameter_of_vision_and_text_gets_a_gradient(policy, actor_samples):

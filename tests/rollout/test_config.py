@@ -107,6 +107,9 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("ray.num_cpus=2", "ray.num_cpus: 2 is refused: the roles need 3.3"),
         ("learner.actor.temperature=2", "learner.actor.temperature: 2.0 is refused: it follows from rollout.sampling"),
         ("learner.editor.zero_stage=1", "learner.editor: zero_stage is 1 with ranks 1"),
+        ("learner.actor.lora.target_modules=[]", "learner.actor.lora.target_modules"),
+        ("learner.actor.lora.target_modules='q_proj('", "'q_proj(' is no regular expression"),
+        ("learner.editor.lora={rank: 4}", "learner.editor.lora.target_modules"),
         ("models.flux=null", "models.flux: None is refused: must be a valid string"),
     ],
 )

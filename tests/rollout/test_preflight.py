@@ -6,7 +6,9 @@ from safetensors.numpy import save_file
 
 from rollout.config_file import load_config
 from rollout.errors import BadInput
-from rollout.preflight import check_models
+from rollout.preflight import check_adapters, check_models
+
+PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
 
 
 @pytest.fixture
@@ -38,3 +40,26 @@ def test_weights_that_are_missing_are_refused(config, run_file):
     (run_file.parent / "models" / "flux" / "vae" / "model.safetensors").unlink()
     with pytest.raises(BadInput, match=r"models\.flux: .*vae holds no \.safetensors file"):
         check_models(config)
+
+
+def test_adapters_whose_layers_exist_pass():
+    check_adapters(load_config(PRESET))
+    check_adapters(
+        load_config(
+            PRESET, ["learner.actor.lora={target_modules: [q_proj]}", "learner.editor.lora.target_modules=[to_q]"]
+        )
+    )
+
+
+@pytest.mark.parametrize("policy", ["actor", "editor"])
+def test_an_adapter_that_binds_to_nothing_is_refused_by_name_before_anything_starts(policy):
+    config = load_config(PRESET, [f"learner.{policy}.lora={{target_modules: [nowhere]}}"])
+    with pytest.raises(
+        BadInput, match=rf"learner\.{policy}, model .*: .*'nowhere' binds to zero modules; .* (to_q|q_proj)"
+    ):
+        check_adapters(config)
+
+
+def test_an_adapter_of_a_policy_that_does_not_train_is_not_looked_at():
+    overrides = ["stages=[{stage: editor, updates: 1}]", "learner.actor.lora={target_modules: [nowhere]}"]
+    check_adapters(load_config(PRESET, overrides))

@@ -1,0 +1,79 @@
+"""What a policy trains, sends and writes: all weights of its model, or a LoRA adapter in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from learner.adapter import AdapterSpec
+from learner.learner_config import LoraConfig
+from learner.lora import ADAPTER, adapted_layers, adapter_tensors, add_adapter, plain_name, spec_of
+from learner.shards import Shards
+from learner.weight_parts import distinct, parts, whole
+
+
+class TrainedWeights:
+    """The weights of one model. Once ZeRO-3 has split them, all ranks make a call that says so together.
+
+    Args:
+        module: a transformers or diffusers model.
+        lora: put an adapter in and train only that; None trains every parameter.
+        seed: of the adapter's first values.
+        folder_names: name of each tensor in a model folder by its name in the module, where they differ.
+
+    Raises:
+        ValueError: the adapter cannot be put in; see `learner.lora.bindings`.
+    """
+
+    def __init__(
+        self, module: Any, lora: LoraConfig | None, seed: int, folder_names: Mapping[str, str] | None = None
+    ) -> None:
+        self._module, self._lora = module, lora
+        self._names = {name: (folder_names or {}).get(name, name) for name in module.state_dict()}
+        self._spec: AdapterSpec | None = None
+        module.requires_grad_(lora is None)
+        if lora is not None:
+            add_adapter(module, lora, seed)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What is trained and sent: the whole state under the names of model folders, or the adapter's tensors."""
+        return self._state() if self._lora is None else adapter_tensors(self._module)
+
+    def spec(self) -> AdapterSpec | None:
+        """What belongs to the adapter besides its tensors; None without one. A call of all ranks."""
+        if self._lora is not None and self._spec is None:
+            self._spec = spec_of(self._module, self._lora, self._names)
+        return self._spec
+
+    def write(self, folder: Path | None, stem: str) -> dict[str, torch.Tensor] | None:
+        """Write all weights as `stem` files, what the adapter changes included, and return a copy of the adapter.
+
+        A call of all ranks; those that give no folder take part in gathering only.
+        """
+        shards = None if folder is None else Shards(folder, stem)
+        for part in self._merged():
+            if shards is not None:
+                shards.add(part)
+        if shards is not None:
+            shards.close()
+        if self._lora is None:
+            return None
+        return {name: tensor.detach().clone() for part in parts(self.tensors()) for name, tensor in part.items()}
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        state = {plain_name(name): tensor for name, tensor in self._module.state_dict(keep_vars=True).items()}
+        return {folder_name: state[name] for name, folder_name in self._names.items()}
+
+    @torch.no_grad()
+    def _merged(self) -> Iterator[dict[str, torch.Tensor]]:
+        layers = {self._names[f"{name}.weight"]: layer for name, layer in adapted_layers(self._module).items()}
+        for part in parts(distinct(self._state())[0]):
+            tensors = dict(part)
+            for name in part:  # in an order that is the same on all ranks
+                if layer := layers.get(name):
+                    with whole((layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight)):
+                        tensors[name] = part[name] + layer.get_delta_weight(ADAPTER)
+            yield tensors
