@@ -9,7 +9,7 @@ from experiments.faults.audit import Ledger, read_ledger
 from experiments.faults.watched_run import WatchedRun
 from rollout.errors import RunFailed
 
-UPDATES = 3  # of each policy, the Actor first
+UPDATES = 2  # of each policy, the Actor first
 SETTINGS = (
     f"stages=[{{stage: actor, updates: {UPDATES}}}, {{stage: editor, updates: {UPDATES}}}]",
     "rollout.turns=1",
@@ -17,6 +17,8 @@ SETTINGS = (
     "rollout.group_size=4",
     "rollout.deadline_s=40",
     "rollout.restart_s=90",
+    "editor.workers=1",
+    "learner.editor.ranks=1",
     "evaluation.prompts=0",
     "checkpoint.every=1",
     "vlm.actor.call_deadline_s=20",
