@@ -14,6 +14,7 @@ import boto3
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
+from ray._raylet import AuthenticationTokenLoader
 
 from learner.weights import distinct, tensors_digest
 from rollout.errors import BadInput, RunFailed
@@ -56,8 +57,10 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # the entry point is found as on a node
     }.items():
         patch.setenv(name, value)
+    AuthenticationTokenLoader.instance().reset_cache()
     yield patch
     patch.undo()
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +101,11 @@ def wait_for_nodes(address: str, count: int, logs: Path) -> None:
             answer = connect(address)._do_request("GET", "/nodes?view=summary").json()
             if sum(node["raylet"].get("state") == "ALIVE" for node in answer["data"]["summary"]) >= count:
                 return
-        except BadInput:
-            pass  # it does not listen yet
+            missing = f"{count} nodes are not up"
+        except BadInput as error:
+            missing = str(error)
         said = "\n".join(file.read_text()[-500:] for file in logs.iterdir())
-        assert time.monotonic() < ends, f"{count} nodes are not up: {said}"
+        assert time.monotonic() < ends, f"{missing}: {said}"
         time.sleep(1.0)
 
 
@@ -141,8 +145,6 @@ def test_a_job_that_fails_says_why_and_is_retried_from_its_checkpoint(cluster: s
 def test_a_wrong_token_is_refused_with_where_to_put_the_right_one(
     cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ray._raylet import AuthenticationTokenLoader
-
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another-token-that-is-long-enough-too")
     AuthenticationTokenLoader.instance().reset_cache()
     try:
