@@ -16,6 +16,7 @@ from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.replica import Replica
+from learner.transports.meeting import Offer, receive
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
 from learner.weights import WeightReceipt, WeightUpdate, tensor_checksum
@@ -91,6 +92,15 @@ class InverseDiffuser(Replica):
             before = self._probe()
             receipt = self._weights.load(update.manifest, sent)
             return replace(receipt, probe=self._probe(), previous_probe=before)
+
+    def receive_weights(self, offer: Offer) -> WeightReceipt:
+        """`apply_weights`, with an update that a sender broadcasts.
+
+        Raises:
+            WeightMismatch: see `WeightHolder.check`.
+            TransferFailed: see `learner.transports.meeting.receive`.
+        """
+        return replace(self.apply_weights(receive(offer, self.replica)), transport=offer.backend)
 
     @torch.no_grad()
     def _probe(self) -> str:
