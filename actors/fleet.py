@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -15,6 +15,9 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayEr
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.site import Site, end_of
+
+if TYPE_CHECKING:
+    from learner.weights import WeightReceipt, WeightUpdate
 
 _RETRIES = 2
 _POLL_S = 0.2
@@ -125,6 +128,10 @@ class Fleet:
     ) -> list[Edit]:
         """InverseDiffuser.edit over the fleet."""
         return self.split_call("edit", [images, prompts, seeds], deadline_s, sde=sde, steps=steps)
+
+    def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
+        """InverseDiffuser.apply_weights on every replica; one receipt from each."""
+        return list(self.broadcast("apply_weights", update).values())
 
     def split_call(
         self, method: str, columns: Sequence[Sequence[Any]], deadline_s: float | None = None, **arguments: Any

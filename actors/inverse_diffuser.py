@@ -17,6 +17,7 @@ from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.replica import Replica
 from learner.adapter_holder import AdapterHolder
+from learner.transports.meeting import Offer, receive
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
 from learner.weights import WeightMismatch, WeightReceipt, WeightUpdate, tensor_checksum
@@ -107,6 +108,15 @@ class InverseDiffuser(Replica):
                 "are all weights, and the replica holds an adapter; start it again"
             )
         return self._weights
+
+    def receive_weights(self, offer: Offer) -> WeightReceipt:
+        """`apply_weights`, with an update that a sender broadcasts.
+
+        Raises:
+            WeightMismatch: see `WeightHolder.check`.
+            TransferFailed: see `learner.transports.meeting.receive`.
+        """
+        return replace(self.apply_weights(receive(offer, self.replica)), transport=offer.backend)
 
     @torch.no_grad()
     def _probe(self) -> str:

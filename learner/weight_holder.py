@@ -37,7 +37,10 @@ class WeightHolder:
         where = f"replica {self._replica!r}, policy {manifest.policy!r} version {manifest.version}"
         if manifest.policy != self._policy:
             raise WeightMismatch(f"{where}: this replica holds policy {self._policy!r}; send it that policy's weights")
-        sent = dict(unpack(update))
+        try:
+            sent = dict(unpack(update))
+        except WeightMismatch as error:
+            raise WeightMismatch(f"replica {self._replica!r}, {error}") from error
         sent |= {alias: sent[kept] for alias, kept in manifest.aliases if kept in sent}
         if self._held.keys() != sent.keys():
             missing, unknown = sorted(self._held.keys() - sent.keys()), sorted(sent.keys() - self._held.keys())

@@ -71,7 +71,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class WeightUpdate:
-    """A manifest and its buckets: uint8 arrays, or Ray references to them after `publish`."""
+    """A manifest and its buckets: uint8 arrays or tensors, or Ray references to them after `publish`."""
 
     manifest: Manifest
     buckets: list[Any]
@@ -96,6 +96,7 @@ class WeightReceipt:
     `probe` is a digest of the replica's answer to one fixed question, with these weights and with those before.
     With an adapter, `digest` is the adapter's and `base` that of the matrices that it is added to. A replica that holds
     their sum says with `merged` which weights came out, and before; None where it computes with both apart.
+    `transport` is the one that brought the weights.
     """
 
     replica: str
@@ -110,6 +111,7 @@ class WeightReceipt:
     base: str | None = None
     merged: str | None = None
     previous_merged: str | None = None
+    transport: str = "object_store"
 
 
 def tensor_checksum(tensor: torch.Tensor) -> str:
@@ -184,7 +186,7 @@ def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
     Raises:
         TimeoutError: the object store did not deliver the buckets within `deadline_s` seconds.
     """
-    if all(isinstance(bucket, np.ndarray) for bucket in update.buckets):
+    if all(isinstance(bucket, np.ndarray | torch.Tensor) for bucket in update.buckets):
         return update
     import ray
 
@@ -216,9 +218,10 @@ def unpack(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[st
         if not 0 <= spec.bucket < len(buckets):
             raise WeightMismatch(f"{where}: tensor {spec.name!r} is in bucket {spec.bucket} of {len(buckets)}")
         raw = buckets[spec.bucket][spec.offset : spec.offset + spec.nbytes]
-        if raw.size != spec.nbytes:
-            raise WeightMismatch(f"{where}: tensor {spec.name!r} has {raw.size} of {spec.nbytes} bytes in its bucket")
-        tensor = torch.from_numpy(raw.copy()).view(dtype_of(spec.dtype)).reshape(spec.shape)
+        if len(raw) != spec.nbytes:
+            raise WeightMismatch(f"{where}: tensor {spec.name!r} has {len(raw)} of {spec.nbytes} bytes in its bucket")
+        own = raw.clone() if isinstance(raw, torch.Tensor) else torch.from_numpy(raw.copy())
+        tensor = own.view(dtype_of(spec.dtype)).reshape(spec.shape)
         found = tensor_checksum(tensor)
         if found != spec.checksum:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has checksum {found}, expected {spec.checksum}")

@@ -140,7 +140,8 @@ class ReflectionGRPO(Algorithm):
     @classmethod
     @override(Algorithm)
     def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
-        """What a Tune trial sets aside: driver, EnvRunners (RLlib counts them from bundle 1), image models, learner.
+        """What a Tune trial sets aside: driver, EnvRunners (RLlib counts them from bundle 1), image models, learner,
+        senders of weights.
 
         Serve places its replicas itself, outside of the trial.
         """
@@ -151,9 +152,10 @@ class ReflectionGRPO(Algorithm):
         bundles = [
             {"CPU": settings.num_cpus_for_main_process},
             *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
-            *[{"CPU": run.diffuser.cpus}] * run.diffuser.workers,
-            *[{"CPU": run.editor.cpus}] * run.editor.workers,
+            *[{"CPU": run.diffuser.cpus, "GPU": run.diffuser.gpus}] * run.diffuser.workers,
+            *[{"CPU": run.editor.cpus, "GPU": run.editor.gpus}] * run.editor.workers,
             *[{"CPU": largest.cpus_per_rank}] * largest.ranks,
+            *[{"GPU": run.sync.sender_gpus}] * [run.sync.actor, run.sync.editor].count("nccl"),
         ]
         return PlacementGroupFactory(bundles, strategy=settings.placement_strategy)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticUndefinedType
 
 from learner.learner_config import LearnerConfig
+from learner.transports.sync_config import SyncConfig
 from rollout.config_checks import contradictions, impossible_combinations
 from serving.vlm_config import VlmConfig
 
@@ -21,6 +22,7 @@ DERIVED = {  # settings of the engines that the run file says once, elsewhere
     "vlm.actor.model": "models.actor",
     "vlm.checker.model": "models.checker",
     "vlm.actor.max_tokens": "rollout.max_answer_tokens",
+    "vlm.actor.transport": "sync.actor",
     "learner.actor.temperature": "rollout.sampling_temperature",
 }
 
@@ -136,6 +138,8 @@ class DiffuserConfig(Section):
     """Height and width of every image, in pixels."""
     cpus: float = Field(1.0, ge=0)
     """Logical CPUs that Ray sets aside for each worker."""
+    gpus: int = Field(0, ge=0, le=1)
+    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
 
 
 class EditorConfig(Section):
@@ -151,6 +155,8 @@ class EditorConfig(Section):
     """Ray actors."""
     cpus: float = Field(1.0, ge=0)
     """Logical CPUs that Ray sets aside for each worker."""
+    gpus: int = Field(0, ge=0, le=1)
+    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
 
 
 class VlmsConfig(Section):
@@ -255,6 +261,8 @@ class RunConfig(Section):
     """The Inverse Diffuser workers."""
     vlm: VlmsConfig
     """The VLMs that vLLM serves."""
+    sync: SyncConfig = SyncConfig()
+    """How new weights come to the replicas of a policy."""
     learner: LearnersConfig = LearnersConfig()
     """The DeepSpeed learners."""
     evaluation: EvaluationConfig = EvaluationConfig()

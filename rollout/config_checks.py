@@ -56,12 +56,37 @@ def impossible_combinations(config: RunConfig) -> list[str]:
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
         )
+    problems += _unreachable(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
         roles = " + ".join(f"{role} {cpus:g}" for role, cpus in demand.items())
         problems.append(
             f"ray.num_cpus: {config.ray.num_cpus:g} is refused: the roles need {sum(demand.values()):g} ({roles}); "
             "workers would wait for ever. Raise it, or lower the workers or their cpus"
+        )
+    return problems
+
+
+def _unreachable(config: RunConfig) -> list[str]:
+    """Transports that need GPUs which the replicas do not have."""
+    problems = []
+    sync, gpus = config.sync, {"actor": config.vlm.actor.gpus, "editor": config.editor.gpus}
+    for policy, key in (("actor", "vlm.actor.gpus"), ("editor", "editor.gpus")):
+        transport = getattr(sync, policy)
+        if transport in ("nccl", "ipc") and gpus[policy] == 0:
+            problems.append(
+                f"sync.{policy}: {transport!r} is refused with {key} 0: it moves weights between GPUs. Set {key}, or "
+                f"sync.{policy}=object_store"
+            )
+    if sync.actor != "object_store" and config.learner.actor.lora is not None:
+        problems.append(
+            f"sync.actor: {sync.actor!r} is refused with learner.actor.lora: a replica merges an adapter itself. Set "
+            "sync.actor=object_store; an adapter is small"
+        )
+    if sync.actor == "ipc" and gpus["actor"] > 1:
+        problems.append(
+            f"sync.actor: 'ipc' is refused with vlm.actor.gpus {gpus['actor']}: it shares memory of one GPU a replica. "
+            "Set vlm.actor.gpus=1, or sync.actor=nccl"
         )
     return problems
 

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 from actors.diffuser import Diffuser
 from actors.fleet import Fleet
 from actors.inverse_diffuser import InverseDiffuser
+from learner.transports.group import Group
+from learner.transports.object_store import ObjectStore
+from learner.transports.transport import Transport, TransportUnusable
+from learner.transports.vllm_transfer import VllmTransfer
 from learner.weight_board import WeightBoard
 from learner.weights import WeightReceipt, WeightUpdate, verify_receipts
+from rollout.errors import BadInput
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
 from serving.vlm_client import VlmClient, deploy_vlms, stop_vlms, wait_for_vlms
@@ -25,13 +30,15 @@ _RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 
 @dataclass(frozen=True)
 class Models:
-    """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker."""
+    """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, and what brings new weights to the
+    replicas of each policy that trains."""
 
     diffuser: Fleet
     editor: Fleet
     actor_vlm: VlmClient
     checker_vlm: VlmClient
     board: WeightBoard
+    transports: dict[str, Transport]
 
     @cached_property
     def actor(self) -> Actor:
@@ -50,17 +57,16 @@ class Models:
             TimeoutError, FleetError: a replica did not answer.
         """
         self.board.publish(update)
-        if update.manifest.policy == "actor":
-            receipts = self.actor_vlm.apply_weights(update)
-            replicas = list(self.actor_vlm.versions())  # asked now: one may have been replaced
-        else:
-            replicas = self.editor.names
-            receipts = list(self.editor.broadcast("apply_weights", update).values())
+        policy = update.manifest.policy
+        receipts = self.transports[policy].deliver(update)
+        replicas = list(self.actor_vlm.versions()) if policy == "actor" else self.editor.names  # some may be new
         verify_receipts(update.manifest, receipts, replicas)
         return receipts
 
     def close(self, keep_serve: bool = False) -> None:
-        """End all model processes; `keep_serve` leaves Serve itself to the Ray instance that ends with the run."""
+        """End all processes; `keep_serve` leaves Serve itself to the Ray instance that ends with the run."""
+        for transport in self.transports.values():
+            transport.close()
         self.diffuser.close()
         self.editor.close()
         stop_vlms(["actor", "checker"], keep_serve)
@@ -71,6 +77,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
     """Start all models at the same time and return when each of them takes calls.
 
     Raises:
+        BadInput: a transport of `sync` cannot reach the replicas.
         ModelLoadError, BrokenModelFolder: a model folder is damaged.
         VlmError, FleetError, TimeoutError: a model did not start.
     """
@@ -78,30 +85,50 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
     board = WeightBoard(config.rollout.deadline_s)
     deployment = deploy_vlms(vlms, board.name)
     fleets: list[Fleet] = []
+    transports: dict[str, Transport] = {}
     try:
         for kind, settings, path, calls, more in (
             (Diffuser, config.diffuser, config.models.flux, 1, {}),
             (InverseDiffuser, config.editor, config.models.edits_with, _EDITOR_CALLS, {"board": board.name}),
         ):
+            resources = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}
             fleets.append(
                 Fleet.start(
                     kind,
                     settings.workers,
-                    {"num_cpus": settings.cpus, "max_restarts": _RESTARTS, "max_concurrency": calls},
+                    {**resources, "max_restarts": _RESTARTS, "max_concurrency": calls},
                     deadline_s=config.rollout.deadline_s,
                     restart_s=config.rollout.restart_s,
                     path=path,
                     steps=settings.steps,
                     image_size=config.diffuser.image_size,
+                    device="cuda" if settings.gpus else "cpu",
                     **more,
                 )
             )
             progress.note(f"{kind.__name__}: {settings.workers} ready")
         clients = wait_for_vlms(deployment, vlms, lambda role: progress.note(f"{role} on vLLM: ready"))
-    except BaseException:
-        for fleet in fleets:
-            fleet.close()
+        transports |= new_transports(config, fleets[1], clients["actor"])
+        for transport in transports.values():
+            transport.start()
+    except BaseException as error:
+        for opened in (*transports.values(), *fleets):
+            opened.close()
         stop_vlms(list(vlms), config.ray.address is None)
         board.close()
+        if isinstance(error, TransportUnusable):
+            raise BadInput(str(error)) from error
         raise
-    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board)
+    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board, transports)
+
+
+def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:
+    """What `sync` chooses, by policy; nothing is started."""
+    sync = config.sync
+    transports: dict[str, Transport] = {"actor": ObjectStore(actor), "editor": ObjectStore(editor)}
+    if sync.actor != "object_store":
+        transports["actor"] = VllmTransfer(actor, sync.actor, sync.sender_gpus)
+    if sync.editor != "object_store":
+        share = sync.sender_gpus if sync.editor == "nccl" else 0.0
+        transports["editor"] = Group(editor, sync.editor, share, sync.deadline_s)
+    return transports

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from serving.generation import ReplicaBroken
+
 
 class Gate:
     """Lets any number of batches through at once, or one update: no batch ever sees two versions of the weights."""
@@ -14,12 +16,27 @@ class Gate:
         self._changed = asyncio.Condition()
         self._batches = 0
         self._updating = False
+        self._closed: str | None = None
+
+    def close(self, reason: str) -> None:
+        """Let nothing through any more; what is inside may finish."""
+        self._closed = reason
+
+    def refuse_if_closed(self) -> None:
+        """Raise the reason for which the gate was closed, as `ReplicaBroken`."""
+        if self._closed:
+            raise ReplicaBroken(self._closed)
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:
-        """Wait until no update is under way or waiting, then hold updates back."""
+        """Wait until no update is under way or waiting, then hold updates back.
+
+        Raises:
+            ReplicaBroken: the gate is closed.
+        """
         async with self._changed:
             await self._changed.wait_for(lambda: not self._updating)
+            self.refuse_if_closed()
             self._batches += 1
         try:
             yield
@@ -33,11 +50,13 @@ class Gate:
         """Hold new batches back and wait until those inside have finished.
 
         Raises:
+            ReplicaBroken: the gate is closed.
             TimeoutError: another update or a batch was still inside after `deadline_s` seconds.
         """
         try:
             async with asyncio.timeout(deadline_s), self._changed:
                 await self._changed.wait_for(lambda: not self._updating)
+                self.refuse_if_closed()
                 self._updating = True
                 try:
                     await self._changed.wait_for(lambda: self._batches == 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,34 +19,25 @@ from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMConfig, build_llm_deployment
 from ray.serve.llm.deployment import LLMServer
 from vllm import SamplingParams
-from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.sampling_params import RequestOutputKind
 from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.site import Site, this_site
+from learner.transports.exchange import Address, Step
 from learner.weight_board import latest_weights
-from learner.weights import (
-    Manifest,
-    WeightMismatch,
-    WeightReceipt,
-    WeightUpdate,
-    checksums_digest,
-    fetch,
-    unpack,
-)
 from serving import probe
-from serving.adapter_merge import AdapterMerger, adapter_receipt
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
-from serving.model_folder import check_names, folder_checksums
+from serving.replica_weights import ReplicaWeights
 from serving.vlm_config import VlmConfig
-from serving.weight_receiver import bucket_messages
 
 if TYPE_CHECKING:
     from ray.serve import Application
     from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
+
+    from learner.weights import WeightReceipt, WeightUpdate
 
 _SEEDS_APART = 1024  # vLLM gives sample i of a request the seed s + i; neighbouring seeds must not share samples
 
@@ -77,17 +69,12 @@ class VlmServer(LLMServer):
         self._policy, self._settings = policy, settings
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._gate = Gate()
-        self._version = 0
-        self._merger = AdapterMerger(settings.model)
-        self._checksums: dict[str, str] | None = None
-        self._receipt: WeightReceipt | None = None
-        self._broken: str | None = None
         await super().__init__(llm_config)
         self._processor = cached_processor_from_config(self._client.model_config)
         # An answer with an image placeholder in it could not be read again, by the learner least of all.
         image_token = getattr(self._client.model_config.hf_config, "image_token_id", None)
         self._logit_bias = None if image_token is None else {image_token: -100.0}
-        await self._client.init_weight_transfer_engine(WeightTransferInitRequest({}))
+        self._weights = ReplicaWeights(self._replica, policy, settings, self._client, self._gate, self._probe)
         if board is not None:
             newest = await asyncio.to_thread(latest_weights, board, policy, settings.call_deadline_s)
             if newest is not None:
@@ -106,12 +93,12 @@ class VlmServer(LLMServer):
 
     async def check_health(self) -> None:
         """Serve replaces the replica when this raises."""
-        self._refuse_if_broken()
+        self._gate.refuse_if_closed()
         await super().check_health()
 
     async def identity(self) -> tuple[str, int, Site]:
         """Name of the replica, the version of the weights that it serves, and where it runs."""
-        return self._replica, self._version, this_site()
+        return self._replica, self._weights.version, this_site()
 
     async def generate_batch(self, batch: Batch) -> tuple[list[list[Answer]], float]:
         """Answer all questions with one version of the weights: `answers[question][sample]`.
@@ -131,7 +118,6 @@ class VlmServer(LLMServer):
                 raise ValueError(f"question {question.text!r}: image {question.image} of {len(images)} does not exist")
         words = self._word_ids(batch.sampling.words)
         async with self._gate.batch():
-            self._refuse_if_broken()
             began = time.monotonic()
             requests = (
                 self._request(question, images[question.image], batch.sampling, list(words.values()))
@@ -141,14 +127,14 @@ class VlmServer(LLMServer):
                 async with asyncio.timeout(batch.deadline_s):
                     outputs = await asyncio.gather(*requests)
             except TimeoutError as error:
-                self._broken = (
-                    f"{self._name} did not answer {len(batch.questions)} questions within {batch.deadline_s} s"
-                )
-                raise TimeoutError(self._broken) from error
+                late = f"{self._name} did not answer {len(batch.questions)} questions within {batch.deadline_s} s"
+                self._gate.close(late)
+                raise TimeoutError(late) from error
             except EngineDeadError as error:
-                self._broken = f"{self._name} lost its engine: {error}"
-                raise ReplicaBroken(self._broken) from error
-            version, seconds = self._version, time.monotonic() - began
+                lost = f"{self._name} lost its engine: {error}"
+                self._gate.close(lost)
+                raise ReplicaBroken(lost) from error
+            version, seconds = self._weights.version, time.monotonic() - began
         return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
     async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
@@ -162,88 +148,29 @@ class VlmServer(LLMServer):
             WeightMismatch: other bytes than the manifest says, a name that was not consumed, or no effect.
             TimeoutError: the buckets, the batches under way or the engine took longer than `call_deadline_s`.
         """
-        deadline_s = self._settings.call_deadline_s
-        sent = update.manifest
-        update = await asyncio.to_thread(self._checked, update, deadline_s)
-        manifest = update.manifest
-        async with self._gate.update(deadline_s):
-            self._refuse_if_broken()
-            if self._checksums is None:
-                self._checksums = await asyncio.to_thread(folder_checksums, self._settings.model, manifest)
-            previous, previous_version = self._checksums, self._version
-            try:
-                async with asyncio.timeout(deadline_s):
-                    probed = await self._probe()
-                    reports = await self._load(update)
-                    probes = await self._probe(), probed
-                for report in reports:
-                    self._prove(manifest, previous, report)
-            except Exception as error:
-                self._broken = f"{self._name} failed to load version {manifest.version}: {error!r}"
-                raise
-            self._version, self._checksums = manifest.version, reports[0]["checksums"]
-        receipt = WeightReceipt(
-            self._replica,
-            self._policy,
-            manifest.version,
-            checksums_digest(self._checksums),
-            None if previous is None else checksums_digest(previous),
-            previous_version,
-            self._checksums,
-            *probes,
-        )
-        self._receipt = receipt if sent.adapter is None else adapter_receipt(sent, receipt, self._receipt)
-        return self._receipt
+        return await self._weights.apply(update)
 
     async def receipt(self) -> WeightReceipt | None:
         """That of the last update; None before the first."""
-        return self._receipt
+        return self._weights.receipt
 
-    def _checked(self, update: WeightUpdate, deadline_s: float) -> WeightUpdate:
-        if update.kind == "lora":
-            if self._receipt is not None and self._receipt.merged is None:
-                raise WeightMismatch(
-                    f"{self._name}, version {update.manifest.version}: an adapter belongs to the weights of the model "
-                    f"folder, and the replica was given all weights of version {self._version}; start it again"
-                )
-            return self._merger.merged(fetch(update, deadline_s), self._client.model_config.dtype)
-        check_names(self._settings.model, update.manifest)
-        update = fetch(update, deadline_s)
-        for _ in unpack(update):  # compares every checksum
-            pass
-        return update
+    async def address(self) -> Address:
+        """Where a sender of weights finds this replica."""
+        gpus = await self._client.collective_rpc("gpu_uuid")
+        return Address(self._replica, ray.get_runtime_context().get_node_id(), tuple(gpu for gpu in gpus if gpu))
 
-    async def _load(self, update: WeightUpdate) -> list[dict[str, Any]]:
-        client = self._client
-        await client.pause_generation(mode="wait", clear_cache=True)  # chat requests do not pass the gate
-        await client.start_weight_update()
-        for message in bucket_messages(update):
-            await client.update_weights(WeightTransferUpdateRequest(message))
-        await client.finish_weight_update(str(update.manifest.version))
-        reports = await client.collective_rpc("weight_report")
-        if not await client.reset_prefix_cache():
-            raise RuntimeError("the prefix cache was not reset, as requests still hold blocks of it")
-        await client.reset_mm_cache()
-        await client.reset_encoder_cache()
-        await client.resume_generation()
-        return reports
+    async def transfer(self, step: Step, arguments: Mapping[str, Any]) -> tuple[str, Any] | None:
+        """A step of an update that a sender pushes: the method of `ReplicaWeights`, with the argument for this replica.
+
+        Returns:
+            The replica's name and the step's answer; None if no argument is for this replica.
+        """
+        if self._replica not in arguments:
+            return None
+        return self._replica, await getattr(self._weights, step)(arguments[self._replica])
 
     async def _probe(self) -> str:
         return probe.digest_of(await self._complete(probe.QUESTION, probe.IMAGE, probe.PARAMETERS))
-
-    def _prove(self, manifest: Manifest, previous: dict[str, str] | None, report: dict[str, Any]) -> None:
-        sent, loaded = manifest.checksums, report["checksums"]
-        where = f"{self._name}, version {manifest.version}"
-        if unused := sorted(sent.keys() - loaded.keys()):
-            raise WeightMismatch(f"{where}: vLLM put {len(unused)} tensors into no parameter: {', '.join(unused[:5])}")
-        if wrong := sorted(name for name in sent if sent[name] != loaded[name]):
-            raise WeightMismatch(f"{where}: {len(wrong)} parameters differ from what was sent: {', '.join(wrong[:5])}")
-        if previous not in (None, loaded) and report["fingerprint"] == report["fingerprint_before"]:
-            raise WeightMismatch(f"{where}: the tensors were loaded, but the engine's parameters did not change")
-
-    def _refuse_if_broken(self) -> None:
-        if self._broken:
-            raise ReplicaBroken(self._broken)
 
     def _word_ids(self, words: tuple[str, ...]) -> dict[str, int]:
         tokenizer, ids = self._processor.tokenizer, {}

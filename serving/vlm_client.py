@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
 from actors.site import Site, end_of
+from learner.transports.exchange import Address, Step
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_model_folder
 from serving.vlm_config import VlmConfig
@@ -143,6 +145,36 @@ class VlmClient:
             f"took its place within start_deadline_s = {self.settings.start_deadline_s:g} s: {_cause(lost)}; "
             f"{self._places}"
         ) from lost
+
+    def addresses(self) -> list[Address]:
+        """Where a sender of weights finds the replicas."""
+        return self._broadcast("address", deadline_s=self.settings.call_deadline_s)
+
+    def transfer(self, step: Step, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """One step of an update that a sender pushes, on the replicas that `arguments` names: answers by name.
+
+        The first error is raised at once, also while other replicas still wait for the sender.
+
+        Raises:
+            VlmError: a replica is not there any more.
+            TimeoutError: a replica did not answer within 4 × `call_deadline_s`.
+            Exception: whatever the step raised.
+        """
+        deadline_s = 4 * self.settings.call_deadline_s  # a replica's own deadlines come first and say more
+        response = self._handle.broadcast("transfer", step, dict(arguments))
+        try:
+            answers = asyncio.run(response.results_async(timeout_s=deadline_s))  # `results` waits for them one by one
+        except TimeoutError as error:
+            if str(error).startswith("Timed out waiting"):
+                names = sorted(arguments)
+                raise TimeoutError(
+                    f"{step}: not all of {names} of the {self.role} answered in {deadline_s} s"
+                ) from error
+            raise
+        found = dict(answer for answer in answers if answer is not None)
+        if lost := sorted(arguments.keys() - found.keys()):
+            raise VlmError(f"{step}: replicas of the {self.role} are not there any more: {', '.join(lost)}")
+        return found
 
     def versions(self) -> dict[str, int]:
         """The version of the weights that each replica serves, by the replica's name."""

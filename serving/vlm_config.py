@@ -7,6 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from learner.transports.exchange import TransportName
+
+_BACKENDS = {"object_store": "object_store", "nccl": "proven_nccl", "ipc": "proven_ipc"}  # serving.weight_receiver
 _OURS = {"model", "max_model_len", "max_num_seqs", "dtype", "kv_cache_memory_bytes", "weight_transfer_config"}
 
 
@@ -41,6 +44,9 @@ class VlmConfig(BaseModel):
 
     gpus: int = Field(0, ge=0)
     """GPUs of a replica, which is also its tensor-parallel size; 0 runs vLLM's CPU build."""
+
+    transport: TransportName = "object_store"
+    """What brings new weights to its replicas."""
 
     threads: int = Field(1, ge=1)
     """Threads of one replica's engine on a CPU. More than the idle cores slows everything down."""
@@ -82,7 +88,7 @@ class VlmConfig(BaseModel):
             "max_num_seqs": self.max_num_seqs,
             "kv_cache_memory_bytes": None if self.kv_cache_gib is None else int(self.kv_cache_gib * 2**30),
             "limit_mm_per_prompt": {"image": 1},
-            "weight_transfer_config": {"backend": "object_store"},
+            "weight_transfer_config": {"backend": _BACKENDS[self.transport]},
             "worker_extension_cls": "serving.weight_receiver.WeightReports",
             "enforce_eager": self.gpus == 0,  # compiling takes a minute that a small CPU model never earns back
             "skip_mm_profiling": self.gpus == 0,

@@ -1,21 +1,21 @@
-"""vLLM's weight-transfer backend `object_store`: buckets go in, proof of what was loaded comes out.
+"""What vLLM's weight-transfer backends have in common here: buckets go in, proof of what was loaded comes out.
 
-`register` is an entry point of the group `vllm.general_plugins`, so every process of vLLM knows the backend.
-On a CPU, vLLM packs linear layers and forgets the plain weight, and it merges q, k and v into one parameter. The
-receiver therefore watches the copies of vLLM's own loader: right after a tensor was copied into a parameter, the
-checksum is taken from the parameter's memory, under the name that the tensor had in the manifest. The reload module
-is imported where it is used: it loads most of vLLM, which a process that only registers the backend does not need.
+`register` is an entry point of the group `vllm.general_plugins`, so every process of vLLM knows the backends. The
+backend `object_store` takes buckets that come with the calls; the other two, in files of their own, receive them over
+vLLM's own transports. All of them also take buckets that come with the calls, because a replica that starts late gets
+its weights from a `WeightBoard`. The reload module is imported where it is used: it loads most of vLLM, which a process
+that only registers the backends does not need.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -23,15 +23,21 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
-from learner.weights import Manifest, TensorSpec, WeightUpdate, tensor_checksum, unpack
+from learner.weights import Manifest, TensorSpec, WeightUpdate, unpack
+from serving.copy_watch import CopyWatch
 
-BACKEND = "object_store"
+_BACKENDS = {  # our name → module and class; vLLM has a `nccl` and an `ipc` of its own
+    "object_store": (__name__, "ObjectStoreReceiver"),
+    "proven_nccl": ("serving.nccl_receiver", "NcclReceiver"),
+    "proven_ipc": ("serving.ipc_receiver", "IpcReceiver"),
+}
 
 
 def register() -> None:
-    """Make the backend known to vLLM; called once in each of its processes."""
-    with suppress(ValueError):  # it is registered already
-        WeightTransferEngineFactory.register_engine(BACKEND, __name__, ObjectStoreReceiver.__name__)
+    """Make the backends known to vLLM; called once in each of its processes."""
+    for name, (module, receiver) in _BACKENDS.items():
+        with suppress(ValueError):  # it is registered already
+            WeightTransferEngineFactory.register_engine(name, module, receiver)
 
 
 @dataclass
@@ -60,55 +66,37 @@ def bucket_messages(update: WeightUpdate) -> list[dict[str, Any]]:
     return messages
 
 
-class CopyWatch(TorchDispatchMode):
-    """Takes the checksum of every parameter region right after a received tensor was copied into it."""
+class _Buckets:
+    """Stands where vLLM's receivers have the model: what they receive are buckets, named by their number."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.checksums: dict[str, str] = {}
-        self._received: dict[int, tuple[str, torch.Tensor]] = {}
+    def __init__(self, load: Callable[[int, torch.Tensor], None]) -> None:
+        self._load = load
 
-    def expect(self, name: str, tensor: torch.Tensor) -> None:
-        """Watch for copies out of `tensor`, whose memory belongs to it alone."""
-        self._received[tensor.untyped_storage().data_ptr()] = (name, tensor)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.copy_.default and not args[0].is_meta and not args[1].is_meta:
-            target, source = args[:2]
-            if found := self._received.get(source.untyped_storage().data_ptr()):
-                self._take(*found, target, source)
-        return result
-
-    def _take(self, name: str, tensor: torch.Tensor, target: torch.Tensor, source: torch.Tensor) -> None:
-        if target.numel() == tensor.numel() and target.dtype == tensor.dtype:
-            self.checksums[name] = tensor_checksum(target.reshape(tensor.shape))
-        elif torch.equal(target, source.to(target.device, target.dtype)):
-            # A tensor-parallel shard or another number format: the part that this worker holds equals what was sent.
-            self.checksums[name] = tensor_checksum(tensor)
+    def load_weights(self, buckets: list[tuple[str, torch.Tensor]]) -> None:
+        for number, content in buckets:
+            self._load(int(number), content)
 
 
-class ObjectStoreReceiver(WeightTransferEngine[ReceiverInit, Bucket]):
-    """Loads buckets through vLLM's layerwise reload and keeps a report for `WeightReports`."""
+class ProvenReceiver:
+    """Put before a vLLM receiver: it checks and watches what that receives, and keeps a report for `WeightReports`.
 
-    init_info_cls = ReceiverInit
-    update_info_cls = Bucket
+    The update info of the receiver must say, besides what vLLM needs, `policy`, `version` and `tensors` (see `Bucket`).
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.watch = CopyWatch()
         self.report: dict[str, Any] = {}
 
-    def init_transfer_engine(self, init_info: ReceiverInit) -> None:
-        """Nothing to set up: buckets come with the calls."""
+    def parse_update_info(self, update_dict: dict[str, Any]) -> WeightTransferUpdateInfo:
+        """A bucket that comes with the call, or what the receiver itself understands."""
+        return Bucket(**update_dict) if "content" in update_dict else super().parse_update_info(update_dict)
 
     def start_weight_update(self) -> None:
         """Put the model's layers back into the form that checkpoints are loaded into."""
-        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
-
         self.watch = CopyWatch()
         self.report = {"fingerprint_before": fingerprint(self.model)}
-        initialize_layerwise_reload(self.model)
+        super().start_weight_update()
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """As in the base class; a CPU has no stream to wait for."""
@@ -116,32 +104,67 @@ class ObjectStoreReceiver(WeightTransferEngine[ReceiverInit, Bucket]):
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
 
-    def receive_weights(self, update_info: Bucket) -> None:
-        """Check the bucket against its checksums and load its tensors.
+    def receive_weights(self, update_info: Any) -> None:
+        """Receive buckets, check them against their checksums and load their tensors.
 
         Raises:
-            WeightMismatch: bytes that differ from their checksum.
+            WeightMismatch: a bucket that is too short, or bytes that differ from their checksum.
             ValueError: a name that the model does not have (raised by vLLM).
         """
-        specs = tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in update_info.tensors)
-        manifest = Manifest(update_info.policy, update_info.version, specs)
-        tensors = list(unpack(WeightUpdate(manifest, [np.frombuffer(update_info.content, np.uint8)])))
+        model = self.model
+        if isinstance(update_info, Bucket):
+            self._load(model, update_info, 0, np.frombuffer(update_info.content, np.uint8))
+            return
+        self.model = _Buckets(lambda number, content: self._load(model, update_info, number, content))
+        try:
+            super().receive_weights(update_info)
+        finally:
+            self.model = model
+
+    def _load(self, model: torch.nn.Module, update_info: Any, number: int, content: np.ndarray | torch.Tensor) -> None:
+        found = [{**t, "shape": tuple(t["shape"]), "bucket": 0} for t in update_info.tensors if t["bucket"] == number]
+        manifest = Manifest(update_info.policy, update_info.version, tuple(TensorSpec(**t) for t in found))
+        tensors = list(unpack(WeightUpdate(manifest, [content])))
         for name, tensor in tensors:
             self.watch.expect(name, tensor)
         with self.watch:
-            self.model.load_weights(iter(tensors))
+            model.load_weights(iter(tensors))
 
     def finish_weight_update(self) -> None:
         """Pack what was loaded and write the report."""
-        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
-
         with self.watch:
-            finalize_layerwise_reload(self.model, self.model_config)
+            super().finish_weight_update()
         self.report |= {"fingerprint": fingerprint(self.model), "checksums": self.watch.checksums}
         self.watch = CopyWatch()
 
+
+class _LayerwiseReload(WeightTransferEngine[ReceiverInit, Bucket]):
+    """vLLM's layerwise reload around an update, as its own nccl and ipc receivers do it."""
+
+    init_info_cls = ReceiverInit
+    update_info_cls = Bucket
+
+    def init_transfer_engine(self, init_info: ReceiverInit) -> None:
+        """Nothing to set up."""
+
+    def start_weight_update(self) -> None:
+        """Put the model's layers back into the form that checkpoints are loaded into."""
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+        initialize_layerwise_reload(self.model)
+
+    def finish_weight_update(self) -> None:
+        """Pack what was loaded."""
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        finalize_layerwise_reload(self.model, self.model_config)
+
     def shutdown(self) -> None:
         """No connection to close."""
+
+
+class ObjectStoreReceiver(ProvenReceiver, _LayerwiseReload):
+    """Loads the buckets that come with the calls."""
 
 
 class WeightReports:
@@ -150,6 +173,11 @@ class WeightReports:
     def weight_report(self) -> dict[str, Any]:
         """Checksums of the last update by manifest name, and the model's fingerprint before and after it."""
         return self.weight_transfer_engine.report
+
+    def gpu_uuid(self) -> str | None:
+        """The GPU that holds the model, as NVIDIA names it on every host; None on a CPU."""
+        device = self.weight_transfer_engine.device
+        return None if device.type == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.engines
 
 @pytest.fixture
 def watch():
-    from serving.weight_receiver import CopyWatch
+    from serving.copy_watch import CopyWatch
 
     return CopyWatch()
 
@@ -101,20 +101,21 @@ def test_the_fingerprint_sees_plain_and_packed_weights():
 def test_the_backend_registers_once():
     from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
-    from serving.weight_receiver import BACKEND, ObjectStoreReceiver, register
+    from serving.weight_receiver import ObjectStoreReceiver, register
 
     register()
     register()
-    assert WeightTransferEngineFactory._registry[BACKEND]() is ObjectStoreReceiver
+    assert WeightTransferEngineFactory._registry["object_store"]() is ObjectStoreReceiver
 
 
 def test_a_damaged_bucket_is_refused_before_the_model_sees_it():
     from learner.weights import WeightMismatch
-    from serving.weight_receiver import Bucket, CopyWatch, ObjectStoreReceiver, bucket_messages
+    from serving.copy_watch import CopyWatch
+    from serving.weight_receiver import Bucket, ObjectStoreReceiver, bucket_messages
 
     update = pack("actor", 1, {"a": torch.randn(8)})
     broken = WeightUpdate(update.manifest, [np.bitwise_xor(update.buckets[0], 1)])
     receiver = ObjectStoreReceiver.__new__(ObjectStoreReceiver)
-    receiver.watch = CopyWatch()
+    receiver.watch, receiver.model = CopyWatch(), None
     with pytest.raises(WeightMismatch, match="tensor 'a' has checksum"):
         receiver.receive_weights(Bucket(**bucket_messages(broken)[0]))
