@@ -36,7 +36,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 def new_update() -> WeightUpdate:
-    update = pack("editor", 3, tensors(), bucket_bytes=100)
+    update = pack("editor", 3, tensors(), bucket_bytes=90)
     assert len(update.buckets) == 3
     return update
 
