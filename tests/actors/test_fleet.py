@@ -62,7 +62,13 @@ def ray_cluster():
     import ray
 
     environment = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, runtime_env={"env_vars": environment})
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=200 << 20,
+        runtime_env={"env_vars": environment},
+    )
     yield ray
     ray.shutdown()
 

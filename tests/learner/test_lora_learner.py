@@ -25,7 +25,7 @@ TWO_RANKS = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     yield
     ray.shutdown()
 

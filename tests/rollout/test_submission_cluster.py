@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +80,10 @@ def cluster(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     """The address of the dashboard of a head and two more nodes, each started by `ray start`."""
     logs, port, dashboard = tmp_path_factory.mktemp("nodes"), free_port(), free_port()
     common = ["--block", "--num-cpus=4", "--object-store-memory=300000000", "--disable-usage-stats"]
+    # In a folder of its own, for Ray notes there which cluster this machine joins; its sockets want a short path.
+    place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
+    head.append(f"--temp-dir={place}")
     started: list[subprocess.Popen] = []
     try:
         for number, role in enumerate((head, *[[f"--address=127.0.0.1:{port}"]] * 2)):
@@ -92,6 +97,7 @@ def cluster(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
         for process in [*processes, *started]:
             process.kill()
         psutil.wait_procs(processes, timeout=20)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def wait_for_nodes(address: str, count: int, logs: Path) -> None:

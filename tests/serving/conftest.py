@@ -100,7 +100,7 @@ def vlms(folders):
     from serving.vlm_client import start_vlms, stop_vlms
     from serving.vlm_config import VlmConfig
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
         before = set(psutil.pids())
         yield start_vlms(

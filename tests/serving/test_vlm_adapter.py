@@ -53,7 +53,7 @@ def served(trained):
     from serving.vlm_client import deploy_vlms, stop_vlms, wait_for_vlms
     from serving.vlm_config import VlmConfig
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
         board, first = WeightBoard(60.0), trained.update(3)
         board.publish(first)

@@ -20,7 +20,7 @@ def client(folders):
     from serving.vlm_client import start_vlms, stop_vlms
     from serving.vlm_config import VlmConfig
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
         settings = VlmConfig(model=str(folders["actor"]), max_tokens=4, call_deadline_s=6.0)
         yield start_vlms({"actor": settings})["actor"]
