@@ -108,3 +108,14 @@ def test_an_adapter_of_other_weights_is_refused_and_the_old_one_stays(served, tr
     client.check_health()
     after = answers(client, images[:1])
     assert [a.log_probs for a in after[0]] == [a.log_probs for a in before[0]]
+
+
+def test_after_all_weights_an_adapter_is_refused_because_it_belongs_to_the_folders(served, trained, folders, images):
+    client, _ = served
+    full = pack("actor", 10, load_file(folders["other"] / "model.safetensors"))
+    (receipt,) = client.apply_weights(full)
+    verify_receipts(full.manifest, [receipt])
+    assert (receipt.base, receipt.merged) == (None, None)
+    with pytest.raises(WeightMismatch, match="was given all weights of version 10; start it again"):
+        client.apply_weights(trained.update(11))
+    assert_answers_as(Reference(folders["other"]), client, images, 10)
