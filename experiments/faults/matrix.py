@@ -43,8 +43,8 @@ FAST = (
     (DRIVER, "kill", "checkpoint"),
     (NODE, "kill", "rollout"),
 )
-_START_S = 240.0
-_STUCK_S = 240.0
+_START_S = 600.0
+_STUCK_S = 600.0
 _SETTLED_S = 10.0
 Outcome = Literal["went on", "resumed", "lost"]
 

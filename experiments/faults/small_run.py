@@ -26,7 +26,7 @@ SETTINGS = (
     "learner.actor.deadline_s=40",
     "learner.editor.deadline_s=40",
 )
-RUN_DEADLINE_S = 360.0
+RUN_DEADLINE_S = 900.0
 
 
 def start(preset: Path, folder: Path, settings: tuple[str, ...] = ()) -> WatchedRun:

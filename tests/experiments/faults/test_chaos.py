@@ -42,4 +42,4 @@ def test_a_run_goes_on_by_itself_when_the_editor_hangs(work: Path, reference: Le
     assert (result.outcome, result.left_over) == ("went on", 0), result.message
     assert result.audit == UNHARMED
     assert result.seconds is not None
-    assert result.seconds < 240
+    assert result.seconds < 600
