@@ -55,7 +55,7 @@ def test_the_dashboard_can_be_imported_as_it_is():
     assert "id" not in board  # Grafana gives it; one that is set overwrites another dashboard
     variables = {variable["name"]: variable for variable in board["templating"]["list"]}
     assert set(variables) == {"datasource", "run"}
-    assert variables["run"]["definition"] == "label_values(ray_rlrig_update, run)"
+    assert variables["run"]["query"]["query"] == "label_values(ray_rlrig_update, run)"
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
     for panel in panels():
