@@ -1,11 +1,20 @@
 #!/usr/bin/env bash
-# Makes .venv from requirements/cpu.lock, or brings it up to date where the lock, pyproject.toml or the folder changed.
+# Makes .venv from a lock file, or brings it up to date where the lock, pyproject.toml or the folder changed.
 #   PYTHON=/path/to/python3.11   the interpreter to use (default: python3.11, else python3)
+#   LOCK=gpu                     requirements/gpu.lock instead of requirements/cpu.lock
+#   VENV=/path/to/folder         another place than .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly venv=.venv lock=requirements/cpu.lock marker=.venv/setup.sha256 log=.venv/setup.log
+readonly venv=${VENV:-.venv} lock=requirements/${LOCK:-cpu}.lock
+readonly marker=$venv/setup.sha256 log=$venv/setup.log
 readonly torch_index=https://download.pytorch.org/whl/cpu
+[[ -f $lock ]] || { echo "LOCK=${LOCK:-}: there is no $lock; use LOCK=cpu or LOCK=gpu" >&2; exit 2; }
+case $lock in
+    *gpu*) needs_gib=20 fetches="several GB; ten minutes and more" ;;
+    *) needs_gib=8 fetches="2 GB; a few minutes" ;;
+esac
+readonly needs_gib fetches
 fingerprint=$({ cat "$lock" pyproject.toml; pwd; } | sha256sum | cut -d' ' -f1)
 readonly fingerprint
 if [[ -x $venv/bin/python && -f $marker && $(<"$marker") == "$fingerprint" ]]; then exit 0; fi
@@ -44,8 +53,9 @@ python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
     die "$python has no venv module (Debian: apt-get install python3-venv)"
 
 if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    free_gib=$(df --output=avail -BG . | tail -1 | tr -dc 0-9)
-    ((free_gib >= 8)) || die "$free_gib GiB free in $(pwd); the environment needs 8 GiB while it is made"
+    place=$(dirname "$venv")
+    free_gib=$(df --output=avail -BG "$place" | tail -1 | tr -dc 0-9)
+    ((free_gib >= needs_gib)) || die "$free_gib GiB free in $place; the environment needs $needs_gib GiB while it is made"
     say "making $venv with $("$python" -V)"
     "$python" -m venv --clear "$venv"
 fi
@@ -60,7 +70,7 @@ if ! pip_install torch 1 --no-deps "$torch"; then
     pip_install torch 1 --no-deps --extra-index-url "$torch_index" "$torch" ||
         { tail -n 20 "$log" >&2; die "pip could not install $torch; the log is $log"; }
 fi
-say "installing the other $((total - 1)) packages of $lock (about 2 GB; a few minutes)"
+say "installing the other $((total - 1)) packages of $lock (about $fetches)"
 pip_install packages "$total" --no-deps -r "$lock" || { tail -n 20 "$log" >&2; die "pip failed; the log is $log"; }
 say "installing rlrig itself"
 pip_install rlrig 1 --no-deps --no-build-isolation -e . || { tail -n 20 "$log" >&2; die "pip failed; the log is $log"; }
