@@ -38,7 +38,7 @@ class WeightHolder:
         if manifest.policy != self._policy:
             raise WeightMismatch(f"{where}: this replica holds policy {self._policy!r}; send it that policy's weights")
         try:
-            sent = dict(unpack(update))
+            sent = dict(unpack(update, own=False))
         except WeightMismatch as error:
             raise WeightMismatch(f"replica {self._replica!r}, {error}") from error
         sent |= {alias: sent[kept] for alias, kept in manifest.aliases if kept in sent}
