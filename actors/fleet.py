@@ -17,7 +17,8 @@ from actors.flow_path import FlowSde
 from actors.site import Site, end_of
 
 if TYPE_CHECKING:
-    from learner.weights import WeightReceipt, WeightUpdate
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
 
 _RETRIES = 2
 _POLL_S = 0.2

@@ -17,10 +17,11 @@ from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.replica import Replica
 from learner.adapter_holder import AdapterHolder
+from learner.receipts import WeightReceipt
 from learner.transports.meeting import Offer, receive
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightReceipt, WeightUpdate, tensor_checksum
+from learner.weights import WeightMismatch, WeightUpdate, tensor_checksum
 
 POLICY = "editor"
 _BOARD_DEADLINE_S = 60.0

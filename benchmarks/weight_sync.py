@@ -23,8 +23,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from learner.receipts import verify_receipts
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightUpdate, pack, publish, verify_receipts
+from learner.weights import WeightUpdate, pack, publish
 
 _DEADLINE_S = 300.0
 _HEADINGS = (

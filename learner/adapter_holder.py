@@ -14,8 +14,9 @@ import torch
 
 from learner.adapter import AdapterSpec, Target, check_fit
 from learner.lora import adapter_tensors, add_received
+from learner.receipts import WeightReceipt
 from learner.weight_holder import WeightHolder
-from learner.weights import Manifest, WeightMismatch, WeightReceipt, WeightUpdate, unpack
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, unpack
 
 
 class AdapterHolder:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import torch
 
-from learner.weights import Manifest, WeightMismatch, WeightReceipt, WeightUpdate, make_receipt, unpack
+from learner.receipts import WeightReceipt, make_receipt
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, unpack
 
 
 class WeightHolder:

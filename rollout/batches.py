@@ -12,7 +12,8 @@ from rollout.rejection import rejections
 from rollout.trajectory import Turn
 
 if TYPE_CHECKING:
-    from learner.weights import WeightReceipt, WeightUpdate
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
 
 
 def groups_of(turns: Sequence[Turn]) -> dict[int, list[Turn]]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from actors.diffuser import Diffuser
 from actors.fleet import Fleet
 from actors.inverse_diffuser import InverseDiffuser
+from learner.receipts import WeightReceipt, verify_receipts
 from learner.transports.group import Group
 from learner.transports.object_store import ObjectStore
 from learner.transports.transport import Transport, TransportUnusable
 from learner.transports.vllm_transfer import VllmTransfer
 from learner.weight_board import WeightBoard
-from learner.weights import WeightReceipt, WeightUpdate, verify_receipts
+from learner.weights import WeightUpdate
 from rollout.errors import BadInput
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker

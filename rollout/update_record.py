@@ -14,7 +14,8 @@ from rollout.trajectory import Turn
 
 if TYPE_CHECKING:
     from learner.learner_stats import LearnerStats
-    from learner.weights import WeightReceipt, WeightUpdate
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
     from rollout.group_stream import GroupStream
     from rollout.models import Models
 

@@ -16,7 +16,8 @@ import torch
 from safetensors import safe_open
 
 from learner.adapter import AdapterSpec, check_fit, merge
-from learner.weights import Manifest, WeightMismatch, WeightReceipt, WeightUpdate, pack, unpack
+from learner.receipts import WeightReceipt
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, pack, unpack
 
 
 class AdapterMerger:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from learner.weights import WeightReceipt, WeightUpdate
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
 
 _SEEDS_APART = 1024  # vLLM gives sample i of a request the seed s + i; neighbouring seeds must not share samples
 

@@ -23,7 +23,8 @@ from serving.vlm_config import VlmConfig
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-    from learner.weights import WeightReceipt, WeightUpdate
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
 
 _POLL_S = 0.25
 _LOST = (RayActorError, ReplicaBroken)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import ray
 import torch
 
+from learner.receipts import WeightReceipt
 from learner.transports.meeting import GroupSender, Offer
 from learner.transports.transport import TransferFailed, TransportUnusable, from_the_object_store
-from learner.weights import WeightMismatch, WeightReceipt, WeightUpdate
+from learner.weights import WeightMismatch, WeightUpdate
 
 if TYPE_CHECKING:
     from actors.fleet import Fleet

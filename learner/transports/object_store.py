@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from learner.receipts import WeightReceipt
 from learner.transports.transport import Replicas
-from learner.weights import WeightReceipt, WeightUpdate
+from learner.weights import WeightUpdate
 
 
 @dataclass(frozen=True)

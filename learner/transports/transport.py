@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from learner.weights import WeightReceipt, WeightUpdate
+from learner.receipts import WeightReceipt
+from learner.weights import WeightUpdate
 
 
 class TransportUnusable(ValueError):

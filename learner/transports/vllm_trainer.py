@@ -22,8 +22,9 @@ from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactor
 from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
+from learner.receipts import WeightReceipt
 from learner.transports.cuda_handle import plain_handle
-from learner.weights import BUCKET_BYTES, Manifest, WeightReceipt, WeightUpdate
+from learner.weights import BUCKET_BYTES, Manifest, WeightUpdate
 
 
 class BucketSource(WeightSource):

@@ -19,9 +19,10 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from learner.receipts import WeightReceipt
 from learner.transports.exchange import Address
 from learner.transports.transport import TransportUnusable, from_the_object_store
-from learner.weights import WeightMismatch, WeightReceipt, WeightUpdate, fetch
+from learner.weights import WeightMismatch, WeightUpdate, fetch
 
 if TYPE_CHECKING:
     from vllm.distributed.weight_transfer.base import TrainerWeightTransferEngine

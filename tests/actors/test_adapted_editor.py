@@ -10,8 +10,9 @@ from actors.inverse_diffuser import InverseDiffuser
 from learner.flow_policy import FlowPolicy
 from learner.learner_config import LearnerConfig, LoraConfig
 from learner.pretraining.flux_model import build
+from learner.receipts import verify_receipts
 from learner.samples import EditorSample
-from learner.weights import WeightMismatch, WeightUpdate, pack, tensors_digest, verify_receipts
+from learner.weights import WeightMismatch, WeightUpdate, pack, tensors_digest
 
 PROMPTS = [
     "move red circle left of blue square",

@@ -15,8 +15,9 @@ from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.inverse_diffuser import InverseDiffuser
 from actors.replica import Replica
+from learner.receipts import verify_receipts
 from learner.weight_board import WeightBoard
-from learner.weights import pack, publish, verify_receipts
+from learner.weights import pack, publish
 
 PROMPTS = ["red circle left of blue square", "blue square above green star", "green star below red circle"]
 ROOT = str(Path(__file__).parents[2])

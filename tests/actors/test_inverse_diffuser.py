@@ -7,7 +7,8 @@ import torch
 
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
-from learner.weights import WeightMismatch, pack, tensors_digest, verify_receipts
+from learner.receipts import verify_receipts
+from learner.weights import WeightMismatch, pack, tensors_digest
 
 PROMPT = "move red circle left of blue square"
 

@@ -13,9 +13,9 @@ from actors.inverse_diffuser import InverseDiffuser
 from learner.deepspeed_learner import Learner
 from learner.flow_policy import FlowPolicy
 from learner.learner_config import LearnerConfig
+from learner.receipts import verify_receipts
 from learner.samples import EditorSample
 from learner.vlm_policy import VlmPolicy
-from learner.weights import verify_receipts
 from tests.learner.adapted import EDITOR_LORA, VLM_LORA
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
 

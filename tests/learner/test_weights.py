@@ -6,17 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.weights import (
-    Manifest,
-    WeightMismatch,
-    WeightReceipt,
-    make_receipt,
-    pack,
-    tensor_checksum,
-    tensors_digest,
-    unpack,
-    verify_receipts,
-)
+from learner.receipts import WeightReceipt, make_receipt, verify_receipts
+from learner.weights import Manifest, WeightMismatch, pack, tensor_checksum, tensors_digest, unpack
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from learner.weights import WeightMismatch, pack, verify_receipts
+from learner.receipts import verify_receipts
+from learner.weights import WeightMismatch, pack
 from serving.gate import Gate
 from serving.generation import ReplicaBroken
 

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from learner.weights import WeightMismatch, pack, publish, verify_receipts
+from learner.receipts import verify_receipts
+from learner.weights import WeightMismatch, pack, publish
 from scenes.dialogue import checker_question
 from scenes.scene_graph import Requirement
 from serving.vlm_actor import Actor

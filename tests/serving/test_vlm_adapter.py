@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from learner.learner_config import LearnerConfig, LoraConfig
+from learner.receipts import verify_receipts
 from learner.vlm_policy import VlmPolicy
-from learner.weights import WeightMismatch, pack, tensors_digest, verify_receipts
+from learner.weights import WeightMismatch, pack, tensors_digest
 from serving.vlm_actor import Actor
 from tests.serving.conftest import Reference
 
