@@ -217,9 +217,9 @@ class ReplicaWeights:
             None if previous is None else checksums_digest(previous),
             previous_version,
             self._checksums,
-            after,
-            before,
-            transport,
+            probe=after,
+            previous_probe=before,
+            transport=transport,
         )
         return self.receipt
 

@@ -22,7 +22,7 @@ def new_update(version: int = 5) -> WeightUpdate:
     generator = torch.Generator().manual_seed(version)
     tensors = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
     tensors["coarse"] = tensors["coarse"].bfloat16()
-    return pack("actor", version, tensors, bucket_bytes=100)
+    return pack("actor", version, tensors, bucket_bytes=90)
 
 
 class Replicas:
