@@ -94,9 +94,13 @@ def test_an_editors_adapter_with_zero_2_and_an_editor_that_takes_it(flux_folder,
             EditorSample(image, prompt, edit.path, 1.0 - index)
             for index, (image, prompt, edit) in enumerate(zip(images, prompts, edits, strict=True))
         ]
+        learner.save(tmp_path / "last")
         assert learner.update(fresh).logprob_mismatch_max < 1e-5
         held = weights(learner)
         learner.export(tmp_path / "editor")
+        assert learner.load(tmp_path / "last") == 1
+        learner.update(fresh)
+        assert all(torch.equal(held[name], tensor) for name, tensor in weights(learner).items())
 
     pipeline = FluxKontextPipeline.from_pretrained(flux_folder)
     pipeline.load_lora_weights(tmp_path / "editor" / "lora", adapter_name="default")
