@@ -10,11 +10,10 @@ import torch
 from actors.fleet import Fleet
 from actors.flux_model import FluxModel
 from actors.inverse_diffuser import InverseDiffuser
-from learner.transports.group import Group
+from learner.transports.group import Group, _Sender
+from learner.transports.transport import TransportUnusable
 from learner.weight_board import WeightBoard
 from learner.weights import WeightMismatch, pack, publish, verify_receipts
-
-pytestmark = pytest.mark.engines
 
 ROOT = str(Path(__file__).parents[3])
 DEADLINE_S = 60.0
@@ -29,6 +28,12 @@ class Fragile(InverseDiffuser):
             once.touch()
             os._exit(1)
         return super().receive_weights(offer)
+
+
+def test_a_sender_without_a_gpu_says_so():
+    _Sender("gloo").ready()
+    with pytest.raises(TransportUnusable, match="sync.editor: 'nccl' is refused: its sender sees no GPU"):
+        _Sender("nccl").ready()
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,7 @@ def update_of(weights, version, add):
     return publish(pack("editor", version, {n: t + add for n, t in weights.items()}, bucket_bytes=1 << 20))
 
 
+@pytest.mark.engines
 def test_two_editors_receive_one_version_after_another(ray_cluster, flux_folder, weights):
     fleet = Fleet.start(InverseDiffuser, 2, {"num_cpus": 0, "max_concurrency": 4}, path=flux_folder)
     group = Group(fleet, "gloo", 0.0, DEADLINE_S)
@@ -80,6 +86,7 @@ def test_two_editors_receive_one_version_after_another(ray_cluster, flux_folder,
         fleet.close()
 
 
+@pytest.mark.engines
 def test_an_editor_that_dies_meanwhile_is_replaced_and_all_fetch_the_version(ray_cluster, flux_folder, weights, once):
     board = WeightBoard(DEADLINE_S)
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 4}
