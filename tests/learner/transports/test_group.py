@@ -32,7 +32,7 @@ class Fragile(InverseDiffuser):
 
 def test_a_sender_without_a_gpu_says_so():
     _Sender("gloo").ready()
-    with pytest.raises(TransportUnusable, match="sync.editor: 'nccl' is refused: its sender sees no GPU"):
+    with pytest.raises(TransportUnusable, match=r"sync.editor: 'nccl' is refused: its sender sees no GPU"):
         _Sender("nccl").ready()
 
 
