@@ -71,7 +71,7 @@ def staleness(turns: Sequence[Turn]) -> dict[str, float]:
 
 
 def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) -> dict[str, Any]:
-    """What was sent, and what every replica held before and holds now."""
+    """What was sent, and what every replica held before and holds now, and how that came to it."""
     return {
         "policy": update.manifest.policy,
         "version": update.manifest.version,
@@ -79,7 +79,9 @@ def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) ->
         "tensors": len(update.manifest.tensors),
         "bytes": update.nbytes,
         "digest": update.manifest.digest,
-        "replicas": {r.replica: {"digest": r.digest, "previous": r.previous_digest} for r in receipts},
+        "replicas": {
+            r.replica: {"digest": r.digest, "previous": r.previous_digest, "transport": r.transport} for r in receipts
+        },
     }
 
 

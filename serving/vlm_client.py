@@ -148,8 +148,9 @@ class VlmClient:
         ) from lost
 
     def addresses(self) -> list[Address]:
-        """Where a sender of weights finds the replicas."""
-        return self._broadcast("address", deadline_s=self.settings.call_deadline_s)
+        """Where a sender of weights finds the replicas, by name."""
+        addresses = self._broadcast("address", deadline_s=self.settings.call_deadline_s)
+        return sorted(addresses, key=lambda address: address.replica)
 
     def transfer(self, step: Step, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """One step of an update that a sender pushes, on the replicas that `arguments` names: answers by name.
@@ -166,12 +167,10 @@ class VlmClient:
         try:
             answers = asyncio.run(response.results_async(timeout_s=deadline_s))  # `results` waits for them one by one
         except TimeoutError as error:
-            if str(error).startswith("Timed out waiting"):
-                names = sorted(arguments)
-                raise TimeoutError(
-                    f"{step}: not all of {names} of the {self.role} answered in {deadline_s} s"
-                ) from error
-            raise
+            if isinstance(error, RayError):
+                raise  # a replica's own deadline
+            late = f"{step}: not all of {sorted(arguments)} of the {self.role} answered in {deadline_s} s"
+            raise TimeoutError(late) from error
         found = dict(answer for answer in answers if answer is not None)
         if lost := sorted(arguments.keys() - found.keys()):
             raise VlmError(f"{step}: replicas of the {self.role} are not there any more: {', '.join(lost)}")

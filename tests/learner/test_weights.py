@@ -84,6 +84,15 @@ def test_a_corrupted_bucket_is_refused_with_the_tensors_name():
         dict(unpack(update))
 
 
+def test_buckets_may_be_tensors_and_what_is_unpacked_is_a_copy():
+    update = pack("editor", 2, tensors())
+    received = [torch.from_numpy(bucket.copy()) for bucket in update.buckets]
+    unpacked = dict(unpack(replace(update, buckets=received)))
+    for bucket in received:
+        bucket.zero_()
+    assert tensors_digest(unpacked) == update.manifest.digest
+
+
 def test_a_short_or_missing_bucket_is_refused():
     update = pack("editor", 2, tensors())
     with pytest.raises(WeightMismatch, match="'step' has 0 of 8 bytes"):

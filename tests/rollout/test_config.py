@@ -111,6 +111,12 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("learner.actor.lora.target_modules='q_proj('", "'q_proj(' is no regular expression"),
         ("learner.editor.lora={rank: 4}", "learner.editor.lora.target_modules"),
         ("models.flux=null", "models.flux: None is refused: must be a valid string"),
+        ("sync.actor=nccl", "sync.actor: 'nccl' is refused with vlm.actor.gpus 0: it moves weights between GPUs. Set"),
+        ("sync.actor=ipc", "sync.actor: 'ipc' is refused with vlm.actor.gpus 0"),
+        ("sync.editor=nccl", "sync.editor: 'nccl' is refused with editor.gpus 0"),
+        ("sync.editor=ipc", "sync.editor: 'ipc' is refused: must be object_store, nccl or gloo"),
+        ("sync.sender_gpus=0", "sync.sender_gpus: 0 is refused: must be greater than 0"),
+        ("vlm.actor.transport=nccl", "vlm.actor.transport: 'nccl' is refused: it follows from sync.actor"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(run_file: Path, override: str, expected: str) -> None:
@@ -214,6 +220,20 @@ def test_exponents_are_numbers_as_in_yaml_1_2(run_file: Path) -> None:
     run_file.write_text(run_file.read_text() + "learner: {actor: {learning_rate: 1e-5}}\n")
     assert load_config(run_file).learner.actor.learning_rate == 1e-5
     assert yaml.safe_load(dump_config(load_config(run_file)))["learner"]["actor"]["learning_rate"] == 1e-5
+
+
+def test_a_transport_that_is_chosen_reaches_the_engine(run_file: Path) -> None:
+    plain = load_config(run_file).vlm.actor.engine_arguments["weight_transfer_config"]
+    config = load_config(run_file, ["sync.actor=ipc", "vlm.actor.gpus=1", "sync.editor=gloo"])
+    assert plain == {"backend": "object_store"}
+    assert config.vlm.actor.engine_arguments["weight_transfer_config"] == {"backend": "proven_ipc"}
+    assert config.vlm.checker.engine_arguments["weight_transfer_config"] == {"backend": "object_store"}
+    assert config.sync.editor == "gloo"
+
+
+def test_memory_of_one_gpu_a_replica_is_shared(run_file: Path) -> None:
+    message = refused(run_file, "sync.actor=ipc", "vlm.actor.gpus=2")
+    assert "sync.actor: 'ipc' is refused with vlm.actor.gpus 2: it shares memory of one GPU a replica" in message
 
 
 def test_alternate_switches_policies_and_begins_with_the_actor(run_file: Path) -> None:

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from serving.gate import Gate
+from serving.generation import ReplicaBroken
 
 
 def run(coroutine):
@@ -88,5 +89,32 @@ def test_a_failed_update_opens_the_gate():
                 raise RuntimeError("broken")
         async with gate.batch():
             return True
+
+    assert run(scenario())
+
+
+def test_a_closed_gate_says_why_and_stays_closed():
+    async def scenario():
+        gate = Gate()
+
+        async def fails():
+            async with gate.update(1):
+                await asyncio.sleep(0.05)
+                gate.close("the engine is lost")
+
+        async def waits():
+            await asyncio.sleep(0.01)
+            async with gate.batch():
+                pass
+
+        _, *held_back = await asyncio.gather(fails(), waits(), waits(), return_exceptions=True)
+        assert [str(error) for error in held_back] == ["the engine is lost"] * 2
+        for entry in (gate.batch(), gate.update(1)):
+            with pytest.raises(ReplicaBroken, match="the engine is lost"):
+                async with entry:
+                    pass
+        with pytest.raises(ReplicaBroken, match="the engine is lost"):
+            gate.refuse_if_closed()
+        return True
 
     assert run(scenario())

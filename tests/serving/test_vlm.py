@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+import time
 from dataclasses import replace
 from math import exp
 
@@ -215,3 +216,52 @@ def test_no_batch_sees_two_versions(vlms, folders, references, images):
         (version,) = {answer.version for answer in batch}
         assert all(answer.token_ids == expected[(version - start) % 2] for answer in batch)
     assert len({batch[0].version for batch in seen}) > 2
+
+
+def test_pushed_weights_answer_like_a_fresh_load_and_are_proven(vlms, folders, references, images):
+    from learner.transports.vllm_transfer import VllmTransfer
+    from tests.serving.message_sender import MessageSender
+
+    (site,) = vlms["actor"].addresses()
+    (start,) = vlms["actor"].versions().values()
+    assert (site.replica, site.gpus) == (*vlms["actor"].versions(), ())
+    transfer = VllmTransfer(vlms["actor"], "nccl", 0.0, MessageSender)
+    transfer.start()
+    for version, folder in ((start + 1, "other"), (start + 2, "actor")):
+        update = publish(update_of(folders[folder], version))
+        receipts = transfer.deliver(update)
+        verify_receipts(update.manifest, receipts, vlms["actor"].versions())
+        assert receipts[0].previous_version == version - 1
+        for image, (answer,) in zip(images, Actor(vlms["actor"]).reflect(images, [REQUEST] * 4), strict=True):
+            assert answer.version == version
+            assert answer.token_ids == references[folder].greedy(image, REQUEST, 16)
+    transfer.close()
+
+
+def test_pushed_weights_that_do_not_fit_are_refused_and_the_next_ones_taken(vlms, folders, images):
+    from learner.transports.vllm_transfer import VllmTransfer
+    from tests.serving.message_sender import MessageSender
+
+    (start,) = vlms["actor"].versions().values()
+    transfer = VllmTransfer(vlms["actor"], "nccl", 0.0, MessageSender)
+    with pytest.raises(WeightMismatch, match=r"replica .* of the actor, .* the model has no tensor 'surprise'"):
+        transfer.deliver(publish(pack("actor", start + 1, {"surprise": torch.ones(2)})))
+    assert set(vlms["actor"].versions().values()) == {start}
+    update = publish(update_of(folders["other"], start + 1))
+    verify_receipts(update.manifest, transfer.deliver(update), vlms["actor"].versions())
+    transfer.close()
+
+
+def test_a_sender_that_dies_does_not_hold_up_its_replicas_which_fetch_the_weights(vlms, folders, references, images):
+    from learner.transports.vllm_transfer import VllmTransfer
+    from tests.serving.message_sender import DyingSender
+
+    replicas, (start,) = list(vlms["actor"].versions()), vlms["actor"].versions().values()
+    transfer, began = VllmTransfer(vlms["actor"], "nccl", 0.0, DyingSender), time.monotonic()
+    update = publish(update_of(folders["actor"], start + 1))
+    verify_receipts(update.manifest, transfer.deliver(update), replicas)
+    assert time.monotonic() - began < vlms["actor"].settings.call_deadline_s / 2
+    assert vlms["actor"].versions() == dict.fromkeys(replicas, start + 1)  # none had to be replaced
+    (answer,) = Actor(vlms["actor"]).reflect(images[:1], [REQUEST])[0]
+    assert answer.token_ids == references["actor"].greedy(images[0], REQUEST, 16)
+    transfer.close()

@@ -63,6 +63,29 @@ def test_a_shard_counts_only_if_it_equals_its_part(watch):
     assert watch.checksums == {"whole": tensor_checksum(whole)}
 
 
+def test_memory_that_was_given_back_is_not_kept_and_not_watched(watch):
+    from torch.multiprocessing.reductions import StorageWeakRef
+
+    received = torch.randn(64, 64)
+    memory = StorageWeakRef(received.untyped_storage())
+    watch.expect("gone", received)
+    part = received[8:16]
+    del received
+    assert not memory.expired()  # a loader may keep a part for later
+    with watch:
+        torch.zeros(8, 64).copy_(part)
+    assert watch.checksums.keys() == {"gone"}
+    del part
+    assert memory.expired()
+    (entry,) = watch._received.values()
+    later = torch.randn(2)
+    watch._received = {later.untyped_storage().data_ptr(): entry}  # another tensor lies where the first one was
+    watch.checksums.clear()
+    with watch:
+        torch.zeros(2).copy_(later)
+    assert watch.checksums == {}
+
+
 def test_messages_hold_plain_types_and_every_tensor_once():
     from serving.weight_receiver import bucket_messages
 

@@ -377,3 +377,29 @@ def test_a_source_lists_what_it_yields():
         ]
         assert all(np.array_equal(t.numpy(), b) for (_, t), b in zip(found, update.buckets, strict=True))
     assert source.largest == 1600
+
+
+def test_every_gpu_of_every_replica_has_a_rank_of_its_own_and_with_ipc_every_replica_a_sender(monkeypatch):
+    from types import SimpleNamespace
+
+    from learner.transports import vllm_trainer
+    from learner.transports.exchange import Address
+    from learner.transports.vllm_transfer import Sender
+
+    vlm = SimpleNamespace(settings=SimpleNamespace(call_deadline_s=1.0), transfer=None)
+    sites = [Address("r0", "n", ("GPU-0",)), Address("r1", "n", ("GPU-1", "GPU-2")), Address("r2", "n", ("GPU-3",) * 4)]
+    asked = []
+    monkeypatch.setattr(vllm_trainer, "nccl_trainer", lambda *arguments: asked.append(arguments))
+    (link,) = Sender("nccl", vlm).connect(new_update(), sites)
+    ((calls, source, _, port, world_size),) = asked
+    assert (calls._ranks, world_size, link.calls, link.source) == ({"r0": 1, "r1": 2, "r2": 4}, 8, calls, source)
+    assert 1024 < port < 65536
+
+    used = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda k: SimpleNamespace(uuid=f"GPU-{k}"))
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setattr(vllm_trainer, "ipc_trainer", lambda calls, source: (calls, source))
+    links = Sender("ipc", vlm).connect(new_update(), [Address("r0", "n", ("GPU-1",)), Address("r1", "n", ("GPU-0",))])
+    assert [(link.calls._ranks, link.device) for link in links] == [({"r0": 0}, 1), ({"r1": 0}, 0)]
+    assert used == [1, 0]
