@@ -42,11 +42,11 @@ class MessageSender(Sender):
 
     dies = False
 
-    def ready(self, sites: Sequence[Site]) -> None:
+    def ready(self, addresses: Sequence[Address]) -> None:
         pass
 
-    def connect(self, update: WeightUpdate, sites: Sequence[Site]) -> list[Link]:
-        calls = MessageCalls(self._vlm.transfer, {site.replica: 1 for site in sites})
+    def connect(self, update: WeightUpdate, addresses: Sequence[Address]) -> list[Link]:
+        calls = MessageCalls(self._vlm.transfer, {address.replica: 1 for address in addresses})
         source = BucketSource(update, "cpu")
         return [Link(MessageTrainer(calls, source, self.dies), calls, source)]
 

@@ -222,9 +222,9 @@ def test_pushed_weights_answer_like_a_fresh_load_and_are_proven(vlms, folders, r
     from learner.transports.vllm_transfer import VllmTransfer
     from tests.serving.message_sender import MessageSender
 
-    (site,) = vlms["actor"].addresses()
+    (address,) = vlms["actor"].addresses()
     (start,) = vlms["actor"].versions().values()
-    assert (site.replica, site.gpus) == (*vlms["actor"].versions(), ())
+    assert (address.replica, address.gpus) == (*vlms["actor"].versions(), ())
     transfer = VllmTransfer(vlms["actor"], "nccl", 0.0, MessageSender)
     transfer.start()
     for version, folder in ((start + 1, "other"), (start + 2, "actor")):

@@ -387,10 +387,14 @@ def test_every_gpu_of_every_replica_has_a_rank_of_its_own_and_with_ipc_every_rep
     from learner.transports.vllm_transfer import Sender
 
     vlm = SimpleNamespace(settings=SimpleNamespace(call_deadline_s=1.0), transfer=None)
-    sites = [Address("r0", "n", ("GPU-0",)), Address("r1", "n", ("GPU-1", "GPU-2")), Address("r2", "n", ("GPU-3",) * 4)]
+    addresses = [
+        Address("r0", "n", ("GPU-0",)),
+        Address("r1", "n", ("GPU-1", "GPU-2")),
+        Address("r2", "n", ("GPU-3",) * 4),
+    ]
     asked = []
     monkeypatch.setattr(vllm_trainer, "nccl_trainer", lambda *arguments: asked.append(arguments))
-    (link,) = Sender("nccl", vlm).connect(new_update(), sites)
+    (link,) = Sender("nccl", vlm).connect(new_update(), addresses)
     ((calls, source, _, port, world_size),) = asked
     assert (calls._ranks, world_size, link.calls, link.source) == ({"r0": 1, "r1": 2, "r2": 4}, 8, calls, source)
     assert 1024 < port < 65536

@@ -11,15 +11,15 @@ from learner.transports.vllm_transfer import Sender, VllmTransfer
 
 
 class Vlm:
-    """Replicas at these sites, which note what they are told."""
+    """Replicas at these addresses, which note what they are told."""
 
-    def __init__(self, *sites):
+    def __init__(self, *addresses):
         self.settings = SimpleNamespace(call_deadline_s=1.0, start_deadline_s=1.0)
         self.told = []
-        self._sites = list(sites)
+        self._addresses = list(addresses)
 
     def addresses(self):
-        return self._sites
+        return self._addresses
 
     def transfer(self, step, arguments):
         self.told.append((step, arguments))
