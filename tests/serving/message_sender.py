@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from learner.transports.exchange import Address
 from learner.transports.vllm_trainer import BucketSource, ReplicaCalls
 from learner.transports.vllm_transfer import Link, Sender
 from learner.weights import WeightUpdate
