@@ -119,7 +119,7 @@ def connect(address: str) -> Client:
         if os.environ.get(name, address) != address:
             raise BadInput(f"--address {address}: Ray would take {name}={os.environ[name]} instead; unset {name}")
     try:
-        return Client(address)
+        return Client(address, headers=_authorization())
     except AuthenticationError as error:
         raise BadInput(
             f"--address {address}: the cluster refuses the token; put its token into RAY_AUTH_TOKEN, or name its file "
@@ -130,6 +130,17 @@ def connect(address: str) -> Client:
             f"--address {address}: no Ray dashboard answers there: {error}; is the cluster up, and the port forwarded "
             "(`ray dashboard cluster.yaml`)?"
         ) from error
+
+
+def _authorization() -> dict[str, str]:
+    """The header with the token that the environment gives. Ray itself sends one only with RAY_AUTH_MODE=token."""
+    token = os.environ.get("RAY_AUTH_TOKEN", "")
+    if not token and (path := os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        try:
+            token = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"RAY_AUTH_TOKEN_PATH: {path} cannot be read: {error}") from error
+    return {"Authorization": f"Bearer {token.strip()}"} if token.strip() else {}
 
 
 def submit(client: Client, job: Job, resume: bool) -> str:

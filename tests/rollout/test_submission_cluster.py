@@ -16,7 +16,6 @@ import boto3
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
-from ray._raylet import AuthenticationTokenLoader
 
 from learner.weights import distinct, tensors_digest
 from rollout.errors import BadInput, RunFailed
@@ -59,10 +58,8 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # the entry point is found as on a node
     }.items():
         patch.setenv(name, value)
-    AuthenticationTokenLoader.instance().reset_cache()
     yield patch
     patch.undo()
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -152,13 +149,14 @@ def test_a_wrong_token_is_refused_with_where_to_put_the_right_one(
     cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another-token-that-is-long-enough-too")
-    AuthenticationTokenLoader.instance().reset_cache()
-    try:
-        with pytest.raises(BadInput, match=r"refuses the token; put its token into RAY_AUTH_TOKEN"):
-            connect(cluster)
-    finally:
-        monkeypatch.undo()
-        AuthenticationTokenLoader.instance().reset_cache()
+    with pytest.raises(BadInput, match=r"refuses the token; put its token into RAY_AUTH_TOKEN"):
+        connect(cluster)
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    with pytest.raises(BadInput, match=r"refuses the token"):
+        connect(cluster)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/no/such/file")
+    with pytest.raises(BadInput, match=r"RAY_AUTH_TOKEN_PATH: /no/such/file cannot be read"):
+        connect(cluster)
 
 
 def test_without_waiting_the_name_of_the_job_comes_back_at_once(cluster: str, bucket: str) -> None:
