@@ -90,7 +90,7 @@ class VlmServer(LLMServer):
 
     @property
     def _name(self) -> str:
-        return f"replica {self._replica!r} of the {self._policy}"
+        return f"replica {self._replica!r} of the {self._policy} ({this_site()})"
 
     async def check_health(self) -> None:
         """Serve replaces the replica when this raises."""

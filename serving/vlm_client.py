@@ -81,7 +81,7 @@ class VlmClient:
                 if self._complete():
                     raise TimeoutError(
                         f"the {self.role} did not answer {len(batch.questions)} questions within call_deadline_s = "
-                        f"{deadline_s:g} s: {error}; raise it if the replica is only slow; {self._places}"
+                        f"{deadline_s:g} s; raise it if the replica is only slow: {_last_line(error)}"
                     ) from error
                 found, seconds = self._ask_successor(batch, error)
             except _LOST as error:
@@ -104,7 +104,9 @@ class VlmClient:
             time.sleep(_POLL_S)
             call = self._handle.generate_batch.remote(batch)
             try:
-                return call.result(timeout_s=left)
+                answer = call.result(timeout_s=left)
+                self._sites.clear()  # of the one that was lost; `versions` asks anew
+                return answer
             except _LOST:
                 continue  # it has not been replaced yet
             except TimeoutError:
@@ -275,7 +277,12 @@ def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
 
 
 def _cause(error: Exception) -> str:
-    return end_of(error) if isinstance(error, RayError) else str(error)
+    return end_of(error) if isinstance(error, RayError) else _last_line(error)
+
+
+def _last_line(error: Exception) -> str:
+    """What a replica said, without Ray's traceback before it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _raise_build_error(deployment: ray.ObjectRef) -> None:

@@ -53,6 +53,6 @@ def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(c
 def test_a_replica_whose_engine_hangs_is_given_up_and_replaced(client):
     before = ask(client)
     os.kill(process_of("engine").pid, signal.SIGSTOP)
-    with pytest.raises(TimeoutError, match=r"within call_deadline_s = 6 s: .*process \d+ on node .*, log "):
+    with pytest.raises(TimeoutError, match=r"within call_deadline_s = 6 s; .*process \d+ on node .*, log \S+\) did"):
         ask(client)
     assert ask(client) == before
