@@ -24,6 +24,7 @@ from rollout.errors import BadInput, RunFailed
 EXCLUDES = (".git", ".venv", "runs", "**/__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", "*.egg-info")
 _TOOK_OVER = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # Ray prefers these to what it is told
 _REQUEST_S = 60.0
+_NOT_READY, _READY_S = "No available agent", 60.0  # what a head says that has only just started
 _QUIET_S = 30.0  # silence of the log after which the job's status is asked
 _END_S = 120.0  # from the end of the log until the job has an end, too
 
@@ -152,12 +153,16 @@ def submit(client: Client, job: Job, resume: bool) -> str:
     name = f"rlrig-{uuid4().hex[:10]}"
     environment = {"working_dir": str(job.working_dir), "excludes": list(EXCLUDES)}
     metadata = {"rlrig_preset": job.preset.as_posix(), "rlrig_out": job.out, "rlrig_resume": str(resume)}
-    try:
-        return client.submit_job(
-            entrypoint=job.command(resume), submission_id=name, runtime_env=environment, metadata=metadata
-        )
-    except (RuntimeError, ValueError, requests.exceptions.RequestException) as error:
-        raise RunFailed(f"{client.get_address()}: the job could not be submitted: {error}") from error
+    ends = time.monotonic() + _READY_S
+    while True:
+        try:
+            return client.submit_job(
+                entrypoint=job.command(resume), submission_id=name, runtime_env=environment, metadata=metadata
+            )
+        except (RuntimeError, ValueError, requests.exceptions.RequestException) as error:
+            if _NOT_READY not in str(error) or time.monotonic() > ends:
+                raise RunFailed(f"{client.get_address()}: the job could not be submitted: {error}") from error
+        time.sleep(1.0)
 
 
 def follow(client: Client, name: str, say: Callable[[str], None]) -> JobDetails:
@@ -218,7 +223,8 @@ def run_job(client: Client, job: Job, retries: int, say: Callable[[str], None]) 
         details = follow(client, name, say)
         if details.status == JobStatus.SUCCEEDED:
             return name
-        reason = f"job {name} {details.status.lower()}: {details.message}"
+        said = (details.message or "").split(", last available logs")[0].strip()  # the log was passed on already
+        reason = f"job {name} {details.status.lower()}: {said}"
         if details.status == JobStatus.STOPPED or attempt == retries:
             raise RunFailed(f"{reason}; go on from its last checkpoint with --resume --out {job.out}")
         attempt, resume = attempt + 1, True
