@@ -116,7 +116,8 @@ def test_each_stage_trains_its_policy_and_the_versions_count_its_updates(run):
         assert 0 <= line["reward_mean"] <= 1
         assert line["seconds"].keys() >= {"draw", "reflect", "edit", "check", "learn", "sync"}
         for phase, computed in line["compute_seconds"].items():
-            assert 0 < computed < line["seconds"][phase]
+            # The learner begins on groups before its phase does, so the update bounds its work.
+            assert 0 < computed < (line["seconds_total"] if phase == "learn" else line["seconds"][phase])
         assert sum(line["seconds"].values()) < line["seconds_total"]
 
 
