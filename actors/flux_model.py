@@ -62,7 +62,7 @@ class FluxModel:
         steps: int = 8,
         max_sequence_length: int = 32,
         guidance_scale: float = 1.0,
-        max_batch: int = 32,
+        max_batch: int = 16,
         device: str = "cpu",
         dtype: str = "float32",
     ) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from experiments.arms import ARMS, RAW, Arm
-from experiments.jobs import is_done
+from experiments.archive import Archive
+from experiments.cells import SETS, Cell, raw_cell
 from experiments.judge import Judge
 from experiments.outcomes import FirstImages, Outcome, best_of, first_images, images_for, only_first, run_loop
-from experiments.plan import Plan, job_folder
-from experiments.rows import UNTRAINED, Row, read_rows, write_rows
+from experiments.plan import Plan
+from experiments.provenance import Provenance
+from experiments.rows import Row
 from experiments.served_weights import ServedWeights
-from experiments.sweeps import Setting, Sweep
 from rollout.episode import reward_of
 from rollout.models import Models
 from scenes.extractors import extract
@@ -25,7 +25,6 @@ from scenes.scene_graph_iou import score
 from scenes.shape_world import sample_graphs
 
 PROMPTS_SEED = 77  # the same held-out prompts whatever seed a run was trained with
-SETS = {"two_three": (2, 3), "four_five": (4, 5)}
 
 
 def held_out(name: str, count: int) -> list[SceneGraph]:
@@ -60,78 +59,54 @@ def rows_of(arm: str, seed: int, prompts: str, graphs: list[SceneGraph], outcome
 
 @dataclass
 class Evaluation:
-    """What is evaluated, with what, and where the rows go. Rows that lie in `folder` are read, not made again."""
+    """What is evaluated, with what, and where the rows go. Rows that lie in the archive are not made again. The trained
+    models lie in `work`, a folder for each job."""
 
     plan: Plan
     models: Models
     weights: ServedWeights
     judge: Judge
     work: Path
+    archive: Archive
+    provenance: Provenance
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
         self._drawn: dict[str, FirstImages] = {}
 
-    def _first(self, prompts: str, count: int | None = None) -> FirstImages:
-        """The first images of a set of prompts, drawn when they are first asked for; of the first `count` of them."""
+    def evaluate(self, cells: Iterable[Cell]) -> None:
+        """Make the rows of these cells that are not in the archive, and put each cell there once it is done."""
+        for cell in cells:
+            self._rows(cell)
+
+    def _rows(self, cell: Cell) -> list[Row]:
+        source = self.provenance.of_cell(cell)
+        known = self.archive.rows(cell.name, source)
+        if known is not None:
+            return known
+        first = self._first(cell.prompts, cell.count)
+        outcome = self._outcome(cell, first)
+        rows = rows_of(cell.arm.name, cell.seed, cell.prompts, first.graphs, outcome, self.judge)
+        self.archive.keep_rows(cell.name, rows, source)
+        mean = np.mean([row.sg_iou for row in rows])
+        self.say(f"{cell.name}: SG-IoU {mean:.3f}, {outcome.seconds:.3f} model seconds an image")
+        return rows
+
+    def _first(self, prompts: str, count: int) -> FirstImages:
+        """The first images of the first `count` prompts of a set, which are drawn when it is first asked for."""
         if prompts not in self._drawn:
             size = {"two_three": self.plan.prompts, "four_five": self.plan.harder}[prompts]
             self._drawn[prompts] = first_images(self.models, held_out(prompts, size))
         whole = self._drawn[prompts]
-        count = count or len(whole.graphs)
         return FirstImages(whole.graphs[:count], whole.states[:count], whole.seconds_each * count)
 
-    def arms(self) -> list[Row]:
-        """All arms on both sets of prompts, with every training seed."""
-        return [
-            row
-            for prompts in SETS
-            for arm in ARMS
-            for seed in self._seeds(arm)
-            for row in self._arm(arm, seed, prompts)
-        ]
-
-    def _arm(self, arm: Arm, seed: int, prompts: str) -> list[Row]:
-        return self._kept(f"{arm.name}-{seed}-{prompts}", arm, seed, prompts)
-
-    def _seeds(self, arm: Arm) -> list[int]:
-        """The training seeds whose models are there."""
-        if arm.job is None:
-            return [UNTRAINED]
-        return [seed for seed in self.plan.seeds if is_done(self.work / job_folder(arm.job, seed))]
-
-    def sweeps(self) -> Iterator[tuple[Sweep, Setting, list[Row]]]:
-        """Each setting of each sweep, on the first of the prompts with two and three relations."""
-        count, seed = self.plan.sweep_prompts, self.plan.seeds[0]
-        for sweep in self.plan.sweeps:
-            policies = ("actor", "editor") if sweep.policy == "both" else (sweep.policy,)
-            for setting in sweep.settings:
-                arm = Arm(f"{sweep.name}: {setting.label}", sweep.what, job=sweep.job(setting), policies=policies)
-                if seed in self._seeds(arm):
-                    name = f"sweep-{sweep.name}-{setting.label}"
-                    yield sweep, setting, self._kept(name, arm, seed, "two_three", count, setting.turns)
-
-    def _kept(
-        self, name: str, arm: Arm, seed: int, prompts: str, count: int | None = None, turns: int | None = None
-    ) -> list[Row]:
-        path = self.work / "rows" / f"{name.replace(' ', '-').replace(':', '').replace(',', '')}.parquet"
-        if path.is_file():
-            return read_rows(path)
-        first = self._first(prompts, count)
-        outcome = self._outcome(arm, seed, prompts, first, turns or self.plan.turns)
-        rows = rows_of(arm.name, seed, prompts, first.graphs, outcome, self.judge)
-        write_rows(rows, path)
-        mean = np.mean([row.sg_iou for row in rows])
-        self.say(f"{arm.name}, seed {seed}, {prompts}: SG-IoU {mean:.3f}, {outcome.seconds:.3f} model seconds an image")
-        return rows
-
-    def _outcome(self, arm: Arm, seed: int, prompts: str, first: FirstImages, turns: int) -> Outcome:
+    def _outcome(self, cell: Cell, first: FirstImages) -> Outcome:
         for policy in ("actor", "editor"):
-            trained = self.work / job_folder(arm.job, seed) / "models" / policy if policy in arm.policies else None
-            self.weights.serve(policy, trained)
-        if arm.kind == "diffuser":
+            trained = cell.job and policy in cell.arm.policies
+            self.weights.serve(policy, self.work / cell.job.folder / "models" / policy if trained else None)
+        if cell.arm.kind == "diffuser":
             return only_first(first)
-        if arm.kind == "best_of_n":
-            raw = self._arm(RAW, UNTRAINED, prompts)
+        if cell.arm.kind == "best_of_n":
+            raw = self._rows(raw_cell(self.plan, cell.prompts))
             return best_of(self.models, first, images_for(raw[0].model_seconds, first.seconds_each))
-        return run_loop(self.models, first, turns, random=arm.kind == "random")
+        return run_loop(self.models, first, cell.turns, random=cell.arm.kind == "random")

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.plan import TrainingJob
-from rollout.errors import RunFailed
+from experiments.provenance import settings_digest
+from rollout.config import RunConfig
+from rollout.config_file import load_config
+from rollout.errors import BadInput, RunFailed
 from rollout.run_folder import RunFolder
 
 RLRIG_TRAIN = (sys.executable, "-c", "from rollout.cli import app; app()", "train")
@@ -27,9 +30,12 @@ def run_job(job: TrainingJob, preset: Path, work: Path, deadline_s: float, say: 
     """Train, or go on from the last checkpoint, or return at once where it is done. Its output goes to `FOLDER.log`.
 
     Raises:
+        BadInput: the folder holds a run with other settings.
         RunFailed: the job ended with an error, or took longer than `deadline_s` seconds; it can be resumed.
     """
     folder = work / job.folder
+    if (folder / "config.yaml").is_file():
+        _check_settings(folder, load_config(preset, list(job.overrides)))
     if is_done(folder):
         return folder
     command = [*RLRIG_TRAIN]
@@ -55,6 +61,11 @@ def run_job(job: TrainingJob, preset: Path, work: Path, deadline_s: float, say: 
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise RunFailed(f"{job.folder}: ended with exit code {code}: {' '.join(last)}; see {log}")
     return folder
+
+
+def _check_settings(folder: Path, asked: RunConfig) -> None:
+    if settings_digest(load_config(folder / "config.yaml")) != settings_digest(asked):
+        raise BadInput(f"{folder}: holds a run with other settings or models; remove it, or name another --work")
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.archive import Archive
+from experiments.cells import Cell, arm_cells, sweep_cells
 from experiments.evaluation import Evaluation
-from experiments.jobs import run_job
+from experiments.jobs import is_done, run_job
 from experiments.judge import Judge
 from experiments.page import Sweep as SweepTable
 from experiments.page import SweepPoint, write_page
 from experiments.plan import Plan, TrainingJob
+from experiments.provenance import Provenance
 from experiments.rows import Row
 from experiments.served_weights import ServedWeights
-from rollout.config import RunConfig
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
 from rollout.local_ray import ray_for_run
@@ -35,86 +37,131 @@ _EVALUATION = ["diffuser.workers=2"]  # nothing trains beside it
 
 
 def make_results(
-    plan: Plan, preset: Path, judge: Path, work: Path, docs: Path, say: Callable[[str], None]
+    plan: Plan,
+    preset: Path,
+    judge: Path,
+    work: Path,
+    rows: Path,
+    docs: Path,
+    say: Callable[[str], None],
+    train: bool = True,
 ) -> list[str]:
-    """Do what is not done yet in `work`, and write `results.md`, `results.json` and the plots into `docs`: once the
-    arms are evaluated, and again once the sweeps are.
+    """Do what is not done yet, and write `results.md`, `results.json` and the plots into `docs`: once the arms are
+    evaluated, and again once the sweeps are.
+
+    Args:
+        work: folder of the training runs; those that are there are resumed, or used where they are done.
+        rows: folder of the archive; a training run whose cells are all in it is not needed any more.
+        train: False evaluates what is trained already, and leaves the rest out of the page.
 
     A job that fails is left out of the page and named in what is returned; everything else goes on.
 
     Raises:
-        BadInput: the judge's folder is missing, or the preset is refused.
+        BadInput: the judge's folder is missing, the preset is refused, or runs or rows were made from something else.
     """
     if not (judge / "config.json").is_file():
         raise BadInput(f"--judge {judge}: holds no model; make one with `rlrig pretrain judge`")
-    config = load_config(preset, _EVALUATION)
-    failures: list[str] = []
-    for part, with_sweeps in ((plan.arm_jobs(), False), (plan.sweep_jobs(), True)):
-        if part:
-            failures += _train(part, preset, work, say)
-            rows, tables = _evaluate(plan, config, judge, work, say, with_sweeps)
-            write_page(rows, tables, facts_of(plan, work, _minutes(work, plan.jobs()), failures), docs)
-    return failures
+    results = _Results(plan, preset, judge, work, Archive(rows), say)
+    sweeps = [one.cell for one in sweep_cells(plan)]
+    for cells, jobs in ((arm_cells(plan), plan.arm_jobs()), (sweeps, plan.sweep_jobs())):
+        if cells:
+            results.make(cells, jobs if train else [])
+            write_page(results.rows(), results.tables(), results.facts(), docs)
+    return results.failures
 
 
-def _train(jobs: list[TrainingJob], preset: Path, work: Path, say: Callable[[str], None]) -> list[str]:
-    """Run the jobs, one after the other; returns what failed."""
-    failures = []
-    for number, job in enumerate(jobs, start=1):
-        say(f"run {number} of {len(jobs)}: {job.folder}")
+@dataclass
+class _Results:
+    """One call of `make_results`."""
+
+    plan: Plan
+    preset: Path
+    judge: Path
+    work: Path
+    archive: Archive
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.config = load_config(self.preset, _EVALUATION)
+        self.provenance = Provenance(self.preset, self.judge)
+        self.failures: list[str] = []
+
+    def make(self, cells: Sequence[Cell], jobs: Sequence[TrainingJob]) -> None:
+        """Train what these cells need, then evaluate them."""
+        missing = [cell for cell in cells if self._kept(cell) is None]
+        needed = {cell.job for cell in missing if cell.job}
+        for job in jobs:
+            if job in needed or self._record(job) is None:
+                self._train(job)
+        able = [cell for cell in missing if cell.job is None or is_done(self.work / cell.job.folder)]
+        if able:
+            self._evaluate(able)
+
+    def rows(self) -> list[Row]:
+        """The rows of the arms, as far as they are there."""
+        return [row for cell in arm_cells(self.plan) for row in self._kept(cell) or []]
+
+    def tables(self) -> list[SweepTable]:
+        """The tables of the sweeps, with the settings that are there."""
+        points: dict[str, list[SweepPoint]] = {}
+        for one in sweep_cells(self.plan):
+            default = not one.setting.overrides and one.setting.turns is None
+            rows = self._kept(one.cell) or []
+            points.setdefault(one.sweep.name, []).append(SweepPoint(one.setting.label, default, rows))
+        return [SweepTable(sweep.name, sweep.what, points[sweep.name]) for sweep in self.plan.sweeps]
+
+    def facts(self) -> dict[str, Any]:
+        """What was run, for the page."""
+        records = {job.folder: record for job in self.plan.jobs() if (record := self._record(job))}
+        minutes = {"train": sum(one["minutes"] for one in records.values()), "evaluate": self._evaluated()}
+        return facts_of(self.plan, records, minutes, self.failures)
+
+    def _kept(self, cell: Cell) -> list[Row] | None:
+        return self.archive.rows(cell.name, self.provenance.of_cell(cell))
+
+    def _record(self, job: TrainingJob) -> dict[str, Any] | None:
+        return self.archive.run(job.folder, self.provenance.of_job(job))
+
+    def _train(self, job: TrainingJob) -> None:
         try:
-            run_job(job, preset, work, JOB_DEADLINE_S, say)
+            folder = run_job(job, self.preset, self.work, JOB_DEADLINE_S, self.say)
         except RunFailed as error:
-            failures.append(str(error))
-            say(f"failed: {error}")
-    return failures
+            self.failures.append(str(error))
+            self.say(f"failed: {error}")
+            return
+        minutes = (RunFolder(folder).read_json("summary.json") or {})["minutes"]
+        found = [asdict(one) for one in trends(read_metrics(folder / "metrics.jsonl")[0])]
+        self.archive.keep_run(job.folder, self.provenance.of_job(job), {"minutes": minutes, "trends": found})
+
+    def _evaluate(self, cells: Sequence[Cell]) -> None:
+        began = time.monotonic()
+        config, start = self.config, {"actor": self.config.models.actor, "editor": self.config.models.edits_with}
+        with ray_for_run(config.ray):
+            models = start_models(config, Progress())
+            try:
+                weights = ServedWeights(models, {policy: Path(path) for policy, path in start.items()})
+                where = (self.work, self.archive, self.provenance)
+                Evaluation(self.plan, models, weights, Judge(self.judge), *where, self.say).evaluate(cells)
+            finally:
+                models.close(keep_serve=config.ray.address is None)
+                self._add_minutes((time.monotonic() - began) / 60)
+
+    def _evaluated(self) -> float:
+        """Minutes of evaluating, all calls added up."""
+        record = self.archive.folder / _RECORD
+        return json.loads(record.read_text(encoding="utf-8"))["minutes"] if record.is_file() else 0.0
+
+    def _add_minutes(self, minutes: float) -> None:
+        total = self._evaluated() + minutes
+        self.archive.folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(self.archive.folder / _RECORD) as part:
+            part.write_text(json.dumps({"minutes": total}), encoding="utf-8")
 
 
-def _evaluate(
-    plan: Plan, config: RunConfig, judge: Path, work: Path, say: Callable[[str], None], with_sweeps: bool
-) -> tuple[list[Row], list[SweepTable]]:
-    """Rows of all arms and, if asked for, the tables of the sweeps; adds its minutes to `evaluation.json`."""
-    began = time.monotonic()
-    start = {"actor": Path(config.models.actor), "editor": Path(config.models.edits_with)}
-    with ray_for_run(config.ray):
-        models = start_models(config, Progress())
-        try:
-            evaluation = Evaluation(plan, models, ServedWeights(models, start), Judge(judge), work, say)
-            rows = evaluation.arms()
-            tables = _tables(plan, evaluation) if with_sweeps else []
-        finally:
-            models.close(keep_serve=config.ray.address is None)
-            _add_minutes(work, (time.monotonic() - began) / 60)
-    return rows, tables
-
-
-def _tables(plan: Plan, evaluation: Evaluation) -> list[SweepTable]:
-    points: dict[str, list[SweepPoint]] = {}
-    for sweep, setting, rows in evaluation.sweeps():
-        default = not setting.overrides and setting.turns is None
-        points.setdefault(sweep.name, []).append(SweepPoint(setting.label, default, rows))
-    return [SweepTable(sweep.name, sweep.what, points[sweep.name]) for sweep in plan.sweeps if sweep.name in points]
-
-
-def _minutes(work: Path, jobs: list[TrainingJob]) -> dict[str, float]:
-    """Minutes of training, from the runs' own summaries, and of evaluating, all calls added up."""
-    summaries = [RunFolder(work / job.folder).read_json("summary.json") or {} for job in jobs]
-    return {"train": sum(one.get("minutes", 0.0) for one in summaries), "evaluate": _evaluated(work)}
-
-
-def _evaluated(work: Path) -> float:
-    record = work / _RECORD
-    return json.loads(record.read_text(encoding="utf-8"))["minutes"] if record.is_file() else 0.0
-
-
-def _add_minutes(work: Path, minutes: float) -> None:
-    total = _evaluated(work) + minutes
-    with whole_file(work / _RECORD) as part:
-        part.write_text(json.dumps({"minutes": total}), encoding="utf-8")
-
-
-def facts_of(plan: Plan, work: Path, minutes: dict[str, float], failures: list[str]) -> dict[str, Any]:
-    """What was run, for the page."""
+def facts_of(
+    plan: Plan, records: Mapping[str, dict[str, Any]], minutes: dict[str, float], failures: list[str]
+) -> dict[str, Any]:
+    """What was run, for the page; `records` are those of the archive by the folder of the run."""
     return {
         "fast": plan.fast,
         "seeds": list(plan.seeds),
@@ -124,10 +171,6 @@ def facts_of(plan: Plan, work: Path, minutes: dict[str, float], failures: list[s
         "minutes": minutes,
         "device": f"{os.cpu_count()} CPU cores",
         "failures": failures,
-        "trends": [
-            {"run": job.folder, **asdict(one)}
-            for job in plan.jobs()
-            for one in trends(read_metrics(work / job.folder / "metrics.jsonl")[0])
-        ],
+        "trends": [{"run": run, **one} for run, record in records.items() for one in record["trends"]],
         "command": "make results FAST=1" if plan.fast else "make results",
     }

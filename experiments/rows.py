@@ -125,18 +125,32 @@ def from_table(table: pa.Table) -> list[Row]:
     return rows
 
 
-def write_rows(rows: Sequence[Row], path: Path) -> Path:
-    """Write rows to a Parquet file; the file appears complete or not at all.
+def write_rows(rows: Sequence[Row], path: Path, source: str = "") -> Path:
+    """Write rows to a Parquet file; the file appears complete or not at all. `source` says what they were made from,
+    and is what `made_from` reads back.
 
     Raises:
         BadInput: two rows of the same arm, seed and prompt.
         OSError: the file cannot be written.
     """
     table = to_table(rows)
+    table = table.replace_schema_metadata({**table.schema.metadata, b"rlrig.made_from": source.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         pq.write_table(table, partial, compression="zstd")
     return path
+
+
+def made_from(path: Path) -> str:
+    """What the rows of a Parquet file were made from, as `write_rows` was told; empty where it was told nothing.
+
+    Raises:
+        BadInput: not a Parquet file; the message names it.
+    """
+    try:
+        return (pq.read_schema(path).metadata or {}).get(b"rlrig.made_from", b"").decode()
+    except pa.ArrowInvalid as error:
+        raise BadInput(f"{path}: {error}") from error
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -230,7 +230,11 @@ def results(
     fast: Annotated[bool, typer.Option("--fast", help="A quick look: one seed, fewer prompts and updates.")] = False,
     judge: Annotated[Path, typer.Option(help="Folder of the judge, a VLM that is not the Checker.")] = JUDGE,
     work: Annotated[Path | None, typer.Option(help="Folder of runs and rows; what is there is not done again.")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="Folder of what was measured, which is not measured again; default in --work.")
+    ] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder of the page; default docs, with --fast --work.")] = None,
+    train_: Annotated[bool, typer.Option("--train/--no-train", help="Train what is missing, or leave it out.")] = True,
 ) -> None:
     """Train and evaluate every arm and sweep, and write the page with the results."""
     with exit_codes():
@@ -241,7 +245,8 @@ def results(
         page = docs or (work if fast else Path("docs"))
         console = Console()
         say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)  # noqa: E731
-        failures = make_results(FAST if fast else FULL, preset_at(preset), judge, work, page, say)
+        plan = FAST if fast else FULL
+        failures = make_results(plan, preset_at(preset), judge, work, rows or work / "rows", page, say, train_)
         say(f"page: {page / 'results.md'}")
         if failures:
             raise RunFailed(f"{len(failures)} runs failed and are left out of the page; the same command tries again")

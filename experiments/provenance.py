@@ -1,0 +1,72 @@
+"""What a result was made from: a digest of the settings and of the models, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from experiments.cells import Cell
+from experiments.plan import TrainingJob
+from rollout.config import RunConfig
+from rollout.config_file import load_config
+
+# What no trained weight depends on: where and how fast a run is done.
+_BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs")
+# What nothing depends on that is not trained.
+_OF_TRAINING = ("seed", "stages", "data", "learner")
+
+
+@lru_cache(maxsize=64)
+def _folder_digest(folder: Path) -> str:
+    """Of the names and contents of a model's files, or of its name alone where it lies on the hub."""
+    total = hashlib.sha256()
+    if not folder.is_dir():
+        total.update(str(folder).encode())
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".json", ".txt"}):
+        total.update(str(path.relative_to(folder)).encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def settings_digest(config: RunConfig, without: Sequence[str] = ()) -> str:
+    """Of all settings that a result depends on, models by content; sections in `without` are left out."""
+    values = config.model_dump(mode="json", exclude={*_BESIDE, *without})
+    values["models"] = {k: v and _folder_digest(Path(v)) for k, v in values["models"].items()}
+    for role in ("actor", "checker"):
+        values["vlm"][role].pop("model")  # a path; the model itself is among `models`
+    for role in ("diffuser", "editor"):
+        values[role].pop("workers")  # how many share the work changes no image
+    return _digest(values)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Digests of what the jobs and cells of a plan are made from."""
+
+    preset: Path
+    judge: Path
+
+    def of_run(self, config: RunConfig) -> str:
+        """Of a training run with this configuration."""
+        return settings_digest(config)
+
+    def of_job(self, job: TrainingJob) -> str:
+        """Of the run that the job asks for."""
+        return self.of_run(load_config(self.preset, list(job.overrides)))
+
+    def of_cell(self, cell: Cell) -> str:
+        """Of the cell's rows: its training, or the settings without those of training, and how it is evaluated. The
+        evaluation itself uses the preset's settings, whatever a job trained with."""
+        preset = settings_digest(load_config(self.preset), _OF_TRAINING)
+        trained = self.of_job(cell.job) if cell.job else None
+        asked = {"prompts": cell.prompts, "count": cell.count, "turns": cell.turns, "policies": cell.arm.policies}
+        return _digest([preset, trained, cell.arm.kind, asked, _folder_digest(self.judge)])
