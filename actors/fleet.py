@@ -78,6 +78,7 @@ class Fleet:
         options: Mapping[str, Any] | None = None,
         deadline_s: float = 300.0,
         restart_s: float = 0.0,
+        start_deadline_s: float = 300.0,
         **arguments: Any,
     ) -> Fleet:
         """Start `replicas` actors of class `kind` and return when all have loaded.
@@ -86,8 +87,9 @@ class Fleet:
             kind: a Replica, such as Diffuser or InverseDiffuser.
             replicas: how many.
             options: Ray actor options, such as num_cpus, max_restarts, resources.
-            deadline_s: seconds for the start, and for later calls.
+            deadline_s: as in the constructor.
             restart_s: as in the constructor, once all have loaded.
+            start_deadline_s: seconds until all must have loaded.
             arguments: constructor arguments; each replica gets its name as `replica`.
 
         Raises:
@@ -97,7 +99,7 @@ class Fleet:
         actor_class = ray.remote(kind).options(**(options or {}))
         fleet = cls({name: actor_class.remote(replica=name, **arguments) for name in names}, deadline_s)
         try:
-            fleet._sites = fleet.broadcast("site")
+            fleet._sites = fleet.broadcast("site", deadline_s=start_deadline_s)
         except BaseException:
             fleet.close()
             raise

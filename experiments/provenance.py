@@ -17,6 +17,7 @@ from rollout.config_file import load_config
 
 # What no trained weight depends on: where and how fast a run is done.
 _BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs")
+_WORKERS = {"workers", "cpus", "gpus", "start_deadline_s"}
 # What nothing depends on that is not trained.
 _OF_TRAINING = ("seed", "stages", "data", "learner")
 
@@ -38,13 +39,19 @@ def _digest(value: Any) -> str:
 
 
 def settings_digest(config: RunConfig, without: Sequence[str] = ()) -> str:
-    """Of all settings that a result depends on, models by content; sections in `without` are left out."""
-    values = config.model_dump(mode="json", exclude={*_BESIDE, *without})
-    values["models"] = {k: v and _folder_digest(Path(v)) for k, v in values["models"].items()}
-    for role in ("actor", "checker"):
-        values["vlm"][role].pop("model")  # a path; the model itself is among `models`
-    for role in ("diffuser", "editor"):
-        values[role].pop("workers")  # how many share the work changes no image
+    """Of all settings that a result depends on, models by content; sections in `without` are left out. A setting that
+    has its default counts as one that is not there, so that new ones do not make old results void."""
+    values = config.model_dump(
+        mode="json",
+        exclude_defaults=True,
+        exclude={
+            **dict.fromkeys((*_BESIDE, *without), True),
+            "diffuser": _WORKERS,
+            "editor": _WORKERS,
+            "vlm": {role: {"model"} for role in ("actor", "checker")},  # paths; the models themselves are below
+        },
+    )
+    values["models"] = {name: _folder_digest(Path(path)) for name, path in values["models"].items()}
     return _digest(values)
 
 

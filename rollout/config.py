@@ -140,6 +140,8 @@ class DiffuserConfig(Section):
     """Logical CPUs that Ray sets aside for each worker."""
     gpus: int = Field(0, ge=0, le=1)
     """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
+    start_deadline_s: float = Field(300.0, gt=0)
+    """Seconds from starting the workers until every one of them must have loaded."""
 
 
 class EditorConfig(Section):
@@ -157,6 +159,8 @@ class EditorConfig(Section):
     """Logical CPUs that Ray sets aside for each worker."""
     gpus: int = Field(0, ge=0, le=1)
     """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
+    start_deadline_s: float = Field(300.0, gt=0)
+    """Seconds from starting the workers until every one of them must have loaded."""
 
 
 class VlmsConfig(Section):

@@ -100,6 +100,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
                     {**resources, "max_restarts": _RESTARTS, "max_concurrency": calls},
                     deadline_s=config.rollout.deadline_s,
                     restart_s=config.rollout.restart_s,
+                    start_deadline_s=settings.start_deadline_s,
                     path=path,
                     steps=settings.steps,
                     image_size=config.diffuser.image_size,
