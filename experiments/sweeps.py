@@ -75,7 +75,7 @@ SWEEPS = (
         "SDE steps",
         "stochastic steps of 4, from the first (editor)",
         "editor",
-        (Setting("1", ("editor.sde_window=[0, 1]",)), Setting("2"), Setting("3", ("editor.sde_window=[0, 3]",))),
+        (Setting("1"), Setting("2", ("editor.sde_window=[0, 2]",)), Setting("3", ("editor.sde_window=[0, 3]",))),
     ),
     Sweep(
         "KL, Actor",
