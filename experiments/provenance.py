@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +18,8 @@ from rollout.config_file import load_config
 _BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs")
 _WORKERS = {"workers", "cpus", "gpus", "start_deadline_s"}
 # What nothing depends on that is not trained.
-_OF_TRAINING = ("seed", "stages", "data", "learner")
+_OF_TRAINING = ("seed", "stages", "data", "learner", "rollout")
+_OF_EXPLORING = {"eta", "sde_window"}
 
 
 @lru_cache(maxsize=64)
@@ -38,16 +38,16 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def settings_digest(config: RunConfig, without: Sequence[str] = ()) -> str:
-    """Of all settings that a result depends on, models by content; sections in `without` are left out. A setting that
-    has its default counts as one that is not there, so that new ones do not make old results void."""
+def settings_digest(config: RunConfig, trained: bool = True) -> str:
+    """Of all settings that a result depends on, models by content; without those of training where nothing is trained.
+    A setting that has its default counts as one that is not there, so that new ones do not make old results void."""
     values = config.model_dump(
         mode="json",
         exclude_defaults=True,
         exclude={
-            **dict.fromkeys((*_BESIDE, *without), True),
+            **dict.fromkeys((*_BESIDE, *(() if trained else _OF_TRAINING)), True),
             "diffuser": _WORKERS,
-            "editor": _WORKERS,
+            "editor": _WORKERS if trained else _WORKERS | _OF_EXPLORING,
             "vlm": {role: {"model"} for role in ("actor", "checker")},  # paths; the models themselves are below
         },
     )
@@ -73,7 +73,7 @@ class Provenance:
     def of_cell(self, cell: Cell) -> str:
         """Of the cell's rows: its training, or the settings without those of training, and how it is evaluated. The
         evaluation itself uses the preset's settings, whatever a job trained with."""
-        preset = settings_digest(load_config(self.preset), _OF_TRAINING)
+        preset = settings_digest(load_config(self.preset), trained=False)
         trained = self.of_job(cell.job) if cell.job else None
         asked = {"prompts": cell.prompts, "count": cell.count, "turns": cell.turns, "policies": cell.arm.policies}
         return _digest([preset, trained, cell.arm.kind, asked, _folder_digest(self.judge)])

@@ -58,7 +58,10 @@ def test_more_prompts_make_other_rows() -> None:
 
 def test_settings_of_training_do_not_touch_what_is_not_trained(tmp_path: Path) -> None:
     text = (TINY / "run.yaml").read_text(encoding="utf-8").replace("models/", f"{TINY}/models/")
-    (tmp_path / "run.yaml").write_text(text.replace("actor: {learning_rate: 8.0e-5", "actor: {learning_rate: 7.0e-5"))
+    changed = text.replace("actor: {learning_rate: 8.0e-5", "actor: {learning_rate: 7.0e-5").replace(
+        "eta: 0.7", "eta: 0.6"
+    )
+    (tmp_path / "run.yaml").write_text(changed.replace("group_size: 8", "group_size: 6"))
     other = Provenance(tmp_path / "run.yaml", JUDGE)
     cells = {cell.arm.name: cell for cell in arm_cells(FULL)}
     assert other.of_cell(cells["RL-RIG raw"]) == PROVENANCE.of_cell(cells["RL-RIG raw"])
