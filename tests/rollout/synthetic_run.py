@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from actors.flow_path import FlowPath
 from rollout.batches import describe
 from rollout.evaluation import PromptScores
 from rollout.held_out import write_held_out
@@ -26,10 +28,12 @@ def write_run(
     turns: int = 2,
     hostile: str = "",
     seed: int = 0,
+    flow: bool = False,
 ) -> Path:
     """Write metrics, summary, held-out scores, configuration and trajectories, as a run that came to its end.
 
-    `hostile` is put into texts that models write; `updates` are of each policy, the Actor's first.
+    `hostile` is put into texts that models write; `updates` are of each policy, the Actor's first; `flow`
+    gives turns of the editor's updates a path of denoising.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -39,6 +43,8 @@ def write_run(
         rows = []
         for prompt in range(prompts):
             rows += _episode(rng, stage, update, prompt, members, turns, hostile)
+        if flow and stage == "editor":
+            rows = [row if row.image_after is None else replace(row, flow=_flow(rng)) for row in rows]
         write_parquet(rows, folder / "trajectories" / f"{update:05}.parquet")
         truths = {str(prompt): [float(rng.uniform(0, members * turns)), members * turns] for prompt in range(prompts)}
         lines.append(
@@ -80,6 +86,12 @@ def write_run(
         "sync: {actor: object_store, editor: object_store}\n"
     )
     return folder
+
+
+def _flow(rng: np.random.Generator) -> FlowPath:
+    """Two steps of four tokens with two channels."""
+    latents = rng.normal(size=(3, 4, 2)).astype(np.float32)
+    return FlowPath(latents, np.array([1.0, 0.6, 0.3], np.float32), np.array([-1.0, -1.1], np.float32), 0.7)
 
 
 def _held_out(prompts: np.random.Generator, noise: np.random.Generator, shift: float) -> PromptScores:
