@@ -19,7 +19,6 @@ from scenes.png import data_uri
 
 _NOT_SHOWN = ("token_ids", "token_log_probs", "flow", "scene_graph", "request")
 _COLUMNS = [name for name in SCHEMA.names if name not in _NOT_SHOWN]
-_LARGE, _SMALL = 336, 128  # pixels: an image of the episode, and one of its group's members
 Row = dict[str, Any]
 
 
@@ -44,22 +43,22 @@ class ShownTurn:
     reflection: str | None
     edit_prompt: str | None
     answer: str
-    image: str | None
+    image: bytes | None
     chips: list[Chip]
     reward: float | None
     kept: bool
     rejected: str | None
-    members: list[tuple[str | None, float | None]]
+    members: list[tuple[bytes | None, float | None]]
 
 
 @dataclass(frozen=True)
 class ShownEpisode:
-    """An episode: the first image, then its turns. Images are data URIs. `dropped`: its first group taught nothing."""
+    """An episode: the first image, then its turns. Images are PNG bytes. `dropped`: its first group taught nothing."""
 
     stage: str
     update: int
     prompt: str
-    image: str
+    image: bytes
     chips: list[Chip]
     reward_before: float
     dropped: bool
@@ -71,10 +70,8 @@ class ShownEpisode:
         return kept[-1] - self.reward_before if kept else 0.0
 
 
-def _picture(png: bytes | None, largest: int) -> str | None:
-    """PNG bytes as a data URI, larger images made smaller; None where an answer could not be parsed."""
-    if png is None:
-        return None
+def picture(png: bytes, largest: int) -> str:
+    """PNG bytes as a data URI, an image that is higher or wider than `largest` pixels made smaller."""
     image = Image.open(io.BytesIO(png))
     if max(image.size) <= largest:
         return data_uri(png)
@@ -131,10 +128,9 @@ def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
             here = [row for row in members if row["turn"] == turn and row["image_before"] == image]
         if first is not None:
             prompt = "; ".join(first["requirements"])
-            image = _picture(first["image_before"], _LARGE) or ""
             before = _chips(first, "before")
             reward, dropped = first["reward_before"], first["dropped"]
-            found.append(ShownEpisode(stage, update, prompt, image, before, reward, dropped, chain))
+            found.append(ShownEpisode(stage, update, prompt, first["image_before"], before, reward, dropped, chain))
     return found
 
 
@@ -144,12 +140,12 @@ def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
         reflection=row["reflection"],
         edit_prompt=row["edit_prompt"],
         answer=row["answer_text"],
-        image=_picture(row["image_after"], _LARGE),
+        image=row["image_after"],
         chips=_chips(row, "after"),
         reward=_finite(row["reward"]),
         kept=row["carried_on"],
         rejected=row["rejected"],
-        members=[(_picture(member["image_after"], _SMALL), _finite(member["reward"])) for member in ranked],
+        members=[(member["image_after"], _finite(member["reward"])) for member in ranked],
     )
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rollout.charts import COLOURS, DARK_COLOURS, DASHES
 from rollout.curves import GAP, TRAINING, curves, time_chart
 from rollout.fault_numbers import IN_THE_LOG, WORDS
+from rollout.gallery import picture
 from rollout.number import INTERVALS, Number
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _UPDATES_NAMED = 12
+_LARGE, _SMALL = 336, 128  # pixels: an image of an episode, and one of its group's members
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["large"] = lambda png: picture(png, _LARGE)
+    environment.filters["small"] = lambda png: picture(png, _SMALL)
     numbers, names = report.numbers, [run.record.name for run in report.runs]
     return environment.get_template("report.html.j2").render(
         title=" · ".join(names),
