@@ -10,11 +10,11 @@ from typing import Any
 
 from experiments.arms import ARMS as COMPARED
 from experiments.claims import CLAIM_METRIC, CLAIMS, Finding, find, percent
-from experiments.intervals import Bootstrap, Interval, Scores
 from experiments.markdown import cell, markdown_templates
 from experiments.point_charts import Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, PROMPT_SETS, UNTRAINED, Row, check_unique, scores_of
 from rollout.errors import BadInput
+from rollout.intervals import Bootstrap, Interval, Scores
 from scenes.whole_file import whole_file
 
 ARMS = {arm.name: arm.what for arm in COMPARED}

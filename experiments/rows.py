@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.intervals import Scores
 from rollout.errors import BadInput
+from rollout.intervals import Scores
 from scenes.whole_file import whole_file
 
 SCHEMA_VERSION = 1

@@ -9,16 +9,21 @@ from html import escape
 
 WIDTH, HEIGHT = 480, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 8, 24, 42
-COLOURS = ("#2f6fde", "#d9622b", "#2b9a66", "#8a4fc7", "#c9a227", "#c2387a", "#4aa3c7", "#7a7f87")
+# Each has a contrast of 3:1 and more with the ground it is drawn on, light or dark.
+COLOURS = ("#2f6fde", "#d9622b", "#2b8a5c", "#8a4fc7", "#a07d10", "#c2387a", "#2e88ad", "#6d727a")
+DARK_COLOURS = ("#7aa7f5", "#f0905f", "#5fcf9b", "#b98bef", "#d9b84a", "#ea7fb0", "#7cc5e3", "#a9b0b8")
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 4", "1 4", "9 3 2 3 2 3")  # so that colour alone tells nothing
+_DOTS = 120  # points a line may have and still get a mark for each
+_STRETCHES = 12  # stages that may be marked
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line, or one layer of a stack. A value of None is a gap."""
+    """One line, or one layer of a stack. A value of None is a gap; `band` holds the interval at each position."""
 
     name: str
     values: Sequence[float | None]
-    spread: Sequence[float | None] = field(default=())  # drawn as a band of ± spread around the values
+    band: Sequence[tuple[float, float] | None] = field(default=())
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ class _Frame:
     def points(self, pairs: Sequence[tuple[float, float]]) -> str:
         return " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in pairs)
 
-    def axes(self, labels: Sequence[int], stretches: Sequence[Stretch]) -> list[str]:
+    def axes(self, labels: Sequence[str], stretches: Sequence[Stretch], across: str) -> list[str]:
         parts = []
-        for stretch in stretches:
+        for stretch in stretches if len(stretches) <= _STRETCHES else ():
             left, right = self.x(stretch.start - 0.5), self.x(stretch.stop - 0.5)
             if stretch.start > 0:
                 parts.append(
@@ -71,10 +76,10 @@ class _Frame:
         step = max(1, math.ceil(self.count / 8))
         for position in range(0, self.count, step):
             x = self.x(position)
-            label = f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{labels[position]}'
-            parts.append(label + "</text>")
+            label = f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+            parts.append(f"{label}{escape(labels[position])}</text>")
         middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">update</text>')
+        parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
         return parts
 
 
@@ -108,7 +113,7 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
 def line_chart(
     title: str,
     series: Sequence[Series],
-    labels: Sequence[int],
+    labels: Sequence[str],
     stretches: Sequence[Stretch] = (),
     logarithmic: bool = False,
 ) -> str:
@@ -120,49 +125,83 @@ def line_chart(
     """
     if logarithmic:
         series = [Series(s.name, [v if v is not None and v > 0 else None for v in s.values]) for s in series]
-    bounds = []
-    for line in series:
-        for position, value in [pair for run in _runs(line.values) for pair in run]:
-            around = (line.spread[position] or 0.0) if line.spread else 0.0
-            bounds += [value - around, value + around]
-    if not bounds:
+    pairs = [pair for line in series for run in _runs(line.values) for pair in run]
+    if not pairs:
         return ""
+    bounds = [value for _, value in pairs] + [end for line in series for ends in line.band if ends for end in ends]
     frame = _Frame(len(labels), min(bounds), max(bounds), logarithmic)
-    parts = frame.axes(labels, stretches)
-    for line, colour in zip(series, COLOURS, strict=False):
-        for run in _runs(line.values):
-            if line.spread:
-                spread = [line.spread[x] or 0.0 for x, _ in run]
-                upper = [(x, y + s) for (x, y), s in zip(run, spread, strict=True)]
-                lower = [(x, y - s) for (x, y), s in zip(run, spread, strict=True)]
-                band = frame.points(upper + lower[::-1])
-                parts.append(f'<polygon points="{band}" fill="{colour}" opacity="0.15"/>')
-            parts.append(f'<polyline points="{frame.points(run)}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            for x, y in run:
-                tip = f"<title>update {labels[x]}: {escape(line.name)} {y:.4g}</title>"
-                parts.append(
-                    f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2.6" fill="{colour}">{tip}</circle>'
-                )
-    return _svg(parts, title)
+    parts = frame.axes(labels, stretches, "update")
+    for index, line in enumerate(series):
+        parts += _band(frame, line, index)
+    for index, line in enumerate(series):
+        parts += _line(frame, line, index, labels)
+    return _svg(parts, f"{title}: {'; '.join(_summary(line, labels) for line in series)}")
 
 
-def bar_chart(title: str, layers: Sequence[Series], labels: Sequence[int], stretches: Sequence[Stretch] = ()) -> str:
-    """Stacked bars over updates, one layer for each series; an empty string where there is nothing to draw."""
+def _band(frame: _Frame, line: Series, index: int) -> list[str]:
+    """The intervals of one line as areas, cut where one is missing."""
+    parts = []
+    for ends in zip(_runs([b and b[0] for b in line.band]), _runs([b and b[1] for b in line.band]), strict=True):
+        lower, upper = ends
+        if len(lower) == 1:
+            at = frame.x(lower[0][0])
+            heights = f'y1="{frame.y(lower[0][1]):.1f}" y2="{frame.y(upper[0][1]):.1f}"'
+            parts.append(f'<line class="s{index} alone" x1="{at:.1f}" x2="{at:.1f}" {heights}/>')
+        else:
+            parts.append(f'<polygon class="f{index} band" points="{frame.points(upper + lower[::-1])}"/>')
+    return parts
+
+
+def _line(frame: _Frame, line: Series, index: int, labels: Sequence[str]) -> list[str]:
+    parts = []
+    dash = f' stroke-dasharray="{DASHES[index]}"' if DASHES[index] else ""
+    for run in _runs(line.values):
+        parts.append(f'<polyline class="s{index}" points="{frame.points(run)}"{dash}/>')
+        for x, y in run if len(labels) <= _DOTS else ():
+            ends = line.band[x] if line.band else None
+            around = f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
+            tip = f"<title>update {escape(labels[x])}: {escape(line.name)} {y:.4g}{around}</title>"
+            parts.append(f'<circle class="f{index}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2.6">{tip}</circle>')
+    return parts
+
+
+def _summary(line: Series, labels: Sequence[str]) -> str:
+    """A line in words, for who cannot see it."""
+    known = [pair for run in _runs(line.values) for pair in run]
+    if not known:
+        return f"{line.name} has no value"
+    (first, start), (last, end) = known[0], known[-1]
+    return f"{line.name} from {start:.4g} at update {labels[first]} to {end:.4g} at update {labels[last]}"
+
+
+def bar_chart(
+    title: str,
+    layers: Sequence[Series],
+    labels: Sequence[str],
+    stretches: Sequence[Stretch] = (),
+    across: str = "update",
+) -> str:
+    """Stacked bars of seconds, one layer for each series; an empty string where there is nothing to draw.
+
+    Args:
+        labels: of each bar.
+        across: what the bars are.
+    """
     totals = [sum(layer.values[k] or 0.0 for layer in layers) for k in range(len(labels))]
     if not totals or max(totals) <= 0:
         return ""
     frame = _Frame(len(labels), 0.0, max(totals), False)
     width = (WIDTH - LEFT - RIGHT) / len(labels) * 0.72
-    parts = frame.axes(labels, stretches)
+    parts = frame.axes(labels, stretches, across)
     for position in range(len(labels)):
         base = 0.0
-        for layer, colour in zip(layers, COLOURS, strict=False):
+        for index, layer in enumerate(layers):
             value = layer.values[position] or 0.0
             top, bottom = frame.y(base + value), frame.y(base)
-            tip = f"<title>update {labels[position]}: {escape(layer.name)} {value:.2f} s</title>"
+            tip = f"<title>{across} {escape(labels[position])}: {escape(layer.name)} {value:.2f} s</title>"
             box = (
                 f'x="{frame.x(position) - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" height="{bottom - top:.1f}"'
             )
-            parts.append(f'<rect {box} fill="{colour}">{tip}</rect>')
+            parts.append(f'<rect class="f{index}" {box}>{tip}</rect>')
             base += value
-    return _svg(parts, title)
+    return _svg(parts, f"{title}: {', '.join(layer.name for layer in layers)}, for each {across}")

@@ -194,12 +194,19 @@ def generate(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Write report.html of a run's folder anew."""
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folder of a run, or a URI (s3://…).")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the report; default the run's own, runs/report-TIME for several or a URI."),
+    ] = None,
+) -> None:
+    """Write report.html, report.parquet and report.json about a run, or about several beside each other."""
     with exit_codes():
         from rollout.report import write_report
 
-        print(write_report(run))
+        alone = len(runs) == 1 and "://" not in runs[0]
+        print(write_report(runs, out or (None if alone else Path("runs") / f"report-{time.strftime('%Y%m%d-%H%M%S')}")))
 
 
 @app.command()

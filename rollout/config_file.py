@@ -234,11 +234,12 @@ def _model_at(location: Sequence[str | int]) -> type[BaseModel]:
     for part in location:
         fields: Mapping[str, Any] = model.model_fields
         if isinstance(part, str) and part in fields:
-            model = _section(fields[part].annotation) or model
+            model = section_of(fields[part].annotation) or model
     return model
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The pydantic type that a field's annotation names, in a list or beside None, too; None where it names none."""
     if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for arg in get_args(annotation) if (found := _section(arg))), None)
+    return next((found for arg in get_args(annotation) if (found := section_of(arg))), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from scenes.scene_graph_iou import SceneScores, mean_scores
 if TYPE_CHECKING:
     from rollout.measures import Measures
     from rollout.models import Models
+
+PromptScores = dict[str, dict[str, dict[str, float]]]
+"""Images (`diffuser`: the first ones, `loop`: the last ones) → metric → prompt id → score."""
 
 EVALUATION_SEED = 20_000  # the same images before and after, so that differences come from the policies
 
@@ -48,17 +51,18 @@ def checker_metrics(frames: Sequence[Frame]) -> dict[str, float]:
 
 def evaluate_models(
     models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures
-) -> tuple[dict[str, dict[str, Any]], list[Episode]]:
+) -> tuple[dict[str, dict[str, Any]], list[Episode], PromptScores]:
     """Play one greedy episode for each graph, and measure the first and the last image of each.
 
     Returns:
-        Metrics, and the episodes. `diffuser` holds the means over first images, `loop` those over last images, both of
-        the Checker and of what `measures` holds; `extraction` and `judge` say which images these scored, which not and
-        why, and what that cost.
+        Metrics, the episodes, and the score of each prompt that the metrics are means of. `diffuser` holds the means
+        over first images, `loop` those over last images, both of the Checker and of what `measures` holds;
+        `extraction` and `judge` say which images these scored, which not and why, and what that cost.
     """
     episodes = play(models, graphs, EVALUATION_SEED, turns)
     frames = {"diffuser": [e.frames[0] for e in episodes], "loop": [e.answer for e in episodes]}
     metrics: dict[str, dict[str, Any]] = {"diffuser": {}, "loop": {}}
+    scores: PromptScores = {name: {} for name in frames}
     for block, scorer, summarise in (
         ("extraction", measures.extractor, scene_metrics),
         ("judge", measures.judge, judge_metrics),
@@ -67,10 +71,26 @@ def evaluate_models(
             results, metrics[block] = _score_episodes(scorer, episodes)
             for name in frames:
                 metrics[name] |= summarise(results[name])
+                scores[name] |= _each(graphs, results[name], summarise)
     for name in frames:
         metrics[name] |= checker_metrics(frames[name])
-    metrics["loop"]["turns_used"] = float(np.mean([len(e.frames) - 1 for e in episodes]))
-    return metrics, episodes
+        scores[name] |= _each(graphs, frames[name], checker_metrics)
+    turns_used = [float(len(episode.frames) - 1) for episode in episodes]
+    metrics["loop"]["turns_used"] = float(np.mean(turns_used))
+    scores["loop"]["turns_used"] = {graph.img_id: used for graph, used in zip(graphs, turns_used, strict=True)}
+    return metrics, episodes, scores
+
+
+def _each(
+    graphs: Sequence[SceneGraph], results: Sequence[Any], summarise: Callable[[list[Any]], Mapping[str, float | None]]
+) -> dict[str, dict[str, float]]:
+    """By metric and prompt id what `summarise` says of one result; what was not scored is left out."""
+    found: dict[str, dict[str, float]] = {}
+    for graph, result in zip(graphs, results, strict=True):
+        for metric, value in summarise([result]).items():
+            if value is not None:
+                found.setdefault(metric, {})[graph.img_id] = value
+    return found
 
 
 def _score_episodes(

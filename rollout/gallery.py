@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from PIL import Image
 
+from rollout.number import Number
 from rollout.trajectory import SCHEMA, check_schema
 from scenes.png import data_uri
 
@@ -20,76 +24,87 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Chip:
-    """One requirement and the Checker's yes-probability of it."""
+    """One requirement and the Checker's yes-probability of it; None where it gave none."""
 
     text: str
-    probability: float
+    probability: float | None
 
     @property
     def holds(self) -> bool:
-        return self.probability >= 0.5
+        return self.probability is not None and self.probability >= 0.5
 
 
 @dataclass(frozen=True)
 class ShownTurn:
     """One turn of the member that went on, or of the best one where none did, and the images and rewards of its whole
-    group, the best first. An image that was not `kept` is not what the next turn starts from."""
+    group, the best first. An image that was not `kept` is not what the next turn starts from. `reward` is None where it
+    is not finite."""
 
     reflection: str | None
     edit_prompt: str | None
     answer: str
-    image: str | None
+    image: bytes | None
     chips: list[Chip]
-    reward: float
+    reward: float | None
     kept: bool
-    members: list[tuple[str | None, float]]
+    rejected: str | None
+    members: list[tuple[bytes | None, float | None]]
 
 
 @dataclass(frozen=True)
 class ShownEpisode:
-    """An episode: the first image, then its turns. Images are data URIs."""
+    """An episode: the first image, then its turns. Images are PNG bytes. `dropped`: its first group taught nothing."""
 
     stage: str
     update: int
     prompt: str
-    image: str
+    image: bytes
     chips: list[Chip]
     reward_before: float
+    dropped: bool
     turns: list[ShownTurn]
 
     @property
     def gain(self) -> float:
-        kept = [turn.reward for turn in self.turns if turn.kept]
+        kept = [turn.reward for turn in self.turns if turn.kept and turn.reward is not None]
         return kept[-1] - self.reward_before if kept else 0.0
 
 
-def _picture(png: bytes | None) -> str | None:
-    """PNG bytes as a data URI; None where an answer could not be parsed, so that there is no image."""
-    return None if png is None else data_uri(png)
+def picture(png: bytes, largest: int) -> str:
+    """PNG bytes as a data URI, an image that is higher or wider than `largest` pixels made smaller."""
+    image = Image.open(io.BytesIO(png))
+    if max(image.size) <= largest:
+        return data_uri(png)
+    image.thumbnail((largest, largest))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return data_uri(buffer.getvalue())
 
 
-def read_rows(folder: Path) -> list[Row]:
-    """The rows of a folder of Parquet files, without tokens and flow.
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a Parquet file of trajectories, without tokens and flow.
 
     Raises:
         ValueError: a file of another schema or version.
     """
-    rows: list[Row] = []
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            check_schema(pq.read_schema(file))
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
-        rows += pq.read_table(file, columns=_COLUMNS).to_pylist()
-    return rows
+    try:
+        check_schema(pq.read_schema(file))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return pq.read_table(file, columns=_COLUMNS).to_pylist()
 
 
 def _best(rows: Sequence[Row]) -> Row:
-    return max(rows, key=lambda row: (row["carried_on"], row["reward"]))
+    return max(rows, key=lambda row: (row["carried_on"], row["rejected"] is None, _finite(row["reward"]) or 0.0))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _chips(row: Row, which: str) -> list[Chip]:
-    return [Chip(*pair) for pair in zip(row["requirements"], row[f"satisfaction_{which}"], strict=False)]
+    pairs = zip(row["requirements"], row[f"satisfaction_{which}"], strict=False)
+    return [Chip(text, _finite(probability)) for text, probability in pairs]
 
 
 def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
@@ -113,34 +128,54 @@ def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
             here = [row for row in members if row["turn"] == turn and row["image_before"] == image]
         if first is not None:
             prompt = "; ".join(first["requirements"])
-            image = _picture(first["image_before"]) or ""
             before = _chips(first, "before")
-            found.append(ShownEpisode(stage, update, prompt, image, before, first["reward_before"], chain))
+            reward, dropped = first["reward_before"], first["dropped"]
+            found.append(ShownEpisode(stage, update, prompt, first["image_before"], before, reward, dropped, chain))
     return found
 
 
 def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
-    ranked = sorted(group, key=lambda member: -member["reward"])
+    ranked = sorted(group, key=lambda member: -(_finite(member["reward"]) or 0.0))
     return ShownTurn(
         reflection=row["reflection"],
         edit_prompt=row["edit_prompt"],
         answer=row["answer_text"],
-        image=_picture(row["image_after"]),
+        image=row["image_after"],
         chips=_chips(row, "after"),
-        reward=row["reward"],
+        reward=_finite(row["reward"]),
         kept=row["carried_on"],
-        members=[(_picture(member["image_after"]), member["reward"]) for member in ranked],
+        rejected=row["rejected"],
+        members=[(member["image_after"], _finite(member["reward"])) for member in ranked],
     )
 
 
-def choose(found: Sequence[ShownEpisode], improved: int = 3) -> list[ShownEpisode]:
-    """From the last update of each stage, the episodes that gained most and the one that gained least."""
-    chosen: list[ShownEpisode] = []
+def choose(found: Sequence[ShownEpisode], best: int = 3, worst: int = 2) -> list[tuple[str, ShownEpisode]]:
+    """Of each policy's episodes those that gained most, named `best 1`, …, and those that gained least, `worst 1`, …;
+    no episode twice."""
+    chosen: list[tuple[str, ShownEpisode]] = []
     for stage in dict.fromkeys(episode.stage for episode in found):
         ours = [episode for episode in found if episode.stage == stage]
-        last = max(episode.update for episode in ours)
-        ranked = sorted((e for e in ours if e.update == last), key=lambda e: (-e.gain, len(e.turns), e.prompt))
-        chosen += ranked[:improved]
-        if len(ranked) > improved:
-            chosen.append(ranked[-1])
+        ranked = sorted(ours, key=lambda episode: (-episode.gain, len(episode.turns), episode.prompt))
+        chosen += [(f"best {k}", episode) for k, episode in enumerate(ranked[:best], start=1)]
+        chosen += [(f"worst {k}", episode) for k, episode in enumerate(ranked[best:][: -worst - 1 : -1], start=1)]
     return chosen
+
+
+def episode_numbers(run: str, chosen: Sequence[tuple[str, ShownEpisode]]) -> list[Number]:
+    """The section `episode`: every number that a page shows of these. `item` is which episode, and which turn of it."""
+    numbers = []
+    for rank, episode in chosen:
+        values = [(rank, "gain", episode.gain)]
+        shown = [("first image", episode.reward_before, episode.chips, [])]
+        shown += [(f"turn {k}", turn.reward, turn.chips, turn.members) for k, turn in enumerate(episode.turns, start=1)]
+        for where, reward, chips, members in shown:
+            item = f"{rank}, {where}"
+            values.append((item, "reward", reward))
+            values += [(item, f"satisfaction of {chip.text}", chip.probability) for chip in chips]
+            values += [(item, "member reward", one) for _, one in members]
+        numbers += [
+            Number(run, "episode", metric, float(value), update=episode.update, policy=episode.stage, item=item)
+            for item, metric, value in values
+            if value is not None
+        ]
+    return numbers

@@ -1,183 +1,180 @@
-"""`report.html` of a run: curves, held-out metrics before and after, and a gallery of episodes, in one file."""
+"""`rlrig report`: one page about one run or several, and every number of it as Parquet and as JSON."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import pyarrow.parquet as pq
 
-from rollout.charts import COLOURS, Series, Stretch, bar_chart, line_chart
+from rollout.charts import COLOURS
 from rollout.errors import BadInput
-from rollout.gallery import choose, episodes, read_rows
-from rollout.progress_tables import clock_text, held_out_columns, held_out_rows
-from rollout.reward_gap import trends
+from rollout.fault_numbers import fault_numbers
+from rollout.gallery import ShownEpisode, choose, episode_numbers, episodes, read_rows
+from rollout.held_out_numbers import comparison_numbers, held_out_numbers
+from rollout.intervals import Bootstrap
+from rollout.number import INTERVALS, NUMBERS_SCHEMA, Number, numbers_table
+from rollout.report_page import page
+from rollout.reward_gap import Trend, trends
+from rollout.run_facts import differing_settings, fact_numbers, facts
+from rollout.run_record import PARTS, RunRecord, read_run
+from rollout.storage import Mirror
+from rollout.training_numbers import time_numbers, training_numbers
 from scenes.whole_file import whole_file
 
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
-Line = dict[str, Any]
-
-
-def read_metrics(path: Path) -> tuple[list[Line], list[str]]:
-    """The lines of metrics.jsonl, and what is wrong with it: a run that was cut off may leave half a line."""
-    lines: list[Line] = []
-    faults = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], start=1):
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            faults.append(f"metrics.jsonl, line {number}: not a JSON object, left out")
-    return lines, faults
-
-
-def _stretches(lines: Sequence[Line]) -> list[Stretch]:
-    """The stages as parts of the horizontal axis."""
-    stretches: list[Stretch] = []
-    for position, line in enumerate(lines):
-        stage = str(line.get("stage", ""))
-        if stretches and stretches[-1].name == stage:
-            stretches[-1] = Stretch(stage, stretches[-1].start, position + 1)
-        else:
-            stretches.append(Stretch(stage, position, position + 1))
-    return stretches
-
-
-def _column(lines: Sequence[Line], key: str) -> list[float | None]:
-    values = [line.get(key) for line in lines]
-    values = [value.get("max") if isinstance(value, dict) else value for value in values]
-    return [float(value) if isinstance(value, int | float) else None for value in values]
+BOOTSTRAP = Bootstrap(resamples=2000)
+MOST_RUNS = len(COLOURS)
+PAGE, TABLE, VALUES = "report.html", "report.parquet", "report.json"
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One chart: its title, what it shows, the SVG, and a legend of (name, colour) where it has several colours."""
+class RunReport:
+    """What is told about one run."""
 
-    title: str
-    about: str
-    svg: str
-    legend: list[tuple[str, str]] = field(default_factory=list)
-
-
-def _legend(series: Sequence[Series]) -> list[tuple[str, str]]:
-    return [(one.name, colour) for one, colour in zip(series, COLOURS, strict=False)]
+    record: RunRecord
+    facts: dict[str, str]
+    numbers: list[Number]
+    trends: list[Trend]
+    episodes: list[tuple[str, ShownEpisode]]
 
 
-def _phases(lines: Sequence[Line]) -> list[Series]:
-    """Seconds of each phase, the longest first; where there are more than colours, the shortest are added up."""
-    names = dict.fromkeys(name for line in lines for name in line.get("seconds", {}))
-    layers = [Series(name, [line.get("seconds", {}).get(name) for line in lines]) for name in names]
-    layers.sort(key=lambda layer: -sum(value or 0 for value in layer.values))
-    if len(layers) <= len(COLOURS):
-        return layers
-    shown, rest = layers[: len(COLOURS) - 1], layers[len(COLOURS) - 1 :]
-    return [*shown, Series("other", [sum(layer.values[k] or 0.0 for layer in rest) for k in range(len(lines))])]
+@dataclass(frozen=True)
+class Report:
+    """What is told about all runs: each alone, `comparison` between them, and the settings that differ."""
+
+    runs: list[RunReport]
+    comparison: list[Number]
+    differing: dict[str, list[str]]
+
+    @property
+    def numbers(self) -> list[Number]:
+        """Every number that the page shows."""
+        return [*(number for run in self.runs for number in run.numbers), *self.comparison]
+
+    def as_json(self) -> dict[str, Any]:
+        """Facts, what is missing, texts of the episodes, and all numbers."""
+        return {
+            "schema_version": int(NUMBERS_SCHEMA.metadata[b"rlrig.version"]),
+            "intervals": {**INTERVALS, "resamples": BOOTSTRAP.resamples, "level": BOOTSTRAP.level},
+            "runs": [_run_as_json(run) for run in self.runs],
+            "differing_settings": self.differing,
+            "numbers": [number.as_dict() for number in self.numbers],
+        }
 
 
-def curves(lines: Sequence[Line]) -> list[Curve]:
-    """The charts of metrics.jsonl, those without a single value left out."""
-    labels = [int(line.get("update", position)) for position, line in enumerate(lines)]
-    stretches = _stretches(lines)
+def _run_as_json(run: RunReport) -> dict[str, Any]:
+    return {
+        "name": run.record.name,
+        "facts": run.facts,
+        "missing": run.record.missing,
+        "damaged": run.record.damaged,
+        "trends": [{"policy": trend.policy, "gamed": trend.gamed, "text": trend.text} for trend in run.trends],
+        "configuration": run.record.config,
+        "configuration_text": run.record.config_text,
+        "episodes": [
+            {
+                "rank": rank,
+                "policy": episode.stage,
+                "update": episode.update,
+                "requirements": episode.prompt,
+                "turns": [
+                    {
+                        "reflection": turn.reflection,
+                        "edit_prompt": turn.edit_prompt,
+                        "answer": turn.answer,
+                        "kept": turn.kept,
+                        "rejected": turn.rejected,
+                    }
+                    for turn in episode.turns
+                ],
+            }
+            for rank, episode in run.episodes
+        ],
+    }
 
-    def chart(title: str, about: str, *series: Series, logarithmic: bool = False) -> Curve:
-        svg = line_chart(title, series, labels, stretches, logarithmic)
-        return Curve(title, about, svg, _legend(series) if len(series) > 1 else [])
 
-    deviation = _column(lines, "reward_std")
-    reward = Series("Checker's reward", _column(lines, "reward_mean"), deviation)
-    truth = Series("truth", _column(lines, "truth_mean"))
-    spread = Series("standard deviation", deviation)
-    rewards = [reward, truth] if any(value is not None for value in truth.values) else [reward]
-    mismatch = Series("mismatch", _column(lines, "logprob_mismatch"))
-    groups = [Series("used", _column(lines, "groups")), Series("dropped", _column(lines, "groups_dropped"))]
-    phases = _phases(lines)
-    times = bar_chart("Seconds by phase", phases, labels, stretches)
-    charts = [
-        chart(
-            "Reward", "mean of the update's groups, ± one standard deviation; truth by the exact extractor", *rewards
-        ),
-        chart("Spread of the reward", "standard deviation; at 0 there is nothing to learn from", spread),
-        chart("Log-probability mismatch", "rollout against learner, largest", mismatch, logarithmic=True),
-        chart("Groups", "used, and dropped because all members had the same reward", *groups),
-        Curve("Seconds by phase", "wall clock of each update", times, _legend(phases)),
+def make_report(records: Sequence[RunRecord]) -> Report:
+    """Measure the runs.
+
+    Raises:
+        BadInput: no run, more than there are colours, or two of the same name.
+    """
+    names = [record.name for record in records]
+    if not 1 <= len(names) <= MOST_RUNS:
+        raise BadInput(f"RUN: {len(names)} runs were given; give between 1 and {MOST_RUNS}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"RUN: two runs are called {twice[0]!r}; give each run once")
+    several = len(records) > 1
+    return Report(
+        runs=[_about(record, *((1, 1) if several else (3, 2))) for record in records],
+        comparison=comparison_numbers(records, BOOTSTRAP) if several else [],
+        differing=differing_settings(records) if several else {},
+    )
+
+
+def _about(record: RunRecord, best: int, worst: int) -> RunReport:
+    shown: list[ShownEpisode] = []
+    for update in record.last_updates.values():
+        shown += episodes(read_rows(record.folder / "trajectories" / f"{update:05}.parquet"))
+    chosen = choose(shown, best, worst)
+    numbers = [
+        *fact_numbers(record),
+        *held_out_numbers(record, BOOTSTRAP),
+        *training_numbers(record, BOOTSTRAP),
+        *time_numbers(record, BOOTSTRAP),
+        *fault_numbers(record),
+        *episode_numbers(record.name, chosen),
     ]
-    return [one for one in charts if one.svg]
+    found = trends(record.lines)
+    for trend in found:
+        for metric, value in (("reward_rise", trend.reward_rise), ("truth_rise", trend.truth_rise)):
+            numbers.append(Number(record.name, "gap", metric, value, policy=trend.policy))
+    return RunReport(record, facts(record), numbers, found, chosen)
 
 
-def _facts(lines: Sequence[Line], summary: Line) -> list[tuple[str, str]]:
-    """Short facts for the head of the report."""
-    stages = dict.fromkeys(str(line.get("stage", "")) for line in lines)
-    facts = [(f"{name} updates", str(sum(line.get("stage") == name for line in lines))) for name in stages]
-    if lines:
-        facts.append(("Actor", f"version {lines[-1].get('actor_version', '–')}"))
-        facts.append(("editor", f"version {lines[-1].get('editor_version', '–')}"))
-        spent = sum(sum(line.get("seconds", {}).values()) for line in lines)
-        facts.append(("time in updates", clock_text(spent)))
-    for key, value in summary.items():
-        if key == "run" or isinstance(value, dict | list) or value is None:
-            continue
-        facts.append((key.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else str(value)))
-    return facts
+def write_report(runs: Sequence[str], out: Path | None = None) -> Path:
+    """Read the runs and write `report.html`, `report.parquet` and `report.json`; returns the path of the page.
 
-
-def _read_summary(path: Path) -> tuple[Line, list[str]]:
-    if not path.is_file():
-        return {}, ["summary.json is missing: the run has not finished"]
-    try:
-        return json.loads(path.read_text(encoding="utf-8")), []
-    except json.JSONDecodeError as error:
-        return {}, [f"summary.json: broken JSON: {error}"]
-
-
-def render_report(run: Path) -> str:
-    """The report of a run's folder, as far as the run has come.
+    Args:
+        runs: folders, or URIs that `pyarrow.fs` or fsspec knows.
+        out: folder of the files; by default that of the run, where it is one that lies here.
 
     Raises:
-        BadInput: the folder holds neither metrics nor trajectories.
+        BadInput: a folder that holds no run, too many runs, or no folder for several of them.
+        RunFailed: a storage does not answer, or refuses.
     """
-    trajectories = run / "trajectories"
-    if not (run / "metrics.jsonl").is_file() and not list(trajectories.glob("*.parquet")):
-        raise BadInput(f"{run}: holds neither metrics.jsonl nor trajectories/*.parquet; give the folder of a run")
-    lines, faults = read_metrics(run / "metrics.jsonl")
-    summary, missing = _read_summary(run / "summary.json")
-    try:
-        rows = read_rows(trajectories)
-    except ValueError as error:
-        rows, faults = [], [*faults, str(error)]
-    config = run / "config.yaml"
-    columns = held_out_columns(summary)
-    found = trends(lines)
-    gamed = [one.text for one in found if one.gamed]
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        name=run.resolve().name,
-        facts=_facts(lines, summary),
-        columns=list(columns),
-        metrics=held_out_rows(columns),
-        charts=curves(lines),
-        episodes=choose(episodes(rows)),
-        faults=[*gamed, *faults, *missing, *map(str, summary.get("faults", []))],
-        notes=[*(one.text for one in found if not one.gamed), *map(str, summary.get("notes", []))],
-        config=config.read_text(encoding="utf-8") if config.is_file() else "",
-    )
-
-
-def write_report(run: Path) -> Path:
-    """Write `report.html` into a run's folder and return its path.
-
-    Raises:
-        BadInput: the folder holds no run.
-    """
-    text = render_report(run)
-    path = run / "report.html"
-    with whole_file(path) as partial:
+    if out is None:
+        if len(runs) != 1 or "://" in runs[0]:
+            raise BadInput("--out: is missing; several runs, or one at a URI, need a folder for their report")
+        out = Path(runs[0])
+    with tempfile.TemporaryDirectory() as scratch:
+        report = make_report(_read(runs, Path(scratch)))
+    text = page(report)
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / TABLE) as partial:
+        pq.write_table(numbers_table(report.numbers), partial, compression="zstd")
+    with whole_file(out / VALUES) as partial:
+        partial.write_text(json.dumps(report.as_json(), indent=1, allow_nan=False), encoding="utf-8")
+    with whole_file(out / PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
-    return path
+    return out / PAGE
+
+
+def _read(runs: Sequence[str], scratch: Path) -> list[RunRecord]:
+    """The records, named after their folders; where two folders are called alike, after their parents as well."""
+    places = []
+    for number, run in enumerate(runs):
+        if "://" in run:
+            mirror = Mirror(run, option="RUN")
+            folder = scratch / str(number) / mirror.name
+            mirror.pull_parts(folder, PARTS)
+            places.append((folder, [mirror.name, run]))
+        else:
+            folder = Path(run)
+            places.append((folder, [folder.resolve().name, "/".join(folder.resolve().parts[-2:])]))
+    short = [names[0] for _, names in places]
+    return [read_run(folder, names[0] if short.count(names[0]) == 1 else names[1]) for folder, names in places]

@@ -30,25 +30,31 @@ def _requirement(text: str) -> Requirement:
     return parse_prompt(text, PREDICATES).requirements[0]
 
 
-def agreement(turns: Sequence[Turn]) -> dict[str, float | None]:
+def agreement(turns: Sequence[Turn]) -> dict[str, Any]:
     """Truth beside reward, for turns of the shape world.
 
     `truth_mean` is the mean over all members of the fraction of requirements that hold, an unparsable answer counting
     0 as it does in the reward; `checker_agreement` the share of requirements of edited images on which the Checker,
-    cut at ½, says what the extractor finds. None where there is no turn.
+    cut at ½, says what the extractor finds. None where there is no turn. `truth_by_prompt` holds, for each prompt's
+    number, as JSON writes it, the sum of its members' truths and how many they are.
     """
     truths, agreed = [], []
+    by_prompt: dict[str, list[float]] = {}
     for turn in turns:
+        here = by_prompt.setdefault(str(turn.prompt), [0.0, 0])
+        here[1] += 1
         if turn.image_after is None:
             truths.append(0.0)
             continue
         extraction = extract(turn.image_after)
         holds = [satisfied(_requirement(text), extraction) for text in turn.requirements]
         truths.append(float(np.mean(holds)))
+        here[0] += truths[-1]
         agreed += [(p >= HOLDS) == h for p, h in zip(turn.satisfaction_after, holds, strict=True)]
     return {
         "truth_mean": float(np.mean(truths)) if truths else None,
         "checker_agreement": float(np.mean(agreed)) if agreed else None,
+        "truth_by_prompt": by_prompt,
     }
 
 

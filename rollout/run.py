@@ -80,13 +80,14 @@ def train(
     summary["models"] = [str(path.relative_to(out_dir.resolve())) for path in exported]
     summary["minutes"] = (time.monotonic() - started) / 60
     folder.write_json("summary.json", summary)
-    from rollout.report import read_metrics, write_report
+    from rollout.report import write_report
     from rollout.reward_gap import trends
+    from rollout.run_record import read_metrics
 
     for trend in trends(read_metrics(folder.metrics)[0]):
         progress.note(trend.text)
     with progress.phase("report"):
-        progress.note(f"report: {write_report(out_dir)}")
+        progress.note(f"report: {write_report([str(out_dir)])}")
     if mirror:
         with progress.phase("push"):
             progress.note(f"{mirror.uri}: {mirror.push(out_dir)} files written")
@@ -121,14 +122,16 @@ def evaluate_into(
     if not config.evaluation.prompts:
         return
     from rollout.evaluation import evaluate_models
+    from rollout.held_out import write_held_out
     from rollout.measures import default_measures
 
     with progress.phase("evaluate"):
         graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
         measures = default_measures(config.data.source)
-        metrics, episodes = evaluate_models(algorithm.models, graphs, config.rollout.turns, measures)
+        metrics, episodes, scores = evaluate_models(algorithm.models, graphs, config.rollout.turns, measures)
     summary.setdefault("diffuser", metrics["diffuser"])
     summary[name] = metrics["loop"]
+    write_held_out(scores, folder.path / "held_out" / f"{name}.parquet")
     folder.write_json("summary.json", summary)
     for index, episode in enumerate(episodes[:8]):
         write_episode(episode, folder.path / "episodes" / name / f"{index:02}")
@@ -162,7 +165,7 @@ def evaluate(
             models = start_models(config, progress)
         try:
             with progress.phase("evaluate"):
-                metrics, _ = evaluate_models(models, graphs, config.rollout.turns, measures)
+                metrics, *_ = evaluate_models(models, graphs, config.rollout.turns, measures)
         finally:
             models.close(keep_serve=config.ray.address is None)
     for block in ("extraction", "judge"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,14 +22,15 @@ class Mirror:
     Args:
         uri: `s3://bucket/runs/name`, `gs://…`, `file:///…`; options of the file system go into its query, for example
             `?endpoint_override=http://127.0.0.1:5000&scheme=http`. Credentials come from the environment.
+        option: what the user calls it, for messages.
 
     Raises:
         BadInput: an unknown scheme, or a URI that is not one.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self._files, base = _file_system(uri)
+    def __init__(self, uri: str, option: str = "--out") -> None:
+        self.uri, self._option = uri, option
+        self._files, base = _file_system(uri, option)
         self._base = base.rstrip("/")
         self._pushed: dict[str, tuple[int, int]] = {}  # size and time of what lies there
 
@@ -79,13 +80,29 @@ class Mirror:
             RunFailed: the storage does not answer, or refuses.
         """
         if not self.exists():
-            raise BadInput(f"--out {self.uri}: holds no run; start one without --resume")
+            raise BadInput(f"{self._option} {self.uri}: holds no run; start one without --resume")
         with _named(self.uri, "read"):
             fs.copy_files(self._base, str(folder), self._files, fs.LocalFileSystem())
         for path in folder.rglob("*"):
             if path.is_file():
                 state = path.stat()
                 self._pushed[path.relative_to(folder).as_posix()] = (state.st_size, state.st_mtime_ns)
+
+    def pull_parts(self, folder: Path, parts: Sequence[str]) -> None:
+        """Copy these files and folders of the run into `folder`, as far as they are there; nothing is pushed from it.
+
+        Raises:
+            BadInput: none of them is there.
+            RunFailed: the storage does not answer, or refuses.
+        """
+        with _named(self.uri, "read"):
+            infos = self._files.get_file_info([f"{self._base}/{part}" for part in parts])
+            found = [one for one in infos if one.type != fs.FileType.NotFound]
+            if not found:
+                raise BadInput(f"{self._option} {self.uri}: holds none of {', '.join(parts)}; give the folder of a run")
+            folder.mkdir(parents=True, exist_ok=True)
+            for one in found:
+                fs.copy_files(one.path, str(folder / one.base_name), self._files, fs.LocalFileSystem())
 
     def _forget_checkpoints(self, kept: set[str]) -> None:
         selector = fs.FileSelector(f"{self._base}/{_CHECKPOINTS}", allow_not_found=True)
@@ -105,12 +122,12 @@ def _named(uri: str, what: str) -> Iterator[None]:
         raise RunFailed(f"{uri} could not be {what}: {error}") from error
 
 
-def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
+def _file_system(uri: str, option: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as unknown:
         try:
             found, path = url_to_fs(uri)
         except (ValueError, ImportError) as error:
-            raise BadInput(f"--out {uri}: neither pyarrow nor fsspec knows it: {unknown}; {error}") from error
+            raise BadInput(f"{option} {uri}: neither pyarrow nor fsspec knows it: {unknown}; {error}") from error
         return fs.PyFileSystem(fs.FSSpecHandler(found)), path

@@ -16,7 +16,7 @@ _OURS = {"model", "max_model_len", "max_num_seqs", "dtype", "kv_cache_memory_byt
 class VlmConfig(BaseModel):
     """One VLM and what its replicas may use. An unknown field is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str
     """A folder in transformers' format, or a hub id."""

@@ -8,11 +8,11 @@ import pytest
 
 from experiments.arms import ARMS as EVALUATED
 from experiments.claims import CLAIMS, find, percent
-from experiments.intervals import Bootstrap, Interval
 from experiments.page import ARMS, HEADINGS, Sweep, SweepPoint, measure, plots, render, write_page
 from experiments.point_charts import LEFT, RIGHT, WIDTH, Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, scores_of
 from rollout.errors import BadInput
+from rollout.intervals import Bootstrap, Interval
 from tests.experiments.synthetic_rows import all_rows, arm_rows
 
 GOOD = {

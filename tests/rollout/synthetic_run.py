@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from actors.flow_path import FlowPath
+from rollout.batches import describe
+from rollout.evaluation import PromptScores
+from rollout.held_out import write_held_out
 from rollout.trajectory import Turn, write_parquet
 from scenes.shape_world import sample_scene
 
+HELD_OUT = 24
+METRICS = ("satisfied", "sg_iou", "entity_iou")
+
 
 def write_run(
-    folder: Path, updates: int = 4, prompts: int = 3, members: int = 4, turns: int = 2, hostile: str = ""
+    folder: Path,
+    updates: int = 4,
+    prompts: int = 3,
+    members: int = 4,
+    turns: int = 2,
+    hostile: str = "",
+    seed: int = 0,
+    flow: bool = False,
 ) -> Path:
-    """Write metrics, summary, configuration and trajectories. `hostile` is put into texts that models write."""
-    rng = np.random.default_rng(0)
+    """Write metrics, summary, held-out scores, configuration and trajectories, as a run that came to its end.
+
+    `hostile` is put into texts that models write; `updates` are of each policy, the Actor's first; `flow`
+    gives turns of the editor's updates a path of denoising.
+    """
+    rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     lines = []
     for update in range(2 * updates):
@@ -23,30 +43,66 @@ def write_run(
         rows = []
         for prompt in range(prompts):
             rows += _episode(rng, stage, update, prompt, members, turns, hostile)
+        if flow and stage == "editor":
+            rows = [row if row.image_after is None else replace(row, flow=_flow(rng)) for row in rows]
         write_parquet(rows, folder / "trajectories" / f"{update:05}.parquet")
-        rewards = [row.reward for row in rows]
+        truths = {str(prompt): [float(rng.uniform(0, members * turns)), members * turns] for prompt in range(prompts)}
         lines.append(
             {
                 "update": update,
                 "stage": stage,
-                "reward_mean": float(np.mean(rewards)),
-                "reward_std": float(np.std(rewards)),
-                "groups": prompts,
-                "groups_dropped": int(rng.integers(0, 3)),
+                **describe(rows),
+                "truth_mean": sum(total for total, _ in truths.values()) / (prompts * members * turns),
+                "checker_agreement": float(rng.uniform(0.9, 1)),
+                "truth_by_prompt": truths,
+                "restarts": update // 3,
+                "requeued": 2 * (update // 3),
+                "replaced": 0,
+                "unanswered": 0,
+                "staleness": {"max": 0.0, "mean": 0.0},
+                "learner": {"gradient_norm": float(rng.random()), "kl": 0.0, "clip_fraction": 0.0},
                 "actor_version": min(update + 1, updates),
                 "editor_version": max(0, update + 1 - updates),
-                "weights": {"digest": f"{stage}-{update}"},
+                "weights": {"digest": f"{stage}-{update}", "replicas": {"a": {"transport": "object_store"}}},
                 "logprob_mismatch": float(10 ** rng.uniform(-6, -4)),
                 "seconds": {"draw": 1.2, "check": 0.8, "edit": 6 + rng.random(), "learn": 4.0, "sync": 0.2},
+                "seconds_total": 13.0,
             }
         )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    before = {"satisfied": 0.512, "sg_iou": 0.431, "entity_iou": 0.937, "relation_iou": 0.655}
-    after = {"satisfied": 0.633, "sg_iou": 0.548, "entity_iou": 0.929, "relation_iou": 0.741}
-    summary = {"run": folder.name, "prompts": 64, "before": before, "after": after, "notes": ["models in models/"]}
+    summary: dict[str, Any] = {"run": folder.name, "prompts": HELD_OUT, "minutes": 3.25, "models": ["models/actor"]}
+    for name, shift in (("before", 0.0), ("after", 0.1)):
+        scores = _held_out(np.random.default_rng(7), rng, shift)
+        write_held_out(scores, folder / "held_out" / f"{name}.parquet")
+        means = {
+            images: {m: float(np.mean(list(of.values()))) for m, of in found.items()}
+            for images, found in scores.items()
+        }
+        summary |= {"diffuser": means["diffuser"], name: means["loop"]}
     (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "config.yaml").write_text("seed: 0\nstages:\n- {stage: actor, updates: 4}\n")
+    (folder / "config.yaml").write_text(
+        f"seed: {seed}\nstages:\n- {{stage: actor, updates: {updates}}}\n- {{stage: editor, updates: {updates}}}\n"
+        f"rollout: {{group_size: {members}, prompts_per_update: {prompts}}}\nevaluation: {{prompts: {HELD_OUT}}}\n"
+        "sync: {actor: object_store, editor: object_store}\n"
+    )
     return folder
+
+
+def _flow(rng: np.random.Generator) -> FlowPath:
+    """Two steps of four tokens with two channels."""
+    latents = rng.normal(size=(3, 4, 2)).astype(np.float32)
+    return FlowPath(latents, np.array([1.0, 0.6, 0.3], np.float32), np.array([-1.0, -1.1], np.float32), 0.7)
+
+
+def _held_out(prompts: np.random.Generator, noise: np.random.Generator, shift: float) -> PromptScores:
+    """Scores whose mean differs by `shift`, less by prompt than between prompts."""
+    hard = prompts.random(HELD_OUT)
+    loop = {m: np.clip(0.5 * hard + 0.3 + shift + noise.normal(0, 0.05, HELD_OUT), 0, 1) for m in METRICS}
+    first = dict.fromkeys(METRICS, 0.5 * hard)
+    return {
+        images: {m: {f"held-out-{k}": float(v) for k, v in enumerate(values)} for m, values in found.items()}
+        for images, found in (("diffuser", first), ("loop", loop))
+    }
 
 
 def _episode(
@@ -74,7 +130,7 @@ def _episode(
                     stage=stage,
                     started=update,
                     update=update,
-                    group=prompt,
+                    group=prompt * turns + turn,
                     member=member,
                     turn=turn,
                     carried_on=member == best,

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rollout.cli import app
 from rollout.errors import BadInput, RunFailed
+from tests.rollout.synthetic_run import write_run
 
 runner = CliRunner()
 
@@ -225,6 +226,17 @@ def test_report_of_no_run_is_bad_input(tmp_path: Path) -> None:
     result = runner.invoke(app, ["report", str(tmp_path)])
     assert result.exit_code == 2
     assert "give the folder of a run" in result.stderr
+
+
+def test_report_of_several_runs_goes_into_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [str(write_run(tmp_path / name, updates=1, prompts=2)) for name in ("a", "b")]
+    result = runner.invoke(app, ["report", *runs])
+    assert result.exit_code == 0, result.output
+    page = Path(result.stdout.strip())
+    assert page.is_file()
+    assert (page.parent.parent, page.parent.name[:7]) == (Path("runs"), "report-")
+    assert runner.invoke(app, ["report", runs[0], "--out", "alone"]).stdout.strip() == "alone/report.html"
 
 
 def test_unknown_options_and_help() -> None:

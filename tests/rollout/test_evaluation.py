@@ -48,7 +48,7 @@ class ListedScores:
 
 def test_the_exact_extractor_measures_first_and_last_images():
     models = DrawingModels(met={"scene-0", "scene-1", "scene-2"})
-    metrics, episodes = evaluate_models(models, GRAPHS, 2, Measures(ExactExtractor()))
+    metrics, episodes, scores = evaluate_models(models, GRAPHS, 2, Measures(ExactExtractor()))
     assert [len(episode.frames) for episode in episodes] == [1, 1, 1, 2]
     assert metrics["diffuser"] == {
         **dict.fromkeys(("sg_iou", "entity_iou", "relation_iou", "satisfied", "all_satisfied"), 1.0),
@@ -66,10 +66,14 @@ def test_the_exact_extractor_measures_first_and_last_images():
         "loop": {"n_scored": 4, "n_failed": 0},
     }
     assert "judge" not in metrics
+    for name, by_metric in scores.items():
+        assert {metric: pytest.approx(np.mean(list(of.values()))) for metric, of in by_metric.items()} == metrics[name]
+        assert all(set(of) == {graph.img_id for graph in GRAPHS} for of in by_metric.values())
+    assert scores["loop"]["turns_used"] == {"scene-0": 0.0, "scene-1": 0.0, "scene-2": 0.0, "scene-3": 1.0}
 
 
 def test_without_an_extractor_only_the_checker_measures():
-    metrics, _ = evaluate_models(DrawingModels(met=set()), GRAPHS, 1, Measures())
+    metrics, *_ = evaluate_models(DrawingModels(met=set()), GRAPHS, 1, Measures())
     assert metrics == {"diffuser": {"checker_reward": 0.0}, "loop": {"checker_reward": 1.0, "turns_used": 1.0}}
 
 
@@ -79,13 +83,15 @@ def test_images_that_stay_unscored_are_left_out_of_the_means_and_counted():
     extractor = ListedScores([one, half, gone, one, gone, half])
     judge = ListedScores([gone, 0.5, 1.0, 0.0, 1.0, 0.5])
     models = DrawingModels(met={"scene-0", "scene-1"})
-    metrics, _ = evaluate_models(models, GRAPHS, 1, Measures(extractor, judge))
+    metrics, _, scores = evaluate_models(models, GRAPHS, 1, Measures(extractor, judge))
     assert (extractor.asked, judge.asked) == (6, 6)
     assert metrics["diffuser"]["sg_iou"] == pytest.approx((1 + 0.5 + 1) / 3)
     assert metrics["diffuser"]["all_satisfied"] == pytest.approx(2 / 3)
     assert metrics["loop"]["sg_iou"] == pytest.approx((1 + 0.5 + 0.5) / 3)
     assert metrics["diffuser"]["judge_score"] == pytest.approx((0.5 + 1.0 + 0.0) / 3)
     assert metrics["loop"]["judge_score"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
+    assert scores["loop"]["sg_iou"] == {"scene-0": 1.0, "scene-1": 0.5, "scene-3": 0.5}
+    assert scores["diffuser"]["judge_score"] == {"scene-1": 0.5, "scene-2": 1.0, "scene-3": 0.0}
     extraction = metrics["extraction"]
     assert (extraction["n_scored"], extraction["n_failed"], extraction["requests"]) == (4, 2, 6)
     assert extraction["reasons"] == {"no answer": 2}

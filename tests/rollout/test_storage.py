@@ -71,6 +71,17 @@ def test_what_is_pushed_comes_back_and_only_changes_travel(uri: str, tmp_path: P
     assert again.push(tmp_path / "pulled") == 0
 
 
+def test_parts_of_a_run_come_without_the_rest(uri: str, tmp_path: Path) -> None:
+    folder = run_in(tmp_path / "run", 1)
+    (folder / "held_out").mkdir()
+    (folder / "held_out" / "before.parquet").write_bytes(b"scores")
+    Mirror(uri).push(folder)
+    Mirror(uri).pull_parts(tmp_path / "parts", ["config.yaml", "held_out", "summary.json"])
+    assert files_of(tmp_path / "parts") == {"config.yaml": b"seed: 1\n", "held_out/before.parquet": b"scores"}
+    with pytest.raises(BadInput, match=r"^RUN .*: holds none of summary\.json; give the folder of a run"):
+        Mirror(uri, option="RUN").pull_parts(tmp_path / "none", ["summary.json"])
+
+
 def test_checkpoints_that_are_pruned_are_pruned_there_too(uri: str, tmp_path: Path) -> None:
     folder, mirror = run_in(tmp_path / "run", 1), Mirror(uri)
     mirror.push(folder)

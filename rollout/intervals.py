@@ -1,4 +1,4 @@
-"""Means and paired differences with bootstrap intervals, over prompts and over training seeds."""
+"""Means, ratios and paired differences with bootstrap intervals, over prompts and over training seeds."""
 
 from __future__ import annotations
 
@@ -141,6 +141,35 @@ class Bootstrap:
         rng = np.random.default_rng([self.seed, *(seed + 1 for seed in scores.seeds)])
         drawn = rng.integers(0, count, (self.resamples, count - 1))
         return np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
+
+    def ratio(self, sums: np.ndarray, counts: np.ndarray) -> Interval:
+        """Σ sums / Σ counts: the mean over all members, where whole prompts are drawn with their members.
+
+        Args:
+            sums, counts: float64 (prompts,): the sum over a prompt's members, and how many these are, each above 0.
+
+        Raises:
+            BadInput: no prompt, or a count that is not above 0.
+        """
+        drawn = self._resampled_ratios(sums, counts)
+        return self._interval(float(np.sum(sums) / np.sum(counts)), drawn)
+
+    def ratio_difference(self, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> Interval:
+        """The ratio of a − that of b, each (sums, counts) over the same prompts in the same order.
+
+        Raises:
+            BadInput: as `ratio`, or not as many prompts in a as in b.
+        """
+        if len(a[0]) != len(b[0]):
+            raise BadInput(f"sums: {len(a[0])} prompts and {len(b[0])} prompts; give both for the same prompts")
+        drawn = self._resampled_ratios(*a) - self._resampled_ratios(*b)
+        return self._interval(float(np.sum(a[0]) / np.sum(a[1]) - np.sum(b[0]) / np.sum(b[1])), drawn)
+
+    def _resampled_ratios(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        if not len(counts) or np.min(counts) <= 0:
+            raise BadInput(f"counts: {np.asarray(counts).tolist()}; give at least one prompt, each with a member")
+        weights = self._prompt_weights(len(counts))
+        return (weights @ sums) / (weights @ counts)
 
     def _interval(self, mean: float, drawn: np.ndarray) -> Interval:
         tail = (1 - self.level) / 2

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from experiments.intervals import Bootstrap, Interval, Scores
 from rollout.errors import BadInput
+from rollout.intervals import Bootstrap, Interval, Scores
 
 QUICK = Bootstrap(resamples=400)
 SHARES = st.floats(0.0, 1.0, width=32)
@@ -172,3 +172,36 @@ def test_settings_of_the_bootstrap_are_checked(arguments: dict, name: str) -> No
 
 def test_one_prompt_has_no_width() -> None:
     assert QUICK.mean(scores(np.array([[0.25]]))) == Interval(0.25, 0.25, 0.25)
+
+
+@given(st.lists(st.tuples(st.floats(-3.0, 3.0), st.integers(1, 9)), min_size=1, max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_a_ratio_is_the_mean_over_members_and_lies_in_its_interval(prompts: list[tuple[float, int]]) -> None:
+    sums = np.array([mean * count for mean, count in prompts])
+    counts = np.array([count for _, count in prompts], dtype=float)
+    interval = QUICK.ratio(sums, counts)
+    assert interval.mean == pytest.approx(np.average([mean for mean, _ in prompts], weights=counts))
+    lowest, highest = min(mean for mean, _ in prompts), max(mean for mean, _ in prompts)
+    assert lowest - 1e-9 <= interval.low <= interval.high <= highest + 1e-9
+
+
+def test_prompts_of_equal_size_give_the_interval_of_their_means() -> None:
+    means = np.random.default_rng(3).random(16)
+    one, other = QUICK.ratio(8 * means, np.full(16, 8.0)), QUICK.mean(scores(means))
+    assert [one.mean, one.low, one.high] == pytest.approx([other.mean, other.low, other.high])
+
+
+def test_a_difference_of_ratios_is_paired_by_prompt() -> None:
+    means = np.random.default_rng(4).random(16)
+    counts = np.full(16, 4.0)
+    shifted = QUICK.ratio_difference((4 * (means + 0.1), counts), (4 * means, counts))
+    assert [shifted.mean, shifted.low, shifted.high] == pytest.approx([0.1] * 3)
+
+
+def test_prompts_without_members_are_refused() -> None:
+    with pytest.raises(BadInput, match="give at least one prompt, each with a member"):
+        QUICK.ratio(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
+    with pytest.raises(BadInput, match="give at least one prompt"):
+        QUICK.ratio(np.array([]), np.array([]))
+    with pytest.raises(BadInput, match="2 prompts and 1 prompts"):
+        QUICK.ratio_difference((np.ones(2), np.ones(2)), (np.ones(1), np.ones(1)))
