@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,12 @@ class Mirror:
             `?endpoint_override=http://127.0.0.1:5000&scheme=http`. Credentials come from the environment.
 
     Raises:
-        BadInput: an unknown scheme, or a URI that is not one.
+        BadInput: an unknown scheme, or a URI that is not one; the message begins with `option`.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, option: str = "--out") -> None:
         self.uri = uri
-        self._files, base = _file_system(uri)
+        self._files, base = _file_system(uri, option)
         self._base = base.rstrip("/")
         self._pushed: dict[str, tuple[int, int]] = {}  # size and time of what lies there
 
@@ -47,6 +48,19 @@ class Mirror:
         with _named(self.uri, "looked at"):
             return self._files.get_file_info(f"{self._base}/config.yaml").type == fs.FileType.File
 
+    def read_text(self, name: str) -> str | None:
+        """The text of a file of the run; None where it is not there.
+
+        Raises:
+            RunFailed: the storage does not answer, or refuses.
+        """
+        with _named(self.uri, "read"):
+            path = f"{self._base}/{name}"
+            if self._files.get_file_info(path).type != fs.FileType.File:
+                return None
+            with self._files.open_input_stream(path) as source:
+                return source.read().decode("utf-8", errors="replace")
+
     def push(self, folder: Path) -> int:
         """Write what is new or changed in `folder`, remove checkpoints that are gone from it; the number of files that
         were written. The inventory of a checkpoint goes last, so that one that is cut off is known to be damaged.
@@ -54,8 +68,8 @@ class Mirror:
         Raises:
             RunFailed: the storage does not answer, or refuses; calling it again goes on.
         """
-        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        states = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in there.items()}
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+        states = {name: state for name, path in there.items() if (state := _state(path)) is not None}
         changed = sorted(
             (name for name, state in states.items() if self._pushed.get(name) != state),
             key=lambda name: (name.endswith(INVENTORY), name),
@@ -105,12 +119,21 @@ def _named(uri: str, what: str) -> Iterator[None]:
         raise RunFailed(f"{uri} could not be {what}: {error}") from error
 
 
-def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file; None for anything else, and for what a logger has just removed."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _file_system(uri: str, option: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as unknown:
         try:
             found, path = url_to_fs(uri)
         except (ValueError, ImportError) as error:
-            raise BadInput(f"--out {uri}: neither pyarrow nor fsspec knows it: {unknown}; {error}") from error
+            raise BadInput(f"{option} {uri}: neither pyarrow nor fsspec knows it: {unknown}; {error}") from error
         return fs.PyFileSystem(fs.FSSpecHandler(found)), path
