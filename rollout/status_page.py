@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rollout.job_status import JobRun
     from rollout.status import Curve, Health, RunStatus
 
-_WIDTH = 48
+_WIDTH = 32
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "lost": "red", "interrupted": "yellow"}
 _QUIET_S = 600.0  # silence that is worth a remark
 _HEALTH = {
