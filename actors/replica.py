@@ -13,6 +13,10 @@ class Replica:
 
     replica: str
 
+    def __repr__(self) -> str:
+        """What Ray's dashboard and logs call the process. Unlike an actor's name it need not be unique in a cluster."""
+        return self.replica
+
     def site(self) -> Site:
         """Where it is: it has loaded, and takes calls."""
         return this_site()

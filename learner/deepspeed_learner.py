@@ -31,6 +31,9 @@ class LearnerFailed(RuntimeError):
 class _RankActor(LearnerRank):
     """LearnerRank with what only a Ray actor knows."""
 
+    def __repr__(self) -> str:
+        return f"Learner-{self._policy_name}-rank-{self._rank}"  # in Ray's dashboard and logs
+
     def site(self) -> Site:
         """Where the rank runs."""
         return this_site()

@@ -18,6 +18,9 @@ class _Board:
     def __init__(self) -> None:
         self._latest: dict[str, WeightUpdate] = {}
 
+    def __repr__(self) -> str:
+        return "WeightBoard"  # in Ray's dashboard and logs
+
     def publish(self, update: WeightUpdate, deadline_s: float) -> None:
         self._latest[update.manifest.policy] = publish(fetch(update, deadline_s))
 

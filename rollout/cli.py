@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, eval, generate, report, results, chaos, doctor, pretrain.
+"""`rlrig`: train, submit, status, eval, generate, report, results, chaos, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -21,6 +21,7 @@ from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
 from rollout.progress import Progress, make_progress
+from rollout.status_cli import status
 
 if TYPE_CHECKING:
     from rollout.storage import Mirror
@@ -108,6 +109,7 @@ def train(
 
 
 app.command()(submit)
+app.command()(status)
 
 
 @app.command("eval")

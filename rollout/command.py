@@ -15,10 +15,10 @@ from typing import Annotated
 import typer
 
 from rollout.errors import BadInput, RunFailed
+from rollout.job_progress import JOB_VARIABLE
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 TINY = Path("presets/tiny/run.yaml")
-_IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray's Job API sets it in the entry point of a job
 
 Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
@@ -61,4 +61,4 @@ def preset_at(path: Path) -> Path:
 
 def settings(given: list[str] | None) -> list[str]:
     """The `--set` options, before them what follows from where this process runs: a job of a Ray cluster joins it."""
-    return [*(["ray.address=auto"] if _IN_A_JOB in os.environ else []), *(given or [])]
+    return [*(["ray.address=auto"] if JOB_VARIABLE in os.environ else []), *(given or [])]

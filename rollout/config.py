@@ -14,6 +14,7 @@ from rollout.config_checks import contradictions, impossible_combinations
 from serving.vlm_config import VlmConfig
 
 Stage = Literal["actor", "editor"]
+Logger = Literal["tensorboard", "mlflow", "wandb"]
 # YAML has no tuples, so a list is taken for one; everything else must already have the right type.
 Pair = Annotated[tuple[int, int], Field(strict=False)]
 
@@ -273,6 +274,10 @@ class RunConfig(Section):
     """Held-out evaluation, before and after training."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Checkpoints, from which `--resume` goes on."""
+    loggers: list[Logger] = []
+    """Ray Tune's loggers that get every update and evaluation, each in `loggers/NAME` of the run's folder:
+    `tensorboard`, `mlflow` (an SQLite file) and `wandb` (offline, unless WANDB_MODE says otherwise). The packages of
+    the last two come with `pip install mlflow`, `pip install wandb`. A logger that fails loses no run."""
     ray: RayConfig = RayConfig()
     """Where the run takes place."""
     needs: NeedsConfig = NeedsConfig()

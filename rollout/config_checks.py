@@ -56,6 +56,8 @@ def impossible_combinations(config: RunConfig) -> list[str]:
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
         )
+    if len(set(config.loggers)) < len(config.loggers):
+        problems.append(f"loggers: {config.loggers} is refused: name each logger once")
     problems += _unreachable(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:

@@ -21,6 +21,7 @@ from rollout.config_file import load_config
 from rollout.engine_checks import engine_codes, start_engine
 from rollout.errors import BadInput
 from rollout.local_ray import port_is_free
+from rollout.preflight import LOGGER_PACKAGES
 
 GIB = 2**30
 _PACKAGES = ("ray", "torch", "transformers", "diffusers", "deepspeed", "peft", "pyarrow")
@@ -60,6 +61,7 @@ def examine(preset: Path, overrides: Sequence[str] = (), engines: bool = True) -
     findings += packages()
     if config is not None:
         findings += machine(config)
+        findings += loggers(config)
         findings += ports(config)
         findings += ray_cluster(config)
     findings += compiler()
@@ -95,6 +97,15 @@ def packages() -> Iterator[Finding]:
             if (version := _version(package)) and "+cpu" not in version:
                 problem = f"a CUDA build of {package} beside a CPU torch raises on import"
                 yield Finding(package, version, problem, f"pip uninstall {package}", blocks=True)
+
+
+def loggers(config: RunConfig) -> Iterator[Finding]:
+    """Whether the run file's loggers can be used."""
+    for name in config.loggers:
+        package = LOGGER_PACKAGES[name]
+        version = _version(package)
+        problem, remedy = ("", "") if version else ("not installed", f"pip install {package}, or leave {name} out")
+        yield Finding(f"logger {name}", version or "–", problem, remedy, blocks=not version)
 
 
 def memory_limit() -> tuple[float, float]:

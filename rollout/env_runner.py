@@ -24,6 +24,9 @@ class ReflectEditRunner(EnvRunner):
     It holds no weights and no other state, so that a restarted runner needs nothing before its next job.
     """
 
+    def __repr__(self) -> str:
+        return f"EnvRunner-{self.worker_index}"  # in Ray's dashboard and logs
+
     def assert_healthy(self) -> None:
         """RLlib's check that the constructor has finished."""
         assert self.config is not None

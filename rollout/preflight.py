@@ -1,7 +1,9 @@
-"""What is looked at before anything expensive starts: that model folders can be loaded and adapters put in."""
+"""What is looked at before anything expensive starts: whether models can be loaded, adapters put in, loggers used."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from serving.model_folder import BrokenModelFolder, check_model_folder
 if TYPE_CHECKING:
     from rollout.config import RunConfig
 
+LOGGER_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _PIPELINE_PARTS = ("vae", "transformer", "text_encoder", "text_encoder_2")
 
 
@@ -51,3 +54,18 @@ def check_adapters(config: RunConfig) -> None:
             bindings(skeleton(policy, model), lora)
         except (OSError, ValueError) as error:
             raise BadInput(f"learner.{policy}, model {model}: {error}") from error
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse loggers whose package is not installed here.
+
+    Raises:
+        BadInput: the message names the package and how to get it.
+    """
+    for name in names:
+        package = LOGGER_PACKAGES[name]
+        if find_spec(package) is None:
+            raise BadInput(
+                f"loggers: {name!r} is refused: the package {package} is not installed here; `pip install {package}`, "
+                "or leave it out"
+            )

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from rollout.errors import BadInput, RunFailed
+from rollout.job_progress import progress_of_this_job
 from rollout.local_ray import ray_for_run
 from rollout.preflight import check_adapters, check_models
 from rollout.run_folder import RunFolder
+from rollout.run_watch import RunWatch
 from rollout.seeds import derive_seed
 
 if TYPE_CHECKING:
     from rollout.algorithm import ReflectionGRPO
     from rollout.config import RunConfig
     from rollout.episode import Episode
+    from rollout.job_progress import JobProgress
+    from rollout.loggers import RunLoggers
     from rollout.measures import Measures
     from rollout.progress import Progress
     from rollout.storage import Mirror
@@ -40,15 +44,34 @@ def train(
         BadInput: what was given cannot be used.
         RunFailed: the run could not go on, or its end could not be pushed; what it had written stays.
     """
+    from rollout.loggers import RunLoggers, new_callbacks
+
     check_models(config)
     check_adapters(config)
-    started = time.monotonic()
+    callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint(progress.note) if resume else None
     folder.create(config)
     plan = [(policy, len(list(updates))) for policy, updates in groupby(config.schedule)]
-    progress.start(out_dir.name, plan, int(checkpoint.name) if checkpoint else 0)
-    with ray_for_run(config.ray):
+    done = int(checkpoint.name) if checkpoint else 0
+    progress.start(out_dir.name, plan, done)
+    loggers = RunLoggers(callbacks, out_dir / "loggers", out_dir.name, config.model_dump(mode="json"), progress.note)
+    with RunWatch(folder, progress, done, loggers.failures) as watch:
+        return _train(config, folder, checkpoint, progress, mirror, loggers, watch)
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    checkpoint: Path | None,
+    progress: Progress,
+    mirror: Mirror | None,
+    loggers: RunLoggers,
+    watch: RunWatch,
+) -> dict[str, Any]:
+    started, out_dir = time.monotonic(), folder.path
+    with ray_for_run(config.ray), loggers:
+        watch.inform(_job_of(config, out_dir, progress))
         with progress.phase("start"):
             algorithm = build(config, folder, progress)
         try:
@@ -58,11 +81,12 @@ def train(
                 folder.forget_after(algorithm.updates)
             summary = folder.read_json("summary.json") or {"run": out_dir.name, "prompts": config.evaluation.prompts}
             if "before" not in summary:
-                evaluate_into(summary, "before", algorithm, folder, progress)
+                evaluate_into(summary, "before", algorithm, folder, progress, loggers)
             progress.begin_updates()
             while algorithm.updates < config.total_updates:
                 algorithm.train()
                 folder.add_update(algorithm.last_update, algorithm.last_turns)
+                loggers.log_update(algorithm.last_update)
                 progress.update(algorithm.last_update)
                 done, every = algorithm.updates, config.checkpoint.every
                 if done == config.total_updates or (every and done % every == 0):
@@ -70,8 +94,8 @@ def train(
                         folder.save_checkpoint(algorithm, config.checkpoint.keep)
                         _push(mirror, out_dir, progress)
                 if config.evaluation.every and done % config.evaluation.every == 0 and done < config.total_updates:
-                    evaluate_into(summary, f"after_{done}", algorithm, folder, progress)
-            evaluate_into(summary, "after", algorithm, folder, progress)
+                    evaluate_into(summary, f"after_{done}", algorithm, folder, progress, loggers)
+            evaluate_into(summary, "after", algorithm, folder, progress, loggers)
             with progress.phase("export"):
                 exported = algorithm.policies.export(folder.models.resolve())
         finally:
@@ -79,6 +103,8 @@ def train(
                 algorithm.stop()
     summary["models"] = [str(path.relative_to(out_dir.resolve())) for path in exported]
     summary["minutes"] = (time.monotonic() - started) / 60
+    if loggers.failures:
+        summary["logger_failures"] = dict(loggers.failures)
     folder.write_json("summary.json", summary)
     from rollout.report import write_report
     from rollout.reward_gap import trends
@@ -88,11 +114,21 @@ def train(
         progress.note(trend.text)
     with progress.phase("report"):
         progress.note(f"report: {write_report([str(out_dir)])}")
+    watch.finished()
     if mirror:
         with progress.phase("push"):
             progress.note(f"{mirror.uri}: {mirror.push(out_dir)} files written")
     progress.finish(summary)
     return summary
+
+
+def _job_of(config: RunConfig, folder: Path, progress: Progress) -> JobProgress | None:
+    """What tells the job that this process is; none where the run has a Ray of its own."""
+    if config.ray.address is None:
+        return None
+    import ray
+
+    return progress_of_this_job(ray.get_runtime_context().gcs_address, folder, progress.note)
 
 
 def _push(mirror: Mirror | None, folder: Path, progress: Progress) -> None:
@@ -115,7 +151,12 @@ def build(config: RunConfig, folder: RunFolder, progress: Progress) -> Reflectio
 
 
 def evaluate_into(
-    summary: dict[str, Any], name: str, algorithm: ReflectionGRPO, folder: RunFolder, progress: Progress
+    summary: dict[str, Any],
+    name: str,
+    algorithm: ReflectionGRPO,
+    folder: RunFolder,
+    progress: Progress,
+    loggers: RunLoggers,
 ) -> None:
     """Evaluate on held-out prompts and write the loop's metrics into the summary as `name`; nothing without prompts."""
     config = algorithm.run
@@ -133,6 +174,7 @@ def evaluate_into(
     summary[name] = metrics["loop"]
     write_held_out(scores, folder.path / "held_out" / f"{name}.parquet")
     folder.write_json("summary.json", summary)
+    loggers.log_evaluation(algorithm.updates, metrics["loop"])
     for index, episode in enumerate(episodes[:8]):
         write_episode(episode, folder.path / "episodes" / name / f"{index:02}")
 

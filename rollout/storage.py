@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ class Mirror:
         option: what the user calls it, for messages.
 
     Raises:
-        BadInput: an unknown scheme, or a URI that is not one.
+        BadInput: an unknown scheme, or a URI that is not one; the message begins with `option`.
     """
 
     def __init__(self, uri: str, option: str = "--out") -> None:
@@ -48,6 +49,19 @@ class Mirror:
         with _named(self.uri, "looked at"):
             return self._files.get_file_info(f"{self._base}/config.yaml").type == fs.FileType.File
 
+    def read_text(self, name: str) -> str | None:
+        """The text of a file of the run; None where it is not there.
+
+        Raises:
+            RunFailed: the storage does not answer, or refuses.
+        """
+        with _named(self.uri, "read"):
+            path = f"{self._base}/{name}"
+            if self._files.get_file_info(path).type != fs.FileType.File:
+                return None
+            with self._files.open_input_stream(path) as source:
+                return source.read().decode("utf-8", errors="replace")
+
     def push(self, folder: Path) -> int:
         """Write what is new or changed in `folder`, remove checkpoints that are gone from it; the number of files that
         were written. The inventory of a checkpoint goes last, so that one that is cut off is known to be damaged.
@@ -55,8 +69,8 @@ class Mirror:
         Raises:
             RunFailed: the storage does not answer, or refuses; calling it again goes on.
         """
-        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        states = {name: (path.stat().st_size, path.stat().st_mtime_ns) for name, path in there.items()}
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+        states = {name: state for name, path in there.items() if (state := _state(path)) is not None}
         changed = sorted(
             (name for name, state in states.items() if self._pushed.get(name) != state),
             key=lambda name: (name.endswith(INVENTORY), name),
@@ -120,6 +134,15 @@ def _named(uri: str, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFailed(f"{uri} could not be {what}: {error}") from error
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file; None for anything else, and for what a logger has just removed."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _file_system(uri: str, option: str) -> tuple[fs.FileSystem, str]:

@@ -33,6 +33,9 @@ class _Sender:
         torch.set_num_threads(1)
         self._backend = backend
 
+    def __repr__(self) -> str:
+        return f"WeightSender-editor-{self._backend}"  # in Ray's dashboard and logs
+
     def ready(self) -> None:
         """It has started, and can send."""
         if self._backend == "nccl" and not torch.cuda.is_available():

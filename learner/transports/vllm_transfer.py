@@ -59,6 +59,9 @@ class Sender:
         self._addresses: list[Address] = []
         self._links: list[Link] = []
 
+    def __repr__(self) -> str:
+        return f"WeightSender-actor-{self._name}"  # in Ray's dashboard and logs
+
     def ready(self, addresses: Sequence[Address]) -> None:
         """Look at the GPUs of this process.
 

@@ -28,6 +28,14 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def test_a_logger_whose_package_is_missing_blocks_with_its_remedy(run_file: Path) -> None:
+    found = by_name(examine(run_file, ["loggers=[tensorboard, wandb]"], engines=False))
+    assert found["logger tensorboard"].problem == ""
+    if found["logger wandb"].value == "–":
+        assert found["logger wandb"].blocks
+        assert found["logger wandb"].remedy == "pip install wandb, or leave wandb out"
+
+
 def test_versions_are_those_installed(run_file: Path) -> None:
     found = by_name(examine(run_file, engines=False))
     for package in ("ray", "torch", "transformers", "diffusers", "deepspeed", "pyarrow"):
