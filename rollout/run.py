@@ -13,7 +13,7 @@ from PIL import Image
 
 from rollout.errors import BadInput, RunFailed
 from rollout.local_ray import ray_for_run
-from rollout.preflight import check_adapters, check_models
+from rollout.preflight import check_adapters, check_models, check_room
 from rollout.run_folder import RunFolder
 from rollout.seeds import derive_seed
 
@@ -45,10 +45,11 @@ def train(
     started = time.monotonic()
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint(progress.note) if resume else None
-    folder.create(config)
     plan = [(policy, len(list(updates))) for policy, updates in groupby(config.schedule)]
     progress.start(out_dir.name, plan, int(checkpoint.name) if checkpoint else 0)
-    with ray_for_run(config.ray):
+    with ray_for_run(config.ray, config.gpu_learner):
+        check_room(config)
+        folder.create(config)
         with progress.phase("start"):
             algorithm = build(config, folder, progress)
         try:
