@@ -156,26 +156,26 @@ def model_states(
 
     | stage | weights | gradients | optimizer |
     |---|---|---|---|
-    | 0 | 4(T+F) | 4T | 8T: AdamW's two moments |
+    | 0 | 4(T+F) | 4T + bucket | 8T: AdamW's two moments |
     | 1 | 4(T+F) | 4T + bucket | 12T/N: DeepSpeed's own copy of its part of the weights, and the moments |
     | 2 | 4(T+F) | 8T/N + bucket: what is added up, and its copy for the step | 12T/N |
     | 3 | 4(T+F)/N + 4·min(T+F, 10⁹) gathered at a time | 8T/N + bucket | 12T/N |
 
-    The bucket that gradients are reduced through has 5·10⁸ elements, which a GPU sets aside whole and other memory as
-    far as it is filled. `beside` (parts of the pipeline that no engine knows) is whole on every rank, `copied` (the
+    The bucket that gradients are reduced through, where there is more than one rank, holds at most 5·10⁸ elements;
+    stages 1 and 2 set it aside whole, which other memory than a GPU's notices as far as it is filled. `beside` (parts of the pipeline that no engine knows) is whole on every rank, `copied` (the
     starting model of the KL divergence) is split with stage 3.
 
     Args:
         trained, frozen, beside, copied: elements.
     """
     module = trained + frozen
-    bucket = 0 if stage == 0 else (_BUCKET if on_gpu else min(trained, _BUCKET))
+    bucket = _BUCKET if on_gpu and stage in (1, 2) else min(trained, _BUCKET)
     weights = module + copied + beside
     if stage == 3:
         weights = (module + copied) / ranks + min(module, _LIVE) + beside
-    gradients = trained if stage < 2 else 2 * trained / ranks
+    gradients = (trained if stage < 2 else 2 * trained / ranks) + (bucket if ranks > 1 else 0)
     optimizer = 2 * trained if stage == 0 else 3 * trained / ranks
-    return Memory(weights * LEARNER_BYTES, (gradients + bucket) * LEARNER_BYTES, optimizer * LEARNER_BYTES)
+    return Memory(weights * LEARNER_BYTES, gradients * LEARNER_BYTES, optimizer * LEARNER_BYTES)
 
 
 def training_activations(tokens: float, width: int, layers: int) -> float:

@@ -20,7 +20,7 @@ MILLION = 1_000_000
     ("stage", "ranks", "weights", "gradients", "optimizer"),
     [
         (0, 1, 4, 4, 8),
-        (0, 4, 4, 4, 8),
+        (0, 4, 4, 4 + 4, 8),
         (1, 4, 4, 4 + 4, 3),
         (2, 4, 4, 2 + 4, 3),
         (3, 4, 1 + 4, 2 + 4, 3),
@@ -45,8 +45,7 @@ def test_large_models_meet_the_limits_of_bucket_and_gathering():
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_an_adapter_alone_has_gradients_and_optimizer_state(stage):
-    ranks = 2 if stage else 1
-    adapter, whole = (model_states(MILLION, frozen, 0, 0, stage, ranks) for frozen in (99 * MILLION, 0))
+    adapter, whole = (model_states(MILLION, frozen, 0, 0, stage, 2) for frozen in (99 * MILLION, 0))
     assert (adapter.gradients, adapter.optimizer) == (whole.gradients, whole.optimizer)
     assert adapter.weights == (4 * 100 * MILLION if stage < 3 else 4 * 150 * MILLION)
 
@@ -66,7 +65,8 @@ def test_the_tiny_preset():
     assert not editor.unknown
     assert not actor.unknown
     assert editor.memory.weights == 4 * (TRANSFORMER + PIPELINE)
-    assert editor.memory.gradients == 4 * TRANSFORMER
+    assert editor.memory.gradients == 8 * TRANSFORMER  # and those that the two ranks reduce
+    assert actor.memory.gradients == 4 * ACTOR
     assert editor.memory.optimizer == 8 * TRANSFORMER
     assert editor.memory.activations == training_activations(16 * (64 + 64 + 32), 128, 6)
     assert (actor.memory.weights, actor.memory.optimizer) == (4 * ACTOR, 8 * ACTOR)

@@ -39,8 +39,8 @@ def test_memory_is_gpu_memory_where_a_role_has_gpus():
     tiny = page()
     assert "GPU memory" not in tiny
     weights, gradients, optimizer, activations, cache, _, every = row(tiny, "learner rank (editor)", nth=1)
-    assert (weights, gradients, optimizer, activations, cache) == ("0.011", "0.009", "0.017", "0.125", "–")
-    assert every == "0.323"
+    assert (weights, gradients, optimizer, activations, cache) == ("0.011", "0.017", "0.017", "0.125", "–")
+    assert every == "0.340"
     text = page("vlm.actor.gpus=2", "vlm.checker.kv_cache_gib=null")
     on_gpus, others = text.split("GPU memory, GiB")[1].split("memory, GiB")
     assert row(on_gpus, "VLM Actor")[-1] == "0.302"  # twice what one of its GPUs holds
