@@ -162,8 +162,9 @@ def model_states(
     | 3 | 4(T+F)/N + 4·min(T+F, 10⁹) gathered at a time | 8T/N + bucket | 12T/N |
 
     The bucket that gradients are reduced through, where there is more than one rank, holds at most 5·10⁸ elements;
-    stages 1 and 2 set it aside whole, which other memory than a GPU's notices as far as it is filled. `beside` (parts of the pipeline that no engine knows) is whole on every rank, `copied` (the
-    starting model of the KL divergence) is split with stage 3.
+    stages 1 and 2 set it aside whole, which other memory than a GPU's notices as far as it is filled. `beside` (parts
+    of the pipeline that no engine knows) is whole on every rank, `copied` (the starting model of the KL divergence) is
+    split with stage 3.
 
     Args:
         trained, frozen, beside, copied: elements.

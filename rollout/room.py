@@ -71,7 +71,7 @@ def _missing(plan: Plan, nodes: Sequence[Node]) -> tuple[str, ...]:
     """A line for each role without room, about the first moment of the run in which it has none."""
     lines: dict[str, str] = {}
     for policy, roles in plan.moments.items():
-        short = pack([role.demand for role in roles if role.bundle], nodes).missing
+        short = pack([role.demand for role in roles if role.runs_as != "process"], nodes).missing
         for role in roles:
             if role.name in short:
                 while_ = f" while the {policy} trains" if role.policy is None and len(plan.moments) > 1 else ""

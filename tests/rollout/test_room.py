@@ -61,6 +61,11 @@ def test_a_label_that_no_node_has_is_said_with_those_that_there_are():
     assert judge(plan_of(), Cluster((node(8), node(8, role="vlm")))).fits
 
 
+def test_a_role_without_cpus_needs_its_label_all_the_same():
+    verdict = judge(plan_of("placement.nodes=strict", "diffuser.cpus=0", "editor.cpus=0"), Cluster((node(9),)))
+    assert {"Diffuser", "Inverse Diffuser"} <= {line.split(":")[0] for line in verdict.missing}
+
+
 def test_a_need_that_no_node_meets_is_said_with_the_most_that_there_is():
     verdict = judge(plan_of("editor.gpus=1", "editor.cpus=9"), Cluster((node(6), node(8, gpus=0))))
     (line,) = verdict.missing
