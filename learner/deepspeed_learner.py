@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,6 +50,7 @@ class Learner:
         model_path: folder or hub id of the model to start from.
         config: settings.
         model_settings: for the editor, what FluxModel takes besides the path (`image_size`, …), as in the rollout.
+        options: further options of the ranks' Ray actors, such as label_selector.
 
     Raises:
         LearnerFailed: a rank died, or was not ready within `config.start_deadline_s`.
@@ -62,15 +63,21 @@ class Learner:
         model_path: str | Path,
         config: LearnerConfig,
         model_settings: dict[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if policy not in _SAMPLE_TYPES:
             raise ValueError(f"policy is {policy!r}; it must be one of {', '.join(_SAMPLE_TYPES)}")
         self.policy, self.config, self.version = policy, config, 0
         folder = Path(model_path)
         self.model = str(folder.resolve()) if folder.exists() else str(model_path)
-        environment = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.threads)}
+        accelerator = "cuda" if config.gpus_per_rank else "cpu"
+        environment = {"DS_ACCELERATOR": accelerator, "OMP_NUM_THREADS": str(config.threads)}
         actor = ray.remote(_RankActor).options(
-            num_cpus=config.cpus_per_rank, runtime_env={"env_vars": environment}, max_restarts=0
+            num_gpus=config.gpus_per_rank,
+            num_cpus=config.cpus_per_rank,
+            runtime_env={"env_vars": environment},
+            max_restarts=0,
+            **(options or {}),
         )
         self.sites: list[Site] = []
         self._samples = 0  # those that were added since the last update

@@ -92,6 +92,11 @@ class LearnerConfig(BaseModel):
     deadline_s: float = Field(600.0, gt=0)
     """Seconds that an update, a save, a load or an export may take."""
 
+    @property
+    def gpus_per_rank(self) -> int:
+        """GPUs of each rank: none, as `learner.deepspeed_engine` runs on CPUs, with gloo."""
+        return 0
+
     def learning_rate_at(self, version: int) -> float:
         """The step size of the update that makes version `version` + 1."""
         if self.decay_updates is None:

@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, status, eval, generate, report, results, chaos, doctor, pretrain.
+"""`rlrig`: train, submit, plan, status, eval, generate, report, results, chaos, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from rollout.cluster_cli import submit
+from rollout.cluster_cli import plan, submit
 from rollout.command import FAILED, TINY, Json, Preset, Quiet, Set, exit_codes, preset_at, settings
 from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
@@ -109,6 +109,7 @@ def train(
 
 
 app.command()(submit)
+app.command()(plan)
 app.command()(status)
 
 

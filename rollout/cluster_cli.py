@@ -1,14 +1,15 @@
-"""`rlrig submit`: what is done with a Ray cluster from outside of it."""
+"""`rlrig submit` and `rlrig plan`: what is done with a Ray cluster from outside of it."""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rollout.command import TINY, Preset, Set, exit_codes, preset_at
+from rollout.command import FAILED, TINY, Json, Preset, Set, exit_codes, preset_at
 from rollout.config_file import load_config
 from rollout.errors import BadInput
 
@@ -47,3 +48,37 @@ def submit(
             submission.run_job(client, job, retries, lambda text: print(text, end="", flush=True))
         else:
             print(submission.submit(client, job, resume))
+
+
+def plan(
+    preset: Preset = TINY,
+    set_: Set = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ask this cluster whether it has room: HOST:6379, http://HOST:8265, or auto."),
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(help="File of `ray up`: the nodes that an autoscaler may add."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Say what a run asks of Ray, and how much memory it takes, without starting anything."""
+    with exit_codes(json_):
+        joins = [f"ray.address={address or 'auto'}"] if address or cluster else []
+        config = load_config(preset_at(preset), [*joins, *(set_ or [])])
+        from rollout.cluster_nodes import Cluster, cluster_at, node_types
+        from rollout.plan import make_plan
+        from rollout.plan_page import plan_as_dict, show_plan
+        from rollout.room import judge
+
+        types = node_types(cluster) if cluster else None
+        found = cluster_at(address, types) if address else Cluster(types=types) if types else None
+        planned = make_plan(config)
+        verdict = judge(planned, found) if found else None
+        if json_:
+            print(json.dumps(plan_as_dict(planned, verdict)), flush=True)
+        else:
+            show_plan(planned, str(preset), verdict)
+        if verdict and not verdict.fits:
+            raise typer.Exit(FAILED)

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefinedType
 from learner.learner_config import LearnerConfig
 from learner.transports.sync_config import SyncConfig
 from rollout.config_checks import contradictions, impossible_combinations
+from rollout.placement import PlacementConfig
 from serving.vlm_config import VlmConfig
 
 Stage = Literal["actor", "editor"]
@@ -280,6 +281,8 @@ class RunConfig(Section):
     the last two come with `pip install mlflow`, `pip install wandb`. A logger that fails loses no run."""
     ray: RayConfig = RayConfig()
     """Where the run takes place."""
+    placement: PlacementConfig = PlacementConfig()
+    """On which nodes the roles run."""
     needs: NeedsConfig = NeedsConfig()
     """What `rlrig doctor` asks of the machine."""
 
@@ -292,6 +295,11 @@ class RunConfig(Section):
     def trained(self) -> set[str]:
         """The policies that train in some update."""
         return set(self.schedule)
+
+    @property
+    def gpu_learner(self) -> bool:
+        """Whether a policy trains on GPUs."""
+        return any(getattr(self.learner, policy).gpus_per_rank for policy in self.trained)
 
     @property
     def total_updates(self) -> int:

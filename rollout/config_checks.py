@@ -27,8 +27,10 @@ def cpu_demand(config: RunConfig) -> dict[str, float]:
         "diffuser": config.diffuser.workers * config.diffuser.cpus,
         "editor": config.editor.workers * config.editor.cpus,
         "env_runners": config.rollout.env_runners * config.rollout.env_runner_cpus,
-        "vlm.actor": config.vlm.actor.replicas * config.vlm.actor.cpus,
-        "vlm.checker": config.vlm.checker.replicas * config.vlm.checker.cpus,
+        **{
+            f"vlm.{role}": vlm.replicas * sum(bundle["CPU"] for bundle in vlm.bundles)
+            for role, vlm in (("actor", config.vlm.actor), ("checker", config.vlm.checker))
+        },
         "learner": max(learner.ranks * learner.cpus_per_rank for learner in learners),
     }
 

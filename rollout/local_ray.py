@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
-    "DS_ACCELERATOR": "cpu",
     "TOKENIZERS_PARALLELISM": "false",
     "RLRIG_WORKER": "1",
 }
+
+
+def worker_environment(gpu_learner: bool) -> dict[str, str]:
+    """Environment variables of every process that Ray starts for a run. DeepSpeed is kept off GPUs that are there
+    unless a learner trains on some; then each learner's ranks say for themselves."""
+    return {**WORKER_ENVIRONMENT, **({} if gpu_learner else {"DS_ACCELERATOR": "cpu"})}
 
 
 def port_is_free(port: int) -> bool:
@@ -36,8 +41,9 @@ def port_is_free(port: int) -> bool:
 
 
 @contextmanager
-def ray_for_run(config: RayConfig) -> Iterator[None]:
-    """Start Ray (or join the cluster at `config.address`) for the block, and leave it after.
+def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
+    """Start Ray (or join the cluster at `config.address`) for the block, and leave it after. `gpu_learner` says whether
+    a learner trains on GPUs.
 
     A Ray instance that already runs on the machine is not touched: without an address the run starts its own.
 
@@ -57,7 +63,7 @@ def ray_for_run(config: RayConfig) -> Iterator[None]:
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     common = {
-        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
+        "runtime_env": {"env_vars": worker_environment(gpu_learner)},
         "logging_level": logging.ERROR,
         "log_to_driver": bool(os.environ.get("RLRIG_WORKER_LOGS")),
     }

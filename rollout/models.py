@@ -84,7 +84,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
     """
     vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
     board = WeightBoard(config.rollout.deadline_s)
-    deployment = deploy_vlms(vlms, board.name)
+    deployment = deploy_vlms(vlms, board.name, config.placement.required("vlm"))
     fleets: list[Fleet] = []
     transports: dict[str, Transport] = {}
     try:
@@ -93,11 +93,12 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
             (InverseDiffuser, config.editor, config.models.edits_with, _EDITOR_CALLS, {"board": board.name}),
         ):
             resources = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}
+            placement = config.placement.actor_options("image")
             fleets.append(
                 Fleet.start(
                     kind,
                     settings.workers,
-                    {**resources, "max_restarts": _RESTARTS, "max_concurrency": calls},
+                    {**resources, **placement, "max_restarts": _RESTARTS, "max_concurrency": calls},
                     deadline_s=config.rollout.deadline_s,
                     restart_s=config.rollout.restart_s,
                     start_deadline_s=settings.start_deadline_s,

@@ -34,7 +34,8 @@ class Policies:
         config = self._config
         model = config.models.actor if policy == "actor" else config.models.edits_with
         settings = {"image_size": config.diffuser.image_size} if policy == "editor" else None
-        self._learner = Learner(policy, model, getattr(config.learner, policy), settings)
+        options = config.placement.actor_options("learner")
+        self._learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
         if self._state(policy).exists():
             self._learner.load(self._state(policy))
         return self._learner

@@ -1,4 +1,5 @@
-"""What is looked at before anything expensive starts: whether models can be loaded, adapters put in, loggers used."""
+"""What is looked at before anything expensive starts: that model folders can be loaded, adapters put in, loggers used,
+and that the cluster has room."""
 
 from __future__ import annotations
 
@@ -69,3 +70,18 @@ def check_loggers(names: Sequence[str]) -> None:
                 f"loggers: {name!r} is refused: the package {package} is not installed here; `pip install {package}`, "
                 "or leave it out"
             )
+
+
+def check_room(config: RunConfig) -> None:
+    """Look whether the Ray cluster that this process has joined, or started, could ever hold the run.
+
+    Raises:
+        BadInput: it could not; the message has a line for each role that finds no room.
+    """
+    from rollout.cluster_nodes import joined_cluster
+    from rollout.plan import make_plan
+    from rollout.room import refusals
+
+    if problems := refusals(make_plan(config, memory=False), joined_cluster()):
+        where = "Ray on this machine" if config.ray.address is None else f"the cluster at {config.ray.address}"
+        raise BadInput("\n  ".join([f"{where} could never hold this run (`rlrig plan` shows all of it):", *problems]))

@@ -14,7 +14,7 @@ from PIL import Image
 from rollout.errors import BadInput, RunFailed
 from rollout.job_progress import progress_of_this_job
 from rollout.local_ray import ray_for_run
-from rollout.preflight import check_adapters, check_models
+from rollout.preflight import check_adapters, check_models, check_room
 from rollout.run_folder import RunFolder
 from rollout.run_watch import RunWatch
 from rollout.seeds import derive_seed
@@ -51,9 +51,9 @@ def train(
     callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)
     folder = RunFolder(out_dir)
     checkpoint = folder.last_checkpoint(progress.note) if resume else None
-    folder.create(config)
     plan = [(policy, len(list(updates))) for policy, updates in groupby(config.schedule)]
     done = int(checkpoint.name) if checkpoint else 0
+    folder.create(config)
     progress.start(out_dir.name, plan, done)
     loggers = RunLoggers(callbacks, out_dir / "loggers", out_dir.name, config.model_dump(mode="json"), progress.note)
     with RunWatch(folder, progress, done, loggers.failures) as watch:
@@ -70,7 +70,8 @@ def _train(
     watch: RunWatch,
 ) -> dict[str, Any]:
     started, out_dir = time.monotonic(), folder.path
-    with ray_for_run(config.ray), loggers:
+    with ray_for_run(config.ray, config.gpu_learner), loggers:
+        check_room(config)
         watch.inform(_job_of(config, out_dir, progress))
         with progress.phase("start"):
             algorithm = build(config, folder, progress)

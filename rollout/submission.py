@@ -120,7 +120,7 @@ def connect(address: str) -> Client:
         if os.environ.get(name, address) != address:
             raise BadInput(f"--address {address}: Ray would take {name}={os.environ[name]} instead; unset {name}")
     try:
-        return Client(address, headers=_authorization())
+        return Client(address, headers=authorization())
     except AuthenticationError as error:
         raise BadInput(
             f"--address {address}: the cluster refuses the token; put its token into RAY_AUTH_TOKEN, or name its file "
@@ -133,7 +133,7 @@ def connect(address: str) -> Client:
         ) from error
 
 
-def _authorization() -> dict[str, str]:
+def authorization() -> dict[str, str]:
     """The header with the token that the environment gives. Ray itself sends one only with RAY_AUTH_MODE=token."""
     token = os.environ.get("RAY_AUTH_TOKEN", "")
     if not token and (path := os.environ.get("RAY_AUTH_TOKEN_PATH")):

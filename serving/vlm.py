@@ -220,16 +220,17 @@ class VlmServer(LLMServer):
         )
 
 
-def build_vlm(role: str, settings: VlmConfig, board: str | None = None) -> Application:
+def build_vlm(
+    role: str, settings: VlmConfig, board: str | None = None, labels: Mapping[str, str] | None = None
+) -> Application:
     """The Serve application of one VLM; `role` names the application and the policy whose weights it takes, `board` the
-    `WeightBoard` that a replica takes the newest ones from when it starts."""
+    `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`."""
     job_variables = (ray.get_runtime_context().runtime_env or {}).get("env_vars", {})
-    bundle = {"GPU": 1, "CPU": settings.cpus} if settings.gpus else {"CPU": settings.cpus}
     config = LLMConfig(
         model_loading_config={"model_id": role, "model_source": settings.model},
         accelerator_type=None,
         engine_kwargs=settings.engine_arguments,
-        placement_group_config={"bundles": [bundle] * max(1, settings.gpus)},
+        placement_group_config={"bundles": settings.bundles},
         runtime_env={"env_vars": {**job_variables, **settings.environment}},
         deployment_config={
             "num_replicas": settings.replicas,
@@ -243,5 +244,8 @@ def build_vlm(role: str, settings: VlmConfig, board: str | None = None) -> Appli
         log_engine_metrics=False,
     )
     return build_llm_deployment(
-        config, deployment_cls=VlmServer, bind_kwargs={"policy": role, "settings": settings, "board": board}
+        config,
+        deployment_cls=VlmServer,
+        bind_kwargs={"policy": role, "settings": settings, "board": board},
+        override_serve_options={"placement_group_bundle_label_selector": [dict(labels)]} if labels else None,
     )

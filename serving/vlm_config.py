@@ -101,6 +101,12 @@ class VlmConfig(BaseModel):
         }
 
     @property
+    def bundles(self) -> list[dict[str, float]]:
+        """A replica's placement group, by Ray's names of resources: a bundle for each GPU, or one without."""
+        share = {"GPU": 1, "CPU": self.cpus} if self.gpus else {"CPU": self.cpus}
+        return [share] * max(1, self.gpus)
+
+    @property
     def environment(self) -> dict[str, str]:
         """Environment variables of a replica and its engine process."""
         variables = {

@@ -1,10 +1,14 @@
 import socket
+from pathlib import Path
 
 import pytest
 
 from rollout.config import PortsConfig, RayConfig
+from rollout.config_file import load_config
 from rollout.errors import BadInput
-from rollout.local_ray import port_is_free, ray_for_run
+from rollout.local_ray import port_is_free, ray_for_run, worker_environment
+
+PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
 
 
 def test_a_taken_port_is_refused_with_key_value_and_remedy_before_ray_starts():
@@ -18,3 +22,9 @@ def test_a_taken_port_is_refused_with_key_value_and_remedy_before_ray_starts():
         with pytest.raises(BadInput, match=message), ray_for_run(config):
             raise AssertionError("Ray was started")
     assert port_is_free(port)
+
+
+def test_deepspeed_is_kept_off_gpus_unless_a_learner_trains_on_them():
+    assert worker_environment(gpu_learner=False)["DS_ACCELERATOR"] == "cpu"
+    assert "DS_ACCELERATOR" not in worker_environment(gpu_learner=True)
+    assert not load_config(PRESET).gpu_learner

@@ -53,6 +53,11 @@ def test_a_cpu_replica_does_not_bind_cores():
     assert variables["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
 
 
+def test_a_replica_asks_for_a_bundle_for_each_of_its_gpus():
+    assert VlmConfig(model="a/b", cpus=2).bundles == [{"CPU": 2}]
+    assert VlmConfig(model="a/b", cpus=2, gpus=3).bundles == [{"GPU": 1, "CPU": 2}] * 3
+
+
 def test_settings_load_no_engine():
     code = "import sys, serving.vlm_config; sys.exit(any(m in sys.modules for m in ('ray', 'vllm', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
