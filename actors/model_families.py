@@ -10,6 +10,7 @@ from diffusers import DiffusionPipeline
 
 from actors.flux_model import FluxModel
 from actors.image_model import INDEX, ImageModel, ModelLoadError, check_index
+from actors.qwen_image_model import QwenImageModel
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "FluxPipeline": Family(FluxModel, draws=True, edits=False),
     "FluxKontextPipeline": Family(FluxModel, draws=True, edits=True),
+    "QwenImageEditPipeline": Family(QwenImageModel, draws=False, edits=True),
 }
 """By the `_class_name` of a pipeline's index."""
 
