@@ -56,6 +56,11 @@ def impossible_combinations(config: RunConfig) -> list[str]:
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
         )
+    if config.learner.actor.gradient_checkpointing:
+        problems.append(
+            "learner.actor.gradient_checkpointing: True is refused: transformers does it in training mode only, and a "
+            "learner computes as the rollout does. Lower learner.actor.micro_batch instead"
+        )
     problems += _unreachable(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
