@@ -128,7 +128,8 @@ class QwenImageModel(ImageModel):
         keys = [image.tobytes() for image in images]
         firsts, places = without_repeats(keys)
         size = self.source_size
-        sources = self.pipe.image_processor.resize([Image.fromarray(images[first]) for first in firsts], size, size)
+        resize = self.pipe.image_processor.resize  # it leaves a list as it is
+        sources = [resize(Image.fromarray(images[first]), size, size) for first in firsts]
         asked, prompt_places = without_repeats(list(zip(keys, prompts, strict=True)))
         text = self._text([prompts[row] for row in asked], [sources[places[row]] for row in asked])
         negative = None
