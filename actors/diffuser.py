@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.flux_model import FluxModel
+from actors.model_families import load_drawer
 from actors.replica import Replica
 
 
@@ -20,17 +20,17 @@ class Diffuser(Replica):
         path: pipeline folder, or hub id.
         replica: the name by which this replica is known.
         threads: CPU threads of torch; several replicas with more than their share of the cores slow each other down.
-        settings: everything else that FluxModel takes.
+        settings: everything else that ImageModel takes.
 
     Raises:
-        ModelLoadError, ValueError: as FluxModel.
+        ModelLoadError, ValueError: see `load_drawer`.
     """
 
     def __init__(self, path: str | Path, replica: str = "diffuser-0", threads: int = 1, **settings: Any) -> None:
         torch.set_num_threads(threads)
         self.replica = replica
-        self.model = FluxModel(path, **settings)
+        self.model = load_drawer(path, **settings)
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
-        """One (H, W, 3) uint8 image for each prompt; see FluxModel.draw."""
+        """One (H, W, 3) uint8 image for each prompt; see ImageModel.draw."""
         return self.model.draw(prompts, seeds, steps)

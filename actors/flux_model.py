@@ -1,148 +1,85 @@
-"""One FLUX-Kontext pipeline: it draws without a source image and edits with one.
+"""FLUX.1 and FLUX.1-Kontext: one pipeline that draws without a source image and edits with one.
 
-The Ray actors wrap it, and the learner uses it to rebuild what the editor saw: `conditioning` and `velocity` compute
-what diffusers' `FluxKontextPipeline.__call__` computes, so that log-probabilities of both sides agree.
+`conditioning` and `velocity` compute what diffusers' `FluxKontextPipeline.__call__` computes, so that log-probabilities
+of rollout and learner agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
-import transformers
-from diffusers import FluxKontextPipeline, FluxTransformer2DModel
+from diffusers import FluxKontextPipeline
 from PIL import Image
-from safetensors import SafetensorError
 
-from actors.conditioning import Conditioning, velocity
-from actors.edit import Edit
-from actors.flow_path import FlowPath, FlowSde
-from actors.flow_sde import FlowSdeScheduler
+from actors.conditioning import Conditioning, Rows
+from actors.image_model import ImageModel, ModelLoadError, noise_generators
 from actors.repeats import without_repeats
 
-__all__ = ["Conditioning", "Edit", "FluxModel", "ModelLoadError", "velocity"]
-
-_SDE_STREAM = 1
+__all__ = ["FluxConditioning", "FluxModel", "ModelLoadError"]
 
 
-class ModelLoadError(RuntimeError):
-    """A model folder is missing, incomplete or damaged."""
+@dataclass(frozen=True)
+class FluxConditioning(Conditioning):
+    """What a FLUX transformer is given besides latents and σ, for B samples.
 
-
-class FluxModel:
-    """A FluxKontextPipeline and the sizes that it is called with.
-
-    A sample depends only on its own prompt, image and seed, whatever else is in the batch (up to float32 rounding).
-    Its first noise is that of `torch.Generator().manual_seed(seed)`, so plain diffusers reproduces it; the noise of
-    SDE steps is an independent stream of the same seed.
-
-    Args:
-        path: pipeline folder, or hub id.
-        image_size: height and width in pixels, of images in and out.
-        steps: denoising steps where a call names none.
-        max_sequence_length: T5 tokens; a longer prompt is cut.
-        guidance_scale: only models with `guidance_embeds` use it.
-        max_batch: samples in one pipeline call; longer requests are taken in turns.
-        device: torch device.
-        dtype: torch dtype, by name.
-
-    Raises:
-        ModelLoadError: no pipeline can be loaded from `path`; the message says why and what to do.
-        ValueError: `image_size` does not fit the model.
+    Attributes:
+        image_latents: (B, S, C) packed latents of the source images.
+        prompt_embeds: (B, L, D) T5 embeddings.
+        pooled: (B, P) pooled CLIP embeddings.
+        text_ids: (L, 3) positions of the text tokens.
+        latent_ids: (2S, 3) positions of the latent tokens, then of the source tokens.
+        guidance: guidance scale; None for a model without `guidance_embeds`.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        image_size: int = 64,
-        steps: int = 8,
-        max_sequence_length: int = 32,
-        guidance_scale: float = 1.0,
-        max_batch: int = 16,
-        device: str = "cpu",
-        dtype: str = "float32",
-    ) -> None:
-        self.pipe = _load(path, getattr(torch, dtype)).to(device)
-        self.image_size = image_size
-        self.steps = steps
-        self.max_sequence_length = max_sequence_length
-        self.guidance_scale = guidance_scale
-        self.max_batch = max_batch
-        patch = self.pipe.vae_scale_factor * 2
-        if image_size < patch or image_size % patch:
-            raise ValueError(f"image_size is {image_size}; the model in {path} needs a multiple of {patch}")
+    image_latents: torch.Tensor
+    prompt_embeds: torch.Tensor
+    pooled: torch.Tensor
+    text_ids: torch.Tensor
+    latent_ids: torch.Tensor
+    guidance: float | None
 
-    @property
-    def transformer(self) -> FluxTransformer2DModel:
-        """The policy's network."""
-        return self.pipe.transformer
+    def take(self, rows: Rows) -> FluxConditioning:
+        return replace(
+            self,
+            image_latents=self.image_latents[rows],
+            prompt_embeds=self.prompt_embeds[rows],
+            pooled=self.pooled[rows],
+        )
 
-    def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
-        """Draw one image for each prompt: a list of (H, W, 3) uint8.
+    def predict(self, transformer: Callable, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        guidance = self.guidance
+        out = transformer(
+            hidden_states=torch.cat([latents, self.image_latents], dim=1),
+            timestep=timestep,
+            guidance=None if guidance is None else torch.full((len(latents),), guidance, device=latents.device),
+            pooled_projections=self.pooled,
+            encoder_hidden_states=self.prompt_embeds,
+            txt_ids=self.text_ids,
+            img_ids=self.latent_ids,
+            return_dict=False,
+        )[0]
+        return out[:, : latents.shape[1]]
 
-        Raises:
-            ValueError: lists of different lengths, a seed outside [0, 2³²), steps below 1.
-            FloatingPointError: the model produced pixels that are not finite.
-        """
-        _check(prompts, seeds)
-        images: list[np.ndarray] = []
-        for rows in self._batches(len(prompts)):
-            images += self._call(prompts[rows], seeds[rows], self._step_count(steps))
-        return images
 
-    def edit(
-        self,
-        images: Sequence[np.ndarray],
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        sde: FlowSde | None = None,
-        steps: int | None = None,
-    ) -> list[Edit]:
-        """Apply one edit prompt to each image.
+class FluxModel(ImageModel):
+    """A FLUX pipeline. `guidance_scale` is given to models with `guidance_embeds`, as both FLUX.1 [dev] have them; it
+    does nothing to others."""
 
-        Args:
-            images: (H, W, 3) uint8, each of `image_size`.
-            prompts: edit prompts, one an image.
-            seeds: one an image.
-            sde: sample stochastically and return the paths; None samples the ODE.
-            steps: denoising steps; with `sde`, its own number holds.
+    pipeline = FluxKontextPipeline
 
-        Raises:
-            ValueError: as `draw`; or an image of another size or type; or `steps` that contradict `sde`.
-            FloatingPointError: as `draw`.
-        """
-        _check(prompts, seeds, images)
-        for i, image in enumerate(images):
-            self._check_image(i, image)
-        if sde is not None and steps not in (None, sde.steps):
-            raise ValueError(f"steps is {steps} and sde.steps is {sde.steps}; leave steps out where sde is given")
-        count = self._step_count(steps if sde is None else sde.steps)
-        edits: list[Edit] = []
-        for rows in self._batches(len(prompts)):
-            sources = self._source_latents(images[rows])
-            if sde is None:
-                edits += [Edit(image) for image in self._call(prompts[rows], seeds[rows], count, image=sources)]
-                continue
-            edited, paths = self._call_sde(sources, prompts[rows], seeds[rows], sde)
-            edits += [Edit(image, path) for image, path in zip(edited, paths, strict=True)]
-        return edits
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> np.ndarray:
+        return self._call(prompts, seeds, steps)
 
-    @torch.no_grad()
-    def conditioning(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Conditioning:
-        """What the velocity of these edits depends on; uses the frozen VAE and text encoders only.
+    def _edit(
+        self, images: Sequence[np.ndarray], prompts: Sequence[str], seeds: Sequence[int], steps: int
+    ) -> np.ndarray:
+        return self._call(prompts, seeds, steps, image=self._source_latents(images))
 
-        Raises:
-            ValueError: as `edit`, or no images.
-        """
-        _check(prompts, None, images)
-        if not prompts:
-            raise ValueError("conditioning needs at least one image; got none")
-        for i, image in enumerate(images):
-            self._check_image(i, image)
+    def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> FluxConditioning:
         pipe = self.pipe
         embeds, pooled, text_ids = self._prompt_embeds(prompts)
         _, image_latents, latent_ids, image_ids = pipe.prepare_latents(
@@ -153,10 +90,10 @@ class FluxModel:
             self.image_size,
             embeds.dtype,
             pipe.vae.device,
-            _noise_generators([0] * len(prompts)),  # the first noise is thrown away; the global stream stays as it is
+            noise_generators([0] * len(prompts)),  # the first noise is thrown away; the global stream stays as it is
         )
         guidance = self.guidance_scale if pipe.transformer.config.guidance_embeds else None
-        return Conditioning(image_latents, embeds, pooled, text_ids, torch.cat([latent_ids, image_ids]), guidance)
+        return FluxConditioning(image_latents, embeds, pooled, text_ids, torch.cat([latent_ids, image_ids]), guidance)
 
     @torch.no_grad()
     def _source_latents(self, images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -165,7 +102,7 @@ class FluxModel:
         vae = self.pipe.vae
         pixels = self.pipe.image_processor.preprocess([Image.fromarray(images[first]) for first in firsts])
         # One generator an image makes the pipeline encode them one by one, so that none depends on the others.
-        latents = self.pipe._encode_vae_image(pixels.to(vae.device, vae.dtype), _noise_generators([0] * len(firsts)))
+        latents = self.pipe._encode_vae_image(pixels.to(vae.device, vae.dtype), noise_generators([0] * len(firsts)))
         return latents[places]
 
     @torch.no_grad()
@@ -179,21 +116,9 @@ class FluxModel:
         )
         return embeds[places], pooled[places], text_ids
 
-    def _call_sde(
-        self, sources: torch.Tensor, prompts: Sequence[str], seeds: Sequence[int], sde: FlowSde
-    ) -> tuple[list[np.ndarray], list[FlowPath]]:
-        scheduler = FlowSdeScheduler.from_config(self.pipe.scheduler.config)
-        scheduler.start(sde, _step_generators(seeds))
-        plain, self.pipe.scheduler = self.pipe.scheduler, scheduler
-        try:
-            edited = self._call(prompts, seeds, sde.steps, image=sources)
-        finally:
-            self.pipe.scheduler = plain  # a saved pipeline names its scheduler's class, which must stay diffusers' own
-        return edited, scheduler.paths()
-
-    def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, **kwargs: Any) -> list[np.ndarray]:
+    def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, **kwargs: Any) -> np.ndarray:
         embeds, pooled, _ = self._prompt_embeds(prompts)
-        pixels = self.pipe(
+        return self.pipe(
             prompt_embeds=embeds,
             pooled_prompt_embeds=pooled,
             height=self.image_size,
@@ -203,65 +128,7 @@ class FluxModel:
             max_sequence_length=self.max_sequence_length,
             guidance_scale=self.guidance_scale,
             num_inference_steps=steps,
-            generator=_noise_generators(seeds),
+            generator=noise_generators(seeds),
             output_type="np",
             **kwargs,
         ).images
-        broken = [seed for seed, image in zip(seeds, pixels, strict=True) if not np.isfinite(image).all()]
-        if broken:
-            raise FloatingPointError(
-                f"the pipeline produced pixels that are not finite for {len(broken)} of {len(seeds)} samples "
-                f"(first seed {broken[0]}); its weights are damaged or its dtype is too narrow"
-            )
-        return list((pixels * 255).round().astype(np.uint8))
-
-    def _batches(self, count: int) -> list[slice]:
-        return [slice(i, min(i + self.max_batch, count)) for i in range(0, count, self.max_batch)]
-
-    def _step_count(self, steps: int | None) -> int:
-        count = self.steps if steps is None else steps
-        if count < 1:
-            raise ValueError(f"steps is {count}; it must be at least 1")
-        return count
-
-    def _check_image(self, index: int, image: np.ndarray) -> None:
-        expected = (self.image_size, self.image_size, 3)
-        if image.shape != expected or image.dtype != np.uint8:
-            raise ValueError(
-                f"image {index} is {image.dtype} of shape {image.shape}; expected uint8 of shape {expected}: "
-                "resize it, or set image_size to what the model was trained for"
-            )
-
-
-def _load(path: str | Path, dtype: torch.dtype) -> FluxKontextPipeline:
-    remedy = "give a folder that FluxKontextPipeline.save_pretrained wrote, or a hub id that can be reached"
-    folder = Path(path)
-    if not (folder / "model_index.json").is_file() and (folder.exists() or len(folder.parts) != 2):
-        what = "has no model_index.json" if folder.is_dir() else "does not exist"
-        raise ModelLoadError(f"model path {str(path)!r} {what}; {remedy}")
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        pipe = FluxKontextPipeline.from_pretrained(str(path), dtype=dtype)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {remedy}") from error
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def _check(prompts: Sequence[str], seeds: Sequence[int] | None, images: Sequence[np.ndarray] | None = None) -> None:
-    lengths = {"prompts": prompts, "seeds": seeds, "images": images}
-    counts = {name: len(values) for name, values in lengths.items() if values is not None}
-    if len(set(counts.values())) != 1:
-        raise ValueError(f"lists must be of equal length; got {counts}")
-    for i, seed in enumerate(seeds or ()):
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed {i} is {seed}; it must be in [0, 2**32): torch's CPU generator ignores higher bits")
-
-
-def _noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-
-
-def _step_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    return _noise_generators([np.random.SeedSequence((int(s), _SDE_STREAM)).generate_state(1)[0] for s in seeds])

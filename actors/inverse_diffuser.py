@@ -14,7 +14,7 @@ import torch
 from actors.conditioning import velocity
 from actors.edit import Edit
 from actors.flow_path import FlowSde
-from actors.flux_model import FluxModel
+from actors.model_families import load_editor
 from actors.replica import Replica
 from learner.adapter_holder import AdapterHolder
 from learner.receipts import WeightReceipt
@@ -38,10 +38,10 @@ class InverseDiffuser(Replica):
         replica: the name by which receipts know this replica.
         threads: CPU threads of torch.
         board: name of the `WeightBoard` of its policy.
-        settings: everything else that FluxModel takes.
+        settings: everything else that ImageModel takes.
 
     Raises:
-        ModelLoadError, ValueError: as FluxModel.
+        ModelLoadError, ValueError: see `load_editor`.
         WeightMismatch, TimeoutError: the newest weights could not be loaded.
     """
 
@@ -55,7 +55,7 @@ class InverseDiffuser(Replica):
     ) -> None:
         torch.set_num_threads(threads)
         self.replica = replica
-        self.model = FluxModel(path, **settings)
+        self.model = load_editor(path, **settings)
         self._weights: WeightHolder | AdapterHolder = WeightHolder(replica, POLICY, self.model.transformer.state_dict())
         self._at_work = threading.Lock()
         grey = np.full((self.model.image_size, self.model.image_size, 3), 128, np.uint8)
@@ -76,7 +76,7 @@ class InverseDiffuser(Replica):
         sde: FlowSde | None = None,
         steps: int | None = None,
     ) -> list[Edit]:
-        """One edit for each image, marked with the version; see FluxModel.edit."""
+        """One edit for each image, marked with the version; see ImageModel.edit."""
         with self._at_work:
             return [replace(e, version=self.version()) for e in self.model.edit(images, prompts, seeds, sde, steps)]
 
@@ -122,5 +122,4 @@ class InverseDiffuser(Replica):
     @torch.no_grad()
     def _probe(self) -> str:
         """A checksum of the transformer's velocity for one fixed edit."""
-        latents = torch.zeros_like(self._asked.image_latents)
-        return tensor_checksum(velocity(self.model.transformer, latents, self._asked, 0.5))
+        return tensor_checksum(velocity(self.model.transformer, self._asked.zeros(), self._asked, 0.5))

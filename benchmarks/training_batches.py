@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from actors.flow_path import FlowSde
-from actors.flux_model import FluxModel
+from actors.model_families import load_editor
 from learner.samples import ActorSample, EditorSample
 from learner.vlm_policy import VlmPolicy
 from rollout.config import RunConfig
@@ -46,7 +46,7 @@ def actor_batch(config: RunConfig, count: int, seed: int = 0) -> list[ActorSampl
 
 def editor_batch(config: RunConfig, count: int, seed: int = 0) -> list[EditorSample]:
     """Edits of drawn scenes with the paths that the editor's own SDE took."""
-    model = FluxModel(config.models.edits_with, image_size=config.diffuser.image_size)
+    model = load_editor(config.models.edits_with, image_size=config.diffuser.image_size)
     scenes = group_scenes(count, config.rollout.group_size, seed, config.data.relations)
     images = [scene.image for scene in scenes]
     prompts = [_move(scene.graph.requirements[0]) for scene in scenes]

@@ -1,4 +1,4 @@
-"""One rank's process group and DeepSpeed engine, on CPU with gloo."""
+"""One rank's process group and DeepSpeed engine: on CPU with gloo, on a GPU with NCCL."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ def listen(host: str, ranks: int, deadline_s: float) -> torch.distributed.TCPSto
 
 
 def join(
-    store: torch.distributed.TCPStore | None, host: str, port: int, rank: int, ranks: int, deadline_s: float
+    store: torch.distributed.TCPStore | None,
+    host: str,
+    port: int,
+    rank: int,
+    ranks: int,
+    deadline_s: float,
+    device: str = "cpu",
 ) -> None:
     """Make this process rank `rank` of `ranks`, in torch.distributed and in DeepSpeed.
 
     Args:
         store: what `listen` returned, at rank 0; None elsewhere.
+        device: `cpu` or `cuda`; counts and the like are exchanged over gloo in both cases.
 
     Raises:
         torch.distributed.DistError: the other ranks did not come within the deadline.
@@ -37,9 +44,10 @@ def join(
     timeout = timedelta(seconds=deadline_s)
     if store is None:
         store = torch.distributed.TCPStore(host, port, ranks, is_master=False, timeout=timeout)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=timeout)
+    backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK="0", MASTER_ADDR=host, MASTER_PORT=str(port))
-    _quiet_deepspeed().init_distributed(dist_backend="gloo", verbose=False)
+    _quiet_deepspeed().init_distributed(dist_backend="gloo" if device == "cpu" else "nccl", verbose=False)
 
 
 def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
@@ -121,6 +129,7 @@ def _engine_config(config: LearnerConfig) -> dict[str, Any]:
             "stage": config.zero_stage,
             "stage3_param_persistence_threshold": WHOLE_ELEMENTS,
         },
+        "bf16": {"enabled": config.dtype == "bfloat16"},
         "steps_per_print": 1 << 30,
     }
 

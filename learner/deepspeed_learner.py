@@ -46,10 +46,10 @@ class Learner:
     share the batch, or a rank is lost, an error ends all of them: the others would wait for the one that failed.
 
     Args:
-        policy: `actor` (a vision-language model) or `editor` (the transformer of a FLUX-Kontext pipeline).
+        policy: `actor` (a vision-language model) or `editor` (the transformer of an editing pipeline).
         model_path: folder or hub id of the model to start from.
         config: settings.
-        model_settings: for the editor, what FluxModel takes besides the path (`image_size`, …), as in the rollout.
+        model_settings: for the editor, what ImageModel takes besides the path (`image_size`, …), as in the rollout.
         options: further options of the ranks' Ray actors, such as label_selector.
 
     Raises:
@@ -70,11 +70,10 @@ class Learner:
         self.policy, self.config, self.version = policy, config, 0
         folder = Path(model_path)
         self.model = str(folder.resolve()) if folder.exists() else str(model_path)
-        accelerator = "cuda" if config.gpus_per_rank else "cpu"
-        environment = {"DS_ACCELERATOR": accelerator, "OMP_NUM_THREADS": str(config.threads)}
+        environment = {"DS_ACCELERATOR": config.device, "OMP_NUM_THREADS": str(config.threads)}
         actor = ray.remote(_RankActor).options(
-            num_gpus=config.gpus_per_rank,
             num_cpus=config.cpus_per_rank,
+            num_gpus=config.gpus_per_rank,
             runtime_env={"env_vars": environment},
             max_restarts=0,
             **(options or {}),

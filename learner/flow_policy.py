@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from actors.conditioning import Conditioning, velocity
 from actors.flow_sde import sde_log_prob, sde_mean_std
-from actors.flux_model import Conditioning, FluxModel, velocity
+from actors.model_families import load_editor
 from learner.flow_loss import flow_loss, gaussian_divergence
 from learner.learner_config import LearnerConfig
 from learner.lora import ADAPTER, without_adapter
@@ -59,13 +60,13 @@ class StepEvaluation:
 
 
 class FlowPolicy:
-    """A FLUX-Kontext pipeline in float32, of which the transformer is trained, and the editor's loss.
+    """An editing pipeline, of which the transformer is trained, and the editor's loss.
 
     Args:
         model_path: folder or hub id.
         config: settings of the loss and of the adapter. A KL coefficient above 0 keeps a frozen copy of the transformer
             as it is on disk; with an adapter, the transformer without it is that.
-        settings: what FluxModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
+        settings: what ImageModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
 
     Attributes:
         module: the transformer.
@@ -73,16 +74,18 @@ class FlowPolicy:
         reference: the frozen copy, or None.
 
     Raises:
-        ModelLoadError, ValueError: see FluxModel; or the adapter does not fit.
+        ModelLoadError, ValueError: see `load_editor`; or the adapter does not fit.
     """
 
     def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
         self.config = config
-        self._model = FluxModel(model_path, **settings)
+        self._model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
         for part in self._model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
         self.module = self._model.transformer
+        if config.gradient_checkpointing:
+            self.module.enable_gradient_checkpointing()
         copied = config.kl_coefficient > 0 and config.lora is None
         self.reference = copy.deepcopy(self.module) if copied else None
         self.weights = TrainedWeights(self.module, config.lora, config.seed)
@@ -157,10 +160,12 @@ class FlowPolicy:
         conditioning = self._model.conditioning(
             [sample.image for sample in samples], [sample.edit_prompt for sample in samples]
         )
-        latents = torch.stack([torch.tensor(sample.path.latents) for sample in samples], dim=1)
-        sigmas = torch.stack([torch.tensor(sample.path.sigmas) for sample in samples], dim=1)
-        log_probs = torch.stack([torch.tensor(sample.path.log_probs) for sample in samples], dim=1)
-        advantages = torch.tensor([sample.advantage for sample in samples], dtype=torch.float32)
+        device = conditioning.image_latents.device
+        latents, sigmas, log_probs = (
+            torch.stack([torch.tensor(getattr(sample.path, name)) for sample in samples], dim=1).to(device)
+            for name in ("latents", "sigmas", "log_probs")
+        )
+        advantages = torch.tensor([sample.advantage for sample in samples], dtype=torch.float32, device=device)
         return [
             StepBatch(
                 conditioning,

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+NumberFormat = Literal["float32", "bfloat16"]
+
 
 class LoraConfig(BaseModel):
     """Low-rank adapters (LoRA, arXiv 2106.09685): a linear layer computes W·x + alpha/rank·B·A·x, and A and B train."""
@@ -86,6 +88,14 @@ class LearnerConfig(BaseModel):
     """Threads of each rank. More than one collapses where other processes use the same cores."""
     cpus_per_rank: float = Field(1.0, ge=0)
     """Logical CPUs that Ray sets aside for each rank."""
+    gpus_per_rank: int = Field(0, ge=0, le=1)
+    """GPUs that Ray sets aside for each rank; 0 trains on the CPU."""
+    dtype: NumberFormat = "float32"
+    """Number format in which the model computes. With bfloat16, which needs ZeRO 2 or 3, the optimizer keeps what
+    trains in float32 besides."""
+    gradient_checkpointing: bool = False
+    """Compute the editor's layers again in the backward pass instead of keeping what they computed: less memory, a
+    third more work."""
 
     start_deadline_s: float = Field(300.0, gt=0)
     """Seconds that all ranks may take to load the model and to build the engine."""
@@ -93,9 +103,9 @@ class LearnerConfig(BaseModel):
     """Seconds that an update, a save, a load or an export may take."""
 
     @property
-    def gpus_per_rank(self) -> int:
-        """GPUs of each rank: none, as `learner.deepspeed_engine` runs on CPUs, with gloo."""
-        return 0
+    def device(self) -> str:
+        """torch device of each rank, which sees only the GPU that Ray sets aside for it."""
+        return "cuda" if self.gpus_per_rank else "cpu"
 
     def learning_rate_at(self, version: int) -> float:
         """The step size of the update that makes version `version` + 1."""
@@ -111,5 +121,10 @@ class LearnerConfig(BaseModel):
         if self.zero_stage > 0 and self.ranks == 1:
             raise ValueError(
                 f"zero_stage is {self.zero_stage} with ranks 1; there is nothing to split: set zero_stage 0 or ranks 2"
+            )
+        if self.dtype == "bfloat16" and self.zero_stage < 2:
+            raise ValueError(
+                f"dtype is bfloat16 with zero_stage {self.zero_stage}; steps of small size would be rounded away: set "
+                "zero_stage 2 or 3, which keep float32 besides, or dtype float32"
             )
         return self

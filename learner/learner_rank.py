@@ -46,7 +46,7 @@ class LearnerRank:
         """Load the policy, meet the other ranks, build the engine. Returns the number of trained parameters."""
         self._policy = new_policy(self._policy_name, self._model_path, self._config, self._settings)
         deadline_s = max(self._config.start_deadline_s, self._config.deadline_s)
-        join(self._store, host, port, self._rank, self._config.ranks, deadline_s)
+        join(self._store, host, port, self._rank, self._config.ranks, deadline_s, self._config.device)
         self._engine = new_engine(self._policy.module, self._config)
         if self._policy.reference is not None and self._config.zero_stage == 3:
             self._policy.reference = frozen_engine(self._policy.reference, self._config)

@@ -16,7 +16,8 @@ def skeleton(policy: str, model_path: str) -> torch.nn.Module:
             from transformers import AutoConfig, AutoModelForImageTextToText
 
             return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(model_path))
-        from diffusers import FluxTransformer2DModel
+        import diffusers
 
-        settings = FluxTransformer2DModel.load_config(model_path, subfolder="transformer")
-        return FluxTransformer2DModel.from_config(settings)
+        _, name = diffusers.DiffusionPipeline.load_config(model_path)["transformer"]
+        transformer = getattr(diffusers, name)
+        return transformer.from_config(transformer.load_config(model_path, subfolder="transformer"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
+from actors.qwen_vl_processor import load_processor
 from actors.repeats import without_repeats
 from learner.learner_config import LearnerConfig
 from learner.lora import ADAPTER, without_adapter
@@ -63,7 +64,7 @@ class AnswerEvaluation:
 
 
 class VlmPolicy:
-    """A transformers image-text-to-text model in float32, its processor, and the Actor's loss.
+    """A transformers image-text-to-text model, its processor, and the Actor's loss.
 
     Args:
         model_path: folder or hub id.
@@ -81,8 +82,10 @@ class VlmPolicy:
 
     def __init__(self, model_path: str | Path, config: LearnerConfig) -> None:
         self.config = config
-        self.processor = AutoProcessor.from_pretrained(str(model_path))
-        self.module = AutoModelForImageTextToText.from_pretrained(str(model_path), dtype=torch.float32).eval()
+        self.processor = load_processor(model_path)
+        dtype = getattr(torch, config.dtype)
+        self.module = AutoModelForImageTextToText.from_pretrained(str(model_path), dtype=dtype).eval()
+        self.module.to(config.device)
         copied = config.kl_coefficient > 0 and config.lora is None
         self.reference = copy.deepcopy(self.module).requires_grad_(False) if copied else None
         self.weights = TrainedWeights(self.module, config.lora, config.seed, folder_names(self.module))
@@ -95,8 +98,11 @@ class VlmPolicy:
     def evaluate(self, network: Callable, batch: AnswerBatch) -> AnswerEvaluation:
         """Log-probabilities under `network` (this policy's module, or what wraps it)."""
         features = network.get_image_features(**batch.images, return_dict=True)
-        of_prompt = features.pooler_output.flatten(0, 1).split(batch.image_tokens)
-        features.pooler_output = torch.cat([of_prompt[prompt] for prompt in batch.prompts])
+        pooled = features.pooler_output  # of all images in one tensor, or a tensor for each
+        in_one = isinstance(pooled, torch.Tensor)
+        of_prompt = (pooled.flatten(0, 1) if in_one else torch.cat(pooled)).split(batch.image_tokens)
+        of_answer = [of_prompt[prompt] for prompt in batch.prompts]
+        features.pooler_output = torch.cat(of_answer) if in_one else tuple(of_answer)
         logits = network(**batch.inputs, mm_encoder_outputs={"image": features}, use_cache=False).logits
         picked = logits.gather(1, batch.positions.unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
         log_probs = token_log_probs(picked, batch.token_ids, self.config.temperature)
@@ -164,20 +170,37 @@ class VlmPolicy:
         mask = _pad([torch.ones_like(answer, dtype=torch.bool) for answer in answers], False)
         starts = torch.tensor([len(prompt_ids[row]) for row in rows])
         positions = starts.unsqueeze(1) - 1 + torch.arange(token_ids.shape[1])
+        inputs = {
+            "input_ids": _pad(sequences, self.processor.tokenizer.pad_token_id or 0),
+            "attention_mask": _pad([torch.ones_like(row) for row in sequences], 0),
+            **self._places(sequences, prompts, rows),
+        }
+        advantages = torch.tensor([sample.advantage for sample in samples], dtype=torch.float32)
+        device = self.config.device
         return AnswerBatch(
-            inputs={
-                "input_ids": _pad(sequences, self.processor.tokenizer.pad_token_id or 0),
-                "attention_mask": _pad([torch.ones_like(row) for row in sequences], 0),
-            },
-            images=dict(prompts),
+            inputs={name: tensor.to(device) for name, tensor in inputs.items()},
+            images={name: tensor.to(device) for name, tensor in prompts.items()},
             prompts=rows,
             image_tokens=[int((ids == self.module.config.image_token_id).sum()) for ids in prompt_ids],
-            positions=torch.where(mask, positions, 0),
-            token_ids=token_ids,
-            mask=mask,
-            rollout_log_probs=_pad(rollout, 0.0),
-            advantages=torch.tensor([sample.advantage for sample in samples], dtype=torch.float32),
+            positions=torch.where(mask, positions, 0).to(device),
+            token_ids=token_ids.to(device),
+            mask=mask.to(device),
+            rollout_log_probs=_pad(rollout, 0.0).to(device),
+            advantages=advantages.to(device),
         )
+
+    def _places(
+        self, sequences: list[torch.Tensor], prompts: MutableMapping[str, torch.Tensor], rows: list[int]
+    ) -> dict[str, torch.Tensor]:
+        """What a model that numbers image tokens by row and column needs besides, taken out of `prompts` where it is
+        not for the vision encoder."""
+        if prompts.pop("mm_token_type_ids", None) is None:
+            return {}
+        image_token = self.module.config.image_token_id
+        return {
+            "mm_token_type_ids": _pad([(row == image_token).int() for row in sequences], 0),
+            "image_grid_thw": prompts["image_grid_thw"][rows],
+        }
 
     def _trained_tokens(self, token_ids: list[int]) -> list[int]:
         """The answer up to the first image token, if one was sampled: the model would expect an image at its place."""

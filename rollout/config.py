@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticUndefinedType
 
-from learner.learner_config import LearnerConfig
+from learner.learner_config import LearnerConfig, NumberFormat
 from learner.transports.sync_config import SyncConfig
 from rollout.config_checks import contradictions, impossible_combinations
 from rollout.placement import PlacementConfig
@@ -70,13 +70,15 @@ class ModelsConfig(Section):
     """Model folders, relative to the run file or to the repository; `hf://owner/name` names one on the hub."""
 
     flux: str
-    """FLUX-Kontext pipeline: the Diffuser, and the editor that training starts from."""
+    """Pipeline that draws: the Diffuser, and the editor that training starts from where it edits, too, as FLUX-Kontext
+    does."""
     checker: str
     """VLM that judges each requirement."""
     actor: str
     """VLM that training starts from and that writes edit prompts."""
     editor: str | None = None
-    """FLUX-Kontext pipeline of the editor where it is another one than `flux`, for example a trained one."""
+    """Pipeline of the editor where it is another one than `flux`: FLUX-Kontext, for example a trained one, or
+    Qwen-Image-Edit."""
 
     @property
     def edits_with(self) -> str:
@@ -129,7 +131,24 @@ class RolloutConfig(Section):
     """Seconds that sampling a prompt may take; then its EnvRunner is ended."""
 
 
-class DiffuserConfig(Section):
+class PipelineConfig(Section):
+    """How a diffusers pipeline is called. The learner of the editor calls it in the same way."""
+
+    guidance: float = Field(1.0, ge=1)
+    """How closely an image keeps to its prompt: what FLUX.1 [dev] is told, or the scale of Qwen-Image-Edit's true
+    classifier-free guidance, whose second forward pass 1 leaves out. Nothing to models that know no guidance."""
+    max_prompt_tokens: int = Field(32, ge=1)
+    """Prompts are cut to so many tokens of the T5 encoder."""
+    dtype: NumberFormat = "float32"
+    """Number format of the workers' pipeline."""
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """What the workers' pipeline and that of the learner have in common."""
+        return {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
+
+
+class DiffuserConfig(PipelineConfig):
     """The frozen text-to-image workers."""
 
     steps: int = Field(8, ge=1)
@@ -146,11 +165,13 @@ class DiffuserConfig(Section):
     """Seconds from starting the workers until every one of them must have loaded."""
 
 
-class EditorConfig(Section):
+class EditorConfig(PipelineConfig):
     """The Inverse Diffuser workers."""
 
     steps: int = Field(8, ge=2)
     """Denoising steps."""
+    evaluation_steps: int | None = Field(None, ge=2)
+    """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
     eta: float = Field(0.7, gt=0)
     """Noise level of the SDE sampler that training samples with."""
     sde_window: Pair | None = None

@@ -60,6 +60,11 @@ def impossible_combinations(config: RunConfig) -> list[str]:
         )
     if len(set(config.loggers)) < len(config.loggers):
         problems.append(f"loggers: {config.loggers} is refused: name each logger once")
+    if config.learner.actor.gradient_checkpointing:
+        problems.append(
+            "learner.actor.gradient_checkpointing: True is refused: transformers does it in training mode only, and a "
+            "learner computes as the rollout does. Lower learner.actor.micro_batch instead"
+        )
     problems += _unreachable(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:

@@ -60,6 +60,10 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}{place}: broken YAML: {getattr(error, 'problem', None) or error}") from error
 
 
+def _presets() -> list[Path]:
+    return sorted([*REPOSITORY.glob("presets/*/run.yaml"), *REPOSITORY.glob("presets/*.yaml")])
+
+
 def read_run_file(path: Path) -> dict[str, Any]:
     """The mapping in a run file.
 
@@ -69,7 +73,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        presets = ", ".join(str(p.relative_to(REPOSITORY)) for p in sorted(REPOSITORY.glob("presets/*/run.yaml")))
+        presets = ", ".join(str(p.relative_to(REPOSITORY)) for p in _presets())
         raise ConfigError(f"{path}: no such run file; the presets are: {presets or 'none'}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error

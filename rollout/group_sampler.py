@@ -171,6 +171,7 @@ class GroupSampler:
             [answers[m].reflection.edit_prompt for m in parsed],
             [seeds["edit"][m] for m in parsed],
             sde=self.sde if job.stage == "editor" else None,
+            steps=self.sde.steps,
         )
         edited = time.monotonic()
         checked = self.models.checker.satisfaction(

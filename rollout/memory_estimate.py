@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rollout.config import RunConfig
     from serving.vlm_config import VlmConfig
 
-PIPELINE_BATCH, PIPELINE_TEXT = 32, 32  # FluxModel's max_batch and max_sequence_length
+PIPELINE_BATCH, PIPELINE_TEXT = 16, 32  # ImageModel's max_batch and max_sequence_length
 PIPELINE_BYTES = LEARNER_BYTES = 4  # FluxModel and the learner's policies load float32
 _BUCKET = 500_000_000  # DeepSpeed's reduce_bucket_size, in elements
 _LIVE = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters

@@ -16,6 +16,7 @@ from learner.transports.transport import Transport, TransportUnusable
 from learner.transports.vllm_transfer import VllmTransfer
 from learner.weight_board import WeightBoard
 from learner.weights import WeightUpdate
+from rollout.config_file import model_source
 from rollout.errors import BadInput
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
@@ -89,8 +90,14 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
     transports: dict[str, Transport] = {}
     try:
         for kind, settings, path, calls, more in (
-            (Diffuser, config.diffuser, config.models.flux, 1, {}),
-            (InverseDiffuser, config.editor, config.models.edits_with, _EDITOR_CALLS, {"board": board.name}),
+            (Diffuser, config.diffuser, config.models.flux, 1, {"steps": config.diffuser.steps}),
+            (
+                InverseDiffuser,
+                config.editor,
+                config.models.edits_with,
+                _EDITOR_CALLS,
+                {"board": board.name, "steps": config.editor.evaluation_steps or config.editor.steps},
+            ),
         ):
             resources = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}
             placement = config.placement.actor_options("image")
@@ -102,10 +109,11 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
                     deadline_s=config.rollout.deadline_s,
                     restart_s=config.rollout.restart_s,
                     start_deadline_s=settings.start_deadline_s,
-                    path=path,
-                    steps=settings.steps,
+                    path=model_source(path),
                     image_size=config.diffuser.image_size,
                     device="cuda" if settings.gpus else "cpu",
+                    dtype=settings.dtype,
+                    **settings.model_settings,
                     **more,
                 )
             )

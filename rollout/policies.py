@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from learner.checkpoint import atomic_directory
 from learner.deepspeed_learner import Learner
+from rollout.config_file import model_source
 
 if TYPE_CHECKING:
     from rollout.config import RunConfig
@@ -32,8 +33,9 @@ class Policies:
             return self._learner
         self.close()
         config = self._config
-        model = config.models.actor if policy == "actor" else config.models.edits_with
-        settings = {"image_size": config.diffuser.image_size} if policy == "editor" else None
+        model = model_source(config.models.actor if policy == "actor" else config.models.edits_with)
+        settings = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
+        settings = settings if policy == "editor" else None
         options = config.placement.actor_options("learner")
         self._learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
         if self._state(policy).exists():

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rollout.config_file import model_source
 from rollout.errors import BadInput
 from serving.model_folder import BrokenModelFolder, check_model_folder
 
@@ -50,7 +51,7 @@ def check_adapters(config: RunConfig) -> None:
         from learner.lora import bindings  # it loads torch and peft
         from learner.skeleton import skeleton
 
-        model = config.models.actor if policy == "actor" else config.models.edits_with
+        model = model_source(config.models.actor if policy == "actor" else config.models.edits_with)
         try:
             bindings(skeleton(policy, model), lora)
         except (OSError, ValueError) as error:

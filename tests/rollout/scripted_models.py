@@ -55,7 +55,7 @@ class ScriptedModels:
             answers.append([ActorAnswer("x", [1, 2], [-0.5, -0.1], 3, reflection)])
         return answers
 
-    def _edit(self, images, prompts, seeds, sde=None):
+    def _edit(self, images, prompts, seeds, sde=None, steps=None):
         self.editor.compute_seconds += self.SECONDS.edit
         path = FlowPath(np.zeros((2, 4, 2)), np.array([1.0, 0.5]), np.array([-1.0]), 0.7) if sde else None
         return [Edit(picture(seed % 256), path, 5) for seed in seeds]

@@ -1,0 +1,258 @@
+"""An image model: a diffusers pipeline that edits images, and in some families draws them too.
+
+Here is what all families share. Each has a file of its own, `model_families` chooses it. The Ray actors wrap one, and
+the learner uses it to rebuild what the editor saw.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from diffusers import DiffusionPipeline
+from safetensors import SafetensorError
+
+from actors.conditioning import Conditioning
+from actors.edit import Edit
+from actors.flow_path import FlowSde
+from actors.flow_sde import FlowSdeScheduler
+
+INDEX = "model_index.json"
+_SDE_STREAM = 1
+
+
+class ModelLoadError(RuntimeError):
+    """A model folder is missing, incomplete, damaged, or of a kind that cannot be used."""
+
+
+class ImageModel(ABC):
+    """A pipeline and the sizes that it is called with.
+
+    A sample depends only on its own prompt, image and seed, whatever else is in the batch (up to float32 rounding).
+    Its first noise is that of `torch.Generator().manual_seed(seed)`, so plain diffusers reproduces it; the noise of
+    SDE steps is an independent stream of the same seed.
+
+    Args:
+        path: pipeline folder, or hub id.
+        image_size: height and width in pixels, of images in and out.
+        steps: denoising steps where a call names none.
+        max_sequence_length: text tokens; a longer prompt is cut.
+        guidance_scale: how closely an edit keeps to its prompt; each family says what it does with it.
+        max_batch: samples in one pipeline call; longer requests are taken in turns.
+        device: torch device.
+        dtype: torch dtype, by name.
+
+    Raises:
+        ModelLoadError: no pipeline can be loaded from `path`; the message says why and what to do.
+        ValueError: `image_size` does not fit the model.
+    """
+
+    pipeline: ClassVar[type[DiffusionPipeline]]
+    """The pipeline whose arithmetic the family follows."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        image_size: int = 64,
+        steps: int = 8,
+        max_sequence_length: int = 32,
+        guidance_scale: float = 1.0,
+        max_batch: int = 16,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        self.pipe: Any = self._load(path, getattr(torch, dtype)).to(device)
+        self.image_size = image_size
+        self.steps = steps
+        self.max_sequence_length = max_sequence_length
+        self.guidance_scale = guidance_scale
+        self.max_batch = max_batch
+        patch = self.pipe.vae_scale_factor * 2
+        if image_size < patch or image_size % patch:
+            raise ValueError(f"image_size is {image_size}; the model in {path} needs a multiple of {patch}")
+
+    @property
+    def transformer(self) -> torch.nn.Module:
+        """The policy's network."""
+        return self.pipe.transformer
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
+        """Draw one image for each prompt: a list of (H, W, 3) uint8.
+
+        Raises:
+            ValueError: lists of different lengths, a seed outside [0, 2³²), steps below 1.
+            FloatingPointError: the model produced pixels that are not finite.
+        """
+        _check(prompts, seeds)
+        images: list[np.ndarray] = []
+        for rows in self._batches(len(prompts)):
+            images += to_images(self._draw(prompts[rows], seeds[rows], self._step_count(steps)), seeds[rows])
+        return images
+
+    def edit(
+        self,
+        images: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sde: FlowSde | None = None,
+        steps: int | None = None,
+    ) -> list[Edit]:
+        """Apply one edit prompt to each image.
+
+        Args:
+            images: (H, W, 3) uint8, each of `image_size`.
+            prompts: edit prompts, one an image.
+            seeds: one an image.
+            sde: sample stochastically and return the paths; None samples the ODE.
+            steps: denoising steps; with `sde`, its own number holds.
+
+        Raises:
+            ValueError: as `draw`; or an image of another size or type; or `steps` that contradict `sde`.
+            FloatingPointError: as `draw`.
+        """
+        _check(prompts, seeds, images)
+        for i, image in enumerate(images):
+            self._check_image(i, image)
+        if sde is not None and steps not in (None, sde.steps):
+            raise ValueError(f"steps is {steps} and sde.steps is {sde.steps}; leave steps out where sde is given")
+        count = self._step_count(steps if sde is None else sde.steps)
+        edits: list[Edit] = []
+        for rows in self._batches(len(prompts)):
+            with self._sampler(sde, seeds[rows]) as sampler:
+                pixels = self._edit(images[rows], prompts[rows], seeds[rows], count)
+            edited = to_images(pixels, seeds[rows])
+            paths = [None] * len(edited) if sampler is None else sampler.paths()
+            edits += [Edit(image, path) for image, path in zip(edited, paths, strict=True)]
+        return edits
+
+    @torch.no_grad()
+    def conditioning(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Conditioning:
+        """What the velocity of these edits depends on; uses the frozen VAE and text encoders only.
+
+        Raises:
+            ValueError: as `edit`, or no images.
+        """
+        _check(prompts, None, images)
+        if not prompts:
+            raise ValueError("conditioning needs at least one image; got none")
+        for i, image in enumerate(images):
+            self._check_image(i, image)
+        return self._condition(images, prompts)
+
+    @abstractmethod
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> np.ndarray:
+        """(B, H, W, 3) float pixels in [0, 1]; only families whose pipeline draws are asked."""
+
+    @abstractmethod
+    def _edit(
+        self, images: Sequence[np.ndarray], prompts: Sequence[str], seeds: Sequence[int], steps: int
+    ) -> np.ndarray:
+        """(B, H, W, 3) float pixels in [0, 1], sampled with the pipeline's scheduler."""
+
+    @abstractmethod
+    def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Conditioning:
+        """`conditioning` of at least one checked image."""
+
+    @contextmanager
+    def _sampler(self, sde: FlowSde | None, seeds: Sequence[int]) -> Iterator[FlowSdeScheduler | None]:
+        """Let the pipeline's scheduler be one that takes SDE steps, where `sde` asks for it."""
+        if sde is None:
+            yield None
+            return
+        scheduler = FlowSdeScheduler.from_config(self.pipe.scheduler.config)
+        scheduler.start(sde, _step_generators(seeds))
+        plain, self.pipe.scheduler = self.pipe.scheduler, scheduler
+        try:
+            yield scheduler
+        finally:
+            self.pipe.scheduler = plain  # a saved pipeline names its scheduler's class, which must stay diffusers' own
+
+    @classmethod
+    def _load(cls, path: str | Path, dtype: torch.dtype) -> DiffusionPipeline:
+        check_index(path)
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            pipe = cls.pipeline.from_pretrained(str(path), dtype=dtype, **cls._parts(path))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {_REMEDY}") from error
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    @classmethod
+    def _parts(cls, path: str | Path) -> dict[str, Any]:
+        """Components that diffusers would not load by itself."""
+        return {}
+
+    def _batches(self, count: int) -> list[slice]:
+        return [slice(i, min(i + self.max_batch, count)) for i in range(0, count, self.max_batch)]
+
+    def _step_count(self, steps: int | None) -> int:
+        count = self.steps if steps is None else steps
+        if count < 1:
+            raise ValueError(f"steps is {count}; it must be at least 1")
+        return count
+
+    def _check_image(self, index: int, image: np.ndarray) -> None:
+        expected = (self.image_size, self.image_size, 3)
+        if image.shape != expected or image.dtype != np.uint8:
+            raise ValueError(
+                f"image {index} is {image.dtype} of shape {image.shape}; expected uint8 of shape {expected}: "
+                "resize it, or set image_size to what the model was trained for"
+            )
+
+
+_REMEDY = "give a folder that a diffusers pipeline's save_pretrained wrote, or a hub id that can be reached"
+
+
+def check_index(path: str | Path) -> None:
+    """Refuse a folder that holds no pipeline; a hub id is left to the hub.
+
+    Raises:
+        ModelLoadError: it does not exist, or has no index.
+    """
+    folder = Path(path)
+    if not (folder / INDEX).is_file() and (folder.exists() or len(folder.parts) != 2):
+        what = f"has no {INDEX}" if folder.is_dir() else "does not exist"
+        raise ModelLoadError(f"model path {str(path)!r} {what}; {_REMEDY}")
+
+
+def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """The source of each sample's first noise."""
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+def to_images(pixels: np.ndarray, seeds: Sequence[int]) -> list[np.ndarray]:
+    """(B, H, W, 3) floats in [0, 1] as a list of (H, W, 3) uint8.
+
+    Raises:
+        FloatingPointError: a value that is not finite.
+    """
+    broken = [seed for seed, image in zip(seeds, pixels, strict=True) if not np.isfinite(image).all()]
+    if broken:
+        raise FloatingPointError(
+            f"the pipeline produced pixels that are not finite for {len(broken)} of {len(seeds)} samples "
+            f"(first seed {broken[0]}); its weights are damaged or its dtype is too narrow"
+        )
+    return list((pixels * 255).round().astype(np.uint8))
+
+
+def _check(prompts: Sequence[str], seeds: Sequence[int] | None, images: Sequence[np.ndarray] | None = None) -> None:
+    lengths = {"prompts": prompts, "seeds": seeds, "images": images}
+    counts = {name: len(values) for name, values in lengths.items() if values is not None}
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"lists must be of equal length; got {counts}")
+    for i, seed in enumerate(seeds or ()):
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed {i} is {seed}; it must be in [0, 2**32): torch's CPU generator ignores higher bits")
+
+
+def _step_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    return noise_generators([np.random.SeedSequence((int(s), _SDE_STREAM)).generate_state(1)[0] for s in seeds])

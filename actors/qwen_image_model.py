@@ -1,0 +1,185 @@
+"""Qwen-Image-Edit: an editor whose text encoder, a Qwen2.5-VL, sees the source image beside the prompt.
+
+It follows diffusers' `QwenImageEditPipeline.__call__`, whose own call cannot take sources that are encoded already, so
+that the members of a group would each pay for them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import QwenImageEditPipeline
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_shift
+from PIL import Image
+from transformers import Qwen2VLProcessor
+from transformers.utils import is_torchvision_available
+
+from actors.conditioning import Conditioning, Rows, velocity
+from actors.image_model import ImageModel, noise_generators
+from actors.qwen_vl_processor import image_processor_only
+from actors.repeats import without_repeats
+
+_NEGATIVE_PROMPT = " "  # what the model's authors guide away from
+_SHIFT = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+
+Text = tuple[torch.Tensor, torch.Tensor]
+"""Embeddings (B, L, D), and (B, L) true where they are not padding."""
+
+
+@dataclass(frozen=True)
+class QwenImageConditioning(Conditioning):
+    """What a Qwen-Image transformer is given besides latents and σ, for B samples.
+
+    Attributes:
+        image_latents: (B, S', C) packed latents of the source images.
+        text: of the prompts, with their images.
+        negative: of the negative prompt with each image; None where there is no guidance.
+        grids: (frames, height, width) in tokens, of the latents and of the source.
+        guidance: true classifier-free guidance scale.
+    """
+
+    image_latents: torch.Tensor
+    text: Text
+    negative: Text | None
+    grids: tuple[tuple[int, int, int], tuple[int, int, int]]
+    guidance: float
+
+    def take(self, rows: Rows) -> QwenImageConditioning:
+        return replace(
+            self,
+            image_latents=self.image_latents[rows],
+            text=_rows(self.text, rows),
+            negative=None if self.negative is None else _rows(self.negative, rows),
+        )
+
+    def zeros(self) -> torch.Tensor:
+        frames, height, width = self.grids[0]
+        batch, _, channels = self.image_latents.shape
+        return self.image_latents.new_zeros(batch, frames * height * width, channels)
+
+    def predict(self, transformer: Callable, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        def network(text: Text) -> torch.Tensor:
+            embeds, mask = text
+            return transformer(
+                hidden_states=torch.cat([latents, self.image_latents], dim=1),
+                timestep=timestep,
+                encoder_hidden_states=embeds,
+                encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+                img_shapes=[list(self.grids)] * len(latents),
+                return_dict=False,
+            )[0][:, : latents.shape[1]]
+
+        towards = network(self.text)
+        if self.negative is None:
+            return towards
+        away = network(self.negative)
+        guided = away + self.guidance * (towards - away)
+        return guided * (torch.norm(towards, dim=-1, keepdim=True) / torch.norm(guided, dim=-1, keepdim=True))
+
+
+class QwenImageModel(ImageModel):
+    """A Qwen-Image-Edit pipeline.
+
+    `guidance_scale` is that of true classifier-free guidance, with a second forward pass a step; 1 does without.
+    Prompts are not cut: `max_sequence_length` does nothing, as in the pipeline.
+
+    Args:
+        source_size: height and width at which VAE and text encoder see a source image; the pipeline scales every
+            square image to 1024.
+        settings: as ImageModel.
+    """
+
+    pipeline = QwenImageEditPipeline
+
+    def __init__(self, path: str | Path, source_size: int = 1024, **settings: Any) -> None:
+        super().__init__(path, **settings)
+        self.source_size = source_size
+        if source_size < self._patch or source_size % self._patch:
+            raise ValueError(f"source_size is {source_size}; the model in {path} needs a multiple of {self._patch}")
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> np.ndarray:
+        raise ValueError("Qwen-Image-Edit draws nothing without an image; load another pipeline to draw with")
+
+    @torch.no_grad()
+    def _edit(
+        self, images: Sequence[np.ndarray], prompts: Sequence[str], seeds: Sequence[int], steps: int
+    ) -> np.ndarray:
+        pipe, scheduler = self.pipe, self.pipe.scheduler
+        conditioning = self._condition(images, prompts)
+        channels, dtype = pipe.transformer.config.in_channels // 4, conditioning.image_latents.dtype
+        size, device = (self.image_size, self.image_size), pipe.vae.device
+        latents, _ = pipe.prepare_latents(None, len(prompts), channels, *size, dtype, device, noise_generators(seeds))
+        shift = [scheduler.config.get(name, value) for name, value in _SHIFT.items()]
+        sigmas = np.linspace(1.0, 1 / steps, steps)
+        scheduler.set_timesteps(sigmas=sigmas, device=device, mu=calculate_shift(latents.shape[1], *shift))
+        scheduler.set_begin_index(0)
+        for sigma, timestep in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
+            predicted = velocity(pipe.transformer, latents, conditioning, sigma)
+            latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
+        return self._decode(latents)
+
+    @torch.no_grad()
+    def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> QwenImageConditioning:
+        keys = [image.tobytes() for image in images]
+        firsts, places = without_repeats(keys)
+        size = self.source_size
+        resize = self.pipe.image_processor.resize  # it leaves a list as it is
+        sources = [resize(Image.fromarray(images[first]), size, size) for first in firsts]
+        asked, prompt_places = without_repeats(list(zip(keys, prompts, strict=True)))
+        text = self._text([prompts[row] for row in asked], [sources[places[row]] for row in asked])
+        negative = None
+        if self.guidance_scale > 1:
+            negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), sources), places)
+        return QwenImageConditioning(
+            self._source_latents(sources)[places],
+            _rows(text, prompt_places),
+            negative,
+            ((1, *[self.image_size // self._patch] * 2), (1, *[size // self._patch] * 2)),
+            self.guidance_scale,
+        )
+
+    def _text(self, prompts: Sequence[str], sources: Sequence[Image.Image]) -> Text:
+        embeds, mask = self.pipe.encode_prompt(image=list(sources), prompt=list(prompts), device=self.pipe.vae.device)
+        return embeds, torch.ones(embeds.shape[:2], device=embeds.device).bool() if mask is None else mask.bool()
+
+    def _source_latents(self, sources: Sequence[Image.Image]) -> torch.Tensor:
+        """(B, S', C), each source encoded by itself, so that none depends on the others."""
+        pipe, size = self.pipe, self.source_size
+        pixels = pipe.image_processor.preprocess(sources, size, size).unsqueeze(2)
+        pixels = pixels.to(pipe.vae.device, pipe.vae.dtype)
+        latents = pipe._encode_vae_image(pixels, noise_generators([0] * len(sources)))
+        return pipe._pack_latents(latents, len(latents), latents.shape[1], *latents.shape[3:])
+
+    def _decode(self, latents: torch.Tensor) -> np.ndarray:
+        """(B, H, W, 3) pixels of packed latents."""
+        pipe = self.pipe
+        latents = pipe._unpack_latents(latents, self.image_size, self.image_size, pipe.vae_scale_factor)
+        latents = latents.to(pipe.vae.dtype)
+        mean, std = (
+            torch.tensor(values).view(1, -1, 1, 1, 1).to(latents)
+            for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
+        )
+        pixels = pipe.vae.decode(latents / (1.0 / std) + mean, return_dict=False)[0][:, :, 0]
+        return pipe.image_processor.postprocess(pixels, output_type="np")
+
+    @property
+    def _patch(self) -> int:
+        """Pixels a side of one token."""
+        return self.pipe.vae_scale_factor * 2
+
+    @classmethod
+    def _parts(cls, path: str | Path) -> dict[str, Any]:
+        if is_torchvision_available():
+            return {}
+        kind = image_processor_only(Qwen2VLProcessor)
+        return {"processor": kind.from_pretrained(str(path), subfolder="processor")}
+
+
+def _rows(text: Text, rows: Rows) -> Text:
+    embeds, mask = text
+    return embeds[rows], mask[rows]

@@ -1,0 +1,161 @@
+"""Editors of every family, tiny and randomly initialised, against the diffusers pipelines that they follow."""
+
+import inspect
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
+from PIL import Image
+
+from actors.conditioning import velocity
+from actors.diffuser import Diffuser
+from actors.flow_path import FlowSde
+from actors.flow_sde import sde_log_prob
+from actors.flux_model import FluxModel
+from actors.image_model import ImageModel, ModelLoadError
+from actors.model_families import FAMILIES, family_of, load_drawer, load_editor
+from actors.qwen_image_model import QwenImageModel
+from tests.tiny_families import EDITORS, SIZE, build_flux, images
+
+PROMPTS = ["move the red circle left of the blue square", "make it green"]
+SEEDS = [5, 6]
+STEPS = 5
+SDE = FlowSde(eta=0.9, steps=STEPS)
+
+
+@pytest.fixture(scope="module", params=list(EDITORS))
+def editor(request, tmp_path_factory) -> ImageModel:
+    family = EDITORS[request.param]
+    return load_editor(family.build(tmp_path_factory.mktemp(request.param) / "model"), **family.settings)
+
+
+def pipelines_edit(editor: ImageModel, monkeypatch, row: int, steps: int = STEPS) -> tuple[np.ndarray, torch.Tensor]:
+    """What the family's own pipeline makes of one image and one prompt: pixels, and the latents after each step."""
+    pipe, latents = editor.pipe, []
+    settings = {
+        "image": Image.fromarray(images(2)[row]),
+        "prompt": PROMPTS[row],
+        "height": SIZE,
+        "width": SIZE,
+        "num_inference_steps": steps,
+        "generator": torch.Generator().manual_seed(SEEDS[row]),
+        "callback_on_step_end": lambda pipe, step, t, tensors: latents.append(tensors["latents"]) or {},
+    }
+    if isinstance(editor, FluxModel):
+        settings |= {
+            "guidance_scale": editor.guidance_scale,
+            "max_sequence_length": editor.max_sequence_length,
+            "max_area": SIZE * SIZE,
+            "_auto_resize": False,
+        }
+    else:
+        settings |= {"true_cfg_scale": editor.guidance_scale, "negative_prompt": " "}
+        size = editor.source_size  # the pipeline's own is 1024, which takes minutes here
+        monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *_: (size, size, None))
+    return np.asarray(pipe(**settings).images[0]), torch.stack(latents)
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
+
+
+def test_an_edit_is_that_of_the_diffusers_pipeline_to_one_grey_level(editor, monkeypatch):
+    edits = editor.edit(images(2), PROMPTS, SEEDS, steps=STEPS)
+    for row in range(2):
+        expected, _ = pipelines_edit(editor, monkeypatch, row)
+        assert apart(edits[row].image, expected) <= 1
+        assert edits[row].image.std() > 10
+    assert apart(edits[0].image, edits[1].image) > 20
+
+
+def test_with_little_noise_the_sampler_goes_the_way_of_the_pipeline(editor, monkeypatch):
+    """The σ are the pipeline's, shifted by the image's size; η = 1e-4 leaves latents 1e-3 from the ODE's."""
+    (edit,) = editor.edit(images(1), PROMPTS[:1], SEEDS[:1], FlowSde(eta=1e-4, steps=STEPS))
+    expected, latents = pipelines_edit(editor, monkeypatch, 0)
+    scheduler = editor.pipe.scheduler
+    assert scheduler.config.use_dynamic_shifting
+    np.testing.assert_array_equal(edit.path.sigmas, scheduler.sigmas[:STEPS].numpy())
+    assert not np.allclose(edit.path.sigmas, np.linspace(1, 1 / STEPS, STEPS), atol=1e-2)
+    np.testing.assert_allclose(edit.path.latents[1:], latents[: STEPS - 1, 0].numpy(), atol=1e-3)
+    assert apart(edit.image, expected) <= 1
+
+
+def test_log_probs_of_a_rollout_are_recomputed_in_another_batch(editor):
+    edits = editor.edit(images(2), PROMPTS, SEEDS, SDE)
+    together = editor.conditioning(images(2), PROMPTS)
+    for row, edit in enumerate(edits):
+        x, sigmas = torch.from_numpy(edit.path.latents), torch.from_numpy(edit.path.sigmas)
+        with torch.no_grad():
+            v = velocity(editor.transformer, x[:-1], together.take([row] * len(edit.path)), sigmas[:-1])
+        log_probs = sde_log_prob(x[:-1], v, sigmas[:-1], sigmas[1:], SDE.eta, x[1:])
+        np.testing.assert_allclose(log_probs.numpy(), edit.path.log_probs, atol=1e-4)
+
+
+def test_the_source_the_prompt_and_the_guidance_each_matter(editor, monkeypatch):
+    def predicted(image, prompt) -> torch.Tensor:
+        conditioning = editor.conditioning([image], [prompt])
+        with torch.no_grad():
+            return velocity(editor.transformer, conditioning.zeros(), conditioning, 0.7)
+
+    first, second = images(2)
+    base = predicted(first, PROMPTS[0])
+    assert base.shape == editor.conditioning([first], PROMPTS[:1]).zeros().shape
+    assert (predicted(second, PROMPTS[0]) - base).abs().max() > 1e-2
+    assert (predicted(first, PROMPTS[1]) - base).abs().max() > 1e-2
+    monkeypatch.setattr(editor, "guidance_scale", 1.0)
+    assert (predicted(first, PROMPTS[0]) - base).abs().max() > 1e-2
+
+
+def test_members_of_a_group_are_edited_as_if_alone_and_their_source_is_encoded_once(editor):
+    encoded = []
+    hook = editor.pipe.vae.encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
+    source = images(1)[0]
+    together = editor.edit([source, source.copy(), source], [PROMPTS[0]] * 3, [7, 8, 9], SDE)
+    hook.remove()
+    assert encoded == [1]
+    (alone,) = editor.edit([source], PROMPTS[:1], [8], SDE)
+    np.testing.assert_allclose(together[1].path.latents, alone.path.latents, atol=1e-4)
+    assert np.abs(together[0].path.latents - alone.path.latents).max() > 0.1
+
+
+def test_the_folder_says_which_family_it_is(editor, tmp_path):
+    folder = editor.pipe.name_or_path
+    assert family_of(folder) == FAMILIES[type(editor.pipe).__name__]
+    index = json.loads((shutil.copytree(folder, tmp_path / "model") / "model_index.json").read_text())
+    (tmp_path / "model" / "model_index.json").write_text(json.dumps({**index, "_class_name": "OtherPipeline"}))
+    with pytest.raises(ModelLoadError, match="names 'OtherPipeline', which is none of FluxPipeline"):
+        load_editor(tmp_path / "model")
+
+
+def test_flux_draws_as_its_own_pipeline_and_is_refused_as_an_editor(tmp_path):
+    folder = build_flux(tmp_path / "flux")
+    settings = {"image_size": SIZE, "guidance_scale": 3.5, "max_sequence_length": 48}
+    pipe = FluxPipeline.from_pretrained(folder)
+    expected = pipe(
+        PROMPTS[0],
+        height=SIZE,
+        width=SIZE,
+        guidance_scale=3.5,
+        max_sequence_length=48,
+        num_inference_steps=4,
+        generator=torch.Generator().manual_seed(3),
+    ).images[0]
+    (drawn,) = Diffuser(folder, **settings).draw(PROMPTS[:1], [3], steps=4)
+    assert apart(drawn, np.asarray(expected)) <= 1
+    with pytest.raises(ModelLoadError, match=r"takes no image; name an editor in models\.editor"):
+        load_editor(folder, **settings)
+
+
+def test_an_editor_that_cannot_draw_is_refused_as_the_diffuser(tmp_path):
+    family = EDITORS["qwen-image-edit"]
+    folder = family.build(tmp_path / "model")
+    with pytest.raises(ModelLoadError, match=r"only edits images; name one that draws in models\.flux"):
+        load_drawer(folder, **family.settings)
+    default = inspect.signature(QwenImageModel).parameters["source_size"].default
+    assert pipeline_qwenimage_edit.calculate_dimensions(1024 * 1024, 1.0)[:2] == (default, default)
+    with pytest.raises(ValueError, match=r"source_size is 40; .* a multiple of 16"):
+        load_editor(folder, image_size=SIZE, source_size=40)
