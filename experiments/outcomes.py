@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from experiments.random_actor import RandomActor
-from rollout.episode import Frame, State, draw_states, play, reward_of
+from rollout.episode import draw_states, play
 from rollout.evaluation import EVALUATION_SEED
 from rollout.models import Models
 from rollout.seeds import derive_seed
+from rollout.state import Frame, State, reward_of
 from scenes.scene_graph import SceneGraph
 
 

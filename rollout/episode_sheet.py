@@ -6,7 +6,7 @@ import textwrap
 
 from PIL import Image, ImageDraw, ImageFont
 
-from rollout.episode import HOLDS, Episode, Frame
+from rollout.state import HOLDS, Episode, Frame
 
 _Colour = tuple[int, int, int]
 _SIDE = 256

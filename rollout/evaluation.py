@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollout.episode import Episode, Frame, play, reward_of
+from rollout.episode import play
 from rollout.image_scorer import ImageScorer, Unscored, tally
+from rollout.state import Episode, Frame, reward_of
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import SceneScores, mean_scores
 

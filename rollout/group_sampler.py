@@ -13,10 +13,11 @@ from actors.edit import Edit
 from actors.flow_path import FlowSde
 from learner.advantages import group_advantages, has_signal
 from rollout.config import EditorConfig, RolloutConfig
-from rollout.episode import State, draw_states, reward_of
+from rollout.episode import draw_states
 from rollout.models import Models
 from rollout.rejection import rejection
 from rollout.seeds import derive_seed
+from rollout.state import State, reward_of
 from rollout.trajectory import Turn, TurnSeconds
 from scenes.scene_graph import SceneGraph
 from serving.vlm_actor import ActorAnswer

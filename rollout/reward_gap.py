@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from rollout.episode import HOLDS
+from rollout.state import HOLDS
 from rollout.trajectory import Turn
 from scenes.extractors import extract, satisfied
 from scenes.scene_graph import Requirement, parse_prompt

@@ -22,11 +22,11 @@ from rollout.seeds import derive_seed
 if TYPE_CHECKING:
     from rollout.algorithm import ReflectionGRPO
     from rollout.config import RunConfig
-    from rollout.episode import Episode
     from rollout.job_progress import JobProgress
     from rollout.loggers import RunLoggers
     from rollout.measures import Measures
     from rollout.progress import Progress
+    from rollout.state import Episode
     from rollout.storage import Mirror
     from scenes.scene_graph import SceneGraph
 

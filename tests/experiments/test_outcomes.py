@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.outcomes import FirstImages, best_of, first_images, images_for, only_first, run_loop
-from rollout.episode import State
+from rollout.state import State
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
 

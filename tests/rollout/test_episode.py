@@ -2,7 +2,9 @@ from itertools import islice
 
 import pytest
 
-from rollout.episode import RETRY_TEMPERATURE, State, improves, play, reward_of, unmet
+from rollout.course import RETRY_TEMPERATURE
+from rollout.episode import play
+from rollout.state import State, improves, reward_of, unmet
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels, picture
 

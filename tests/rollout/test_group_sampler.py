@@ -5,8 +5,8 @@ import pytest
 
 from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
 from rollout.config import EditorConfig, RolloutConfig
-from rollout.episode import improves, reward_of
 from rollout.group_sampler import GroupSampler, Job, Started
+from rollout.state import improves, reward_of
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels
