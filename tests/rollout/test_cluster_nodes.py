@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from actors.replica import Replica
 from rollout.cluster_nodes import Cluster, NodeType, cluster_at, cluster_of, node_types
 from rollout.config_file import load_config
 from rollout.errors import BadInput
@@ -12,18 +11,6 @@ from rollout.packing import Node
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = ROOT / "presets" / "tiny" / "run.yaml"
-
-
-class Standing(Replica):
-    """Says on which node it is."""
-
-    def __init__(self, replica: str) -> None:
-        self.replica = replica
-
-    def node(self) -> str:
-        import ray
-
-        return ray.get_runtime_context().get_node_id()
 
 
 def test_the_cluster_file_says_what_may_come():
@@ -86,14 +73,13 @@ def test_an_address_at_which_nothing_listens_is_refused_within_the_deadline():
 
 @pytest.fixture(scope="module")
 def labelled_cluster() -> Iterator[str]:
-    """A head without a label, and one node for each of `image` and `vlm`; its address."""
+    """A head without a label and a node for image models, of three CPUs each; its address."""
     from ray.cluster_utils import Cluster as RayCluster
 
     options = {"object_store_memory": 100 << 20}
-    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **options})
+    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False, **options})
     try:
         cluster.add_node(num_cpus=3, labels={"rlrig-role": "image"}, **options)
-        cluster.add_node(num_cpus=1, labels={"rlrig-role": "vlm"}, **options)
         cluster.wait_for_nodes(120)
         yield cluster.address
     finally:
@@ -106,9 +92,19 @@ def test_a_cluster_says_its_nodes_holds_a_plan_or_not_and_actors_go_where_their_
     from typer.testing import CliRunner
 
     from actors.fleet import Fleet
+    from actors.replica import Replica
     from rollout.cli import app
     from rollout.placement import PlacementConfig
     from rollout.preflight import check_room
+
+    class Standing(Replica):
+        """Says on which node it is."""
+
+        def __init__(self, replica: str) -> None:
+            self.replica = replica
+
+        def node(self) -> str:
+            return ray.get_runtime_context().get_node_id()
 
     def ask(*overrides: str) -> tuple[int, str]:
         settings = [part for override in overrides for part in ("--set", override)]
@@ -116,13 +112,13 @@ def test_a_cluster_says_its_nodes_holds_a_plan_or_not_and_actors_go_where_their_
         return result.exit_code, " ".join(result.output.split())
 
     nodes = {node.labels.get("rlrig-role"): node for node in cluster_at(labelled_cluster).nodes}
-    assert {role: node.resources["CPU"] for role, node in nodes.items()} == {None: 2, "image": 3, "vlm": 1}
+    assert {role: node.resources["CPU"] for role, node in nodes.items()} == {None: 3, "image": 3}
     code, text = ask()
-    assert (code, "the plan fits on the 3 nodes" in text) == (0, True), text
+    assert (code, "the plan fits on the 2 nodes" in text) == (0, True), text
     code, text = ask("placement.nodes=strict")
     assert code == 1, text
     assert "learner rank (actor): 1 of 1 without room" in text
-    assert "no node has that label (there are: image, vlm)" in text
+    assert "no node has that label (there are: image)" in text
 
     ray.init(address=labelled_cluster, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
     try:
