@@ -109,6 +109,8 @@ class JobProgress:
         store: makes the client, in the thread.
         folder: where the run's folder is.
         note: hears of the first failure, and at the end how many there were.
+        deadline_s: seconds for one request to the head; a status takes two, a read and a write.
+        every_s: seconds from one status to the next, at least.
 
     Attributes:
         failures: how often the status could not be told so far.
@@ -148,9 +150,9 @@ class JobProgress:
             self._open = False
             self._changed.notify()
         self._over.set()
-        self._thread.join(timeout=3 * self._deadline_s)
+        self._thread.join(timeout=5 * self._deadline_s)
         if self._thread.is_alive():
-            self._note(f"job {self._job}: its last progress was not taken within {3 * self._deadline_s} s")
+            self._note(f"job {self._job}: its last progress was not taken within {5 * self._deadline_s} s")
         elif self.failures:
             self._note(f"job {self._job}: its progress could not be told {self.failures} times")
 
@@ -165,7 +167,8 @@ class JobProgress:
             try:
                 store = store or self._new_store()
                 tell = put_progress(store, self._job, status, self._folder, self._deadline_s)
-                asyncio.run(asyncio.wait_for(tell, timeout=self._deadline_s))
+                # Ray's own deadline, for a read and a write, comes first and leaves nothing pending.
+                asyncio.run(asyncio.wait_for(tell, timeout=2 * self._deadline_s + 1))
             except Exception as error:  # the head may be gone in any way; the run does not need it for this
                 self.failures += 1
                 if self.failures == 1:
