@@ -17,7 +17,7 @@ def test_plan_starts_nothing_and_prints_tables():
     result = runner.invoke(app, ["plan", PRESET])
     assert result.exit_code == 0, result.output
     assert "Inverse Diffuser" in result.output
-    assert "The cluster must offer 5.3 CPU" in result.output
+    assert "The cluster must offer 6.3 CPU" in result.output
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
 
@@ -25,11 +25,11 @@ def test_plan_prints_one_json_object():
     result = runner.invoke(app, ["plan", PRESET, "--json", "--set", "editor.workers=3"])
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)
-    assert values["totals"]["CPU"] == pytest.approx(6.3)
+    assert values["totals"]["CPU"] == pytest.approx(7.3)
     assert "fits" not in values
 
 
-@pytest.mark.parametrize(("workers", "code", "fits"), [(3, 0, True), (4, 1, False)])
+@pytest.mark.parametrize(("workers", "code", "fits"), [(2, 0, True), (3, 1, False)])
 def test_plan_says_whether_a_cluster_file_leaves_room(workers, code, fits):
     """cluster.yaml has four nodes for image models, with a GPU each."""
     settings = ["placement.nodes=strict", "diffuser.gpus=1", "editor.gpus=1", f"editor.workers={workers}"]

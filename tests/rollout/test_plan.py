@@ -27,7 +27,7 @@ def test_the_tiny_preset_asks_for_what_its_configuration_says():
     assert {name: (role.count, role.total("CPU"), role.total("GPU")) for name, role in found.items()} == {
         "driver": (1, 0.0, 0.0),
         "EnvRunner": (1, 0.1, 0.0),
-        "Diffuser": (1, 1.0, 0.0),
+        "Diffuser": (2, 2.0, 0.0),
         "Inverse Diffuser": (2, 2.0, 0.0),
         "VLM Actor": (1, 0.1, 0.0),
         "VLM Checker": (1, 0.1, 0.0),
@@ -41,7 +41,7 @@ def test_of_the_learners_one_is_there_at_a_time():
     plan = make_plan(load_config(PRESET), memory=False)
     names = {policy: {role.name for role in there} for policy, there in plan.moments.items()}
     assert names["actor"] ^ names["editor"] == {"learner rank (actor)", "learner rank (editor)"}
-    assert plan.total("CPU") == pytest.approx(0.1 + 1 + 2 + 0.1 + 0.1 + 2)
+    assert plan.total("CPU") == pytest.approx(0.1 + 2 + 2 + 0.1 + 0.1 + 2)
     assert list(make_plan(load_config(PRESET, ["stages=[{stage: editor, updates: 1}]"]), memory=False).moments) == [
         "editor"
     ]

@@ -52,8 +52,8 @@ def test_memory_is_gpu_memory_where_a_role_has_gpus():
 def test_the_totals_name_the_labels_and_the_larger_learner():
     plan = make_plan(load_config(PRESET, ["placement.nodes=strict", "editor.gpus=1", "ray.address=auto"]), memory=False)
     assert totals_text(plan) == (
-        "The cluster must offer 5.3 CPU + 2 GPU; of the learners one is alive at a time, and the larger counts. "
-        "Of these 3 CPU + 2 GPU on nodes with rlrig-role=image, 0.2 CPU on nodes with rlrig-role=vlm, 2 CPU on nodes "
+        "The cluster must offer 6.3 CPU + 2 GPU; of the learners one is alive at a time, and the larger counts. "
+        "Of these 4 CPU + 2 GPU on nodes with rlrig-role=image, 0.2 CPU on nodes with rlrig-role=vlm, 2 CPU on nodes "
         "with rlrig-role=learner."
     )
 

@@ -19,11 +19,11 @@ def node(cpus: float, gpus: float = 0, role: str = "") -> Node:
     return Node(f"{role}-{cpus:g}", {"CPU": cpus, "GPU": gpus, "memory": 1e9}, {"rlrig-role": role} if role else {})
 
 
-LABELLED = (node(1, role="head"), node(3, role="image"), node(1, role="vlm"), node(2, role="learner"))
+LABELLED = (node(1, role="head"), node(4, role="image"), node(1, role="vlm"), node(2, role="learner"))
 
 
 def test_a_plan_fits_on_one_node_or_on_labelled_ones():
-    assert judge(plan_of(), Cluster((node(5.3),))).fits
+    assert judge(plan_of(), Cluster((node(6.3),))).fits
     verdict = judge(plan_of("placement.nodes=strict"), Cluster(LABELLED))
     assert verdict.fits
     assert verdict.text == "the plan fits on the 4 nodes of the cluster"
@@ -32,13 +32,13 @@ def test_a_plan_fits_on_one_node_or_on_labelled_ones():
 
 def test_the_second_stage_may_be_what_does_not_fit():
     """The editor's learner has two ranks, the actor's one."""
-    verdict = judge(plan_of(), Cluster((node(4.3),)))
+    verdict = judge(plan_of(), Cluster((node(5.3),)))
     assert not verdict.fits
     assert verdict.text == "the plan does not fit on the 1 node of the cluster"
     (line,) = verdict.missing
     assert "1 of" in line
     assert "the nodes that could hold it are full" in line
-    assert judge(plan_of("stages=[{stage: actor, updates: 1}]"), Cluster((node(4.3),))).fits
+    assert judge(plan_of("stages=[{stage: actor, updates: 1}]"), Cluster((node(5.3),))).fits
 
 
 def test_what_is_missing_is_said_by_role_with_the_keys_that_change_it():

@@ -46,17 +46,19 @@ def test_a_finished_run_is_shown_with_its_curve_versions_and_evaluations(tmp_pat
     (folder / "summary.json").write_text(
         json.dumps({"minutes": 2.0, "before": {"sg_iou": 0.4}, "after": {"sg_iou": 0.6}})
     )
+    text = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(text.replace('"groups_dropped": 0', '"groups_dropped": 3', 1))
     result = runner.invoke(app, ["status", "--run", str(folder)])
     assert result.exit_code == 0, result.output
     for expected in (
         "mine",
         "finished",
-        "8 of 4",
+        "8 of 8",
         "▁",
         "█",
         "s an update",
         "actor 4, editor 4",
-        "groups dropped",
+        "3 groups dropped",
         "+0.200",
     ):
         assert expected in result.output

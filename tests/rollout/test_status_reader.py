@@ -104,11 +104,14 @@ def test_a_run_whose_process_is_gone_is_lost_unless_it_said_how_it_ended(
 def test_a_run_without_progress_is_finished_by_its_summary_or_unknown(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", updates=4)
     read = lambda name: (folder / name).read_text() if (folder / name).is_file() else None  # noqa: E731
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["minutes"]
+    (folder / "summary.json").write_text(json.dumps(summary))
     status = read_status("run", read)
-    assert (status.state, status.updates, status.total_updates) == ("unknown", 8, 4)
+    assert (status.state, status.updates, status.total_updates) == ("unknown", 8, 8)
     assert status.throughput.images_per_second is None
     assert status.throughput.seconds_per_update == pytest.approx(12.7, abs=0.5)
-    assert list(status.held_out) == ["before", "after"]
+    assert list(status.held_out) == ["diffuser", "before", "after"]
     (folder / "summary.json").write_text(json.dumps({"minutes": 3.0}))
     assert read_status("run", read).state == "finished"
 
