@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rollout.errors import BadInput
-from rollout.run_record import read_metrics
+from rollout.reporting.run_record import read_metrics
 
 PHASES = ("draw", "reflect", "edit", "check", "learn", "sync")
 _KEYS = ("stage", "seconds", "compute_seconds", "seconds_total")

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.random_actor import RandomActor
 from rollout.episode import draw_states, play
-from rollout.evaluation import EVALUATION_SEED
+from rollout.measuring.evaluation import EVALUATION_SEED
 from rollout.models import Models
 from rollout.seeds import derive_seed
 from rollout.state import Frame, State, reward_of

@@ -14,7 +14,7 @@ from experiments.markdown import cell, markdown_templates
 from experiments.point_charts import Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, PROMPT_SETS, UNTRAINED, Row, check_unique, scores_of
 from rollout.errors import BadInput
-from rollout.intervals import Bootstrap, Interval, Scores
+from rollout.reporting.intervals import Bootstrap, Interval, Scores
 from scenes.whole_file import whole_file
 
 ARMS = {arm.name: arm.what for arm in COMPARED}

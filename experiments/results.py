@@ -24,11 +24,11 @@ from experiments.served_weights import ServedWeights
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
 from rollout.local_ray import ray_for_run
+from rollout.measuring.reward_gap import trends
 from rollout.models import start_models
 from rollout.progress import Progress
-from rollout.reward_gap import trends
+from rollout.reporting.run_record import read_metrics
 from rollout.run_folder import RunFolder
-from rollout.run_record import read_metrics
 from scenes.whole_file import whole_file
 
 JOB_DEADLINE_S = 3600.0

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rollout.errors import BadInput
-from rollout.intervals import Scores
+from rollout.reporting.intervals import Scores
 from scenes.whole_file import whole_file
 
 SCHEMA_VERSION = 1

@@ -69,7 +69,8 @@ class FlowPolicy:
         settings: what ImageModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
 
     Attributes:
-        module: the transformer.
+        model: the pipeline, which samples as the rollout does.
+        module: its transformer.
         weights: what of it trains.
         reference: the frozen copy, or None.
 
@@ -79,11 +80,11 @@ class FlowPolicy:
 
     def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
         self.config = config
-        self._model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
-        for part in self._model.pipe.components.values():
+        self.model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
+        for part in self.model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
-        self.module = self._model.transformer
+        self.module = self.model.transformer
         if config.gradient_checkpointing:
             self.module.enable_gradient_checkpointing()
         copied = config.kl_coefficient > 0 and config.lora is None
@@ -143,7 +144,7 @@ class FlowPolicy:
         adapter = self.weights.write(folder and folder / "transformer", "diffusion_pytorch_model")
         if folder is None:
             return
-        pipe = self._model.pipe
+        pipe = self.model.pipe
         self.module.save_config(folder / "transformer")
         for name, part in pipe.components.items():
             if part is not None and part is not self.module:
@@ -157,7 +158,7 @@ class FlowPolicy:
             )
 
     def _steps(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
-        conditioning = self._model.conditioning(
+        conditioning = self.model.conditioning(
             [sample.image for sample in samples], [sample.edit_prompt for sample in samples]
         )
         device = conditioning.image_latents.device

@@ -23,7 +23,6 @@ from rollout.env_runner import ReflectEditRunner
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job
 from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
-from rollout.live_metrics import LiveMetrics
 from rollout.models import Models, start_models
 from rollout.policies import Policies
 from rollout.progress import Progress
@@ -32,6 +31,7 @@ from rollout.rejection import rejections
 from rollout.scheduler import Scheduler
 from rollout.trajectory import Turn
 from rollout.update_record import numbers_of, update_record
+from rollout.watching.live_metrics import LiveMetrics
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _POLL_S = 0.2

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from rollout.cluster_cli import plan, submit
+from rollout.cluster.cluster_cli import plan, submit
 from rollout.command import FAILED, TINY, Json, Preset, Quiet, Set, exit_codes, preset_at, settings
 from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
 from rollout.progress import Progress, make_progress
-from rollout.status_cli import status
+from rollout.watching.status_cli import status
 
 if TYPE_CHECKING:
     from rollout.storage import Mirror
@@ -151,7 +151,7 @@ def evaluate(
     with exit_codes(json_):
         overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
         config = _config_of(run, preset, overrides)
-        from rollout.measures import MeasureOptions, choose_measures, unmeasured
+        from rollout.measuring.measures import MeasureOptions, choose_measures, unmeasured
 
         options = MeasureOptions(extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout)
         measures = choose_measures(options, config.data.source)
@@ -206,7 +206,7 @@ def report(
 ) -> None:
     """Write report.html, report.parquet and report.json about a run, or about several beside each other."""
     with exit_codes():
-        from rollout.report import write_report
+        from rollout.reporting.report import write_report
 
         alone = len(runs) == 1 and "://" not in runs[0]
         print(write_report(runs, out or (None if alone else Path("runs") / f"report-{time.strftime('%Y%m%d-%H%M%S')}")))

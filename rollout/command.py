@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from rollout.errors import BadInput, RunFailed
-from rollout.job_progress import JOB_VARIABLE
+from rollout.watching.job_progress import JOB_VARIABLE
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 TINY = Path("presets/tiny/run.yaml")

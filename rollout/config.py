@@ -10,8 +10,8 @@ from pydantic_core import PydanticUndefinedType
 
 from learner.learner_config import LearnerConfig, NumberFormat
 from learner.transports.sync_config import SyncConfig
+from rollout.cluster.placement import PlacementConfig
 from rollout.config_checks import contradictions, impossible_combinations
-from rollout.placement import PlacementConfig
 from serving.vlm_config import VlmConfig
 
 Stage = Literal["actor", "editor"]

@@ -79,9 +79,9 @@ def check_room(config: RunConfig) -> None:
     Raises:
         BadInput: it could not; the message has a line for each role that finds no room.
     """
-    from rollout.cluster_nodes import joined_cluster
-    from rollout.plan import make_plan
-    from rollout.room import refusals
+    from rollout.cluster.cluster_nodes import joined_cluster
+    from rollout.cluster.plan import make_plan
+    from rollout.cluster.room import refusals
 
     if problems := refusals(make_plan(config, memory=False), joined_cluster()):
         where = "Ray on this machine" if config.ray.address is None else f"the cluster at {config.ray.address}"

@@ -20,8 +20,8 @@ from pydantic_core import PydanticUndefined
 
 from rollout.config import DERIVED, RunConfig
 from rollout.config_file import section_of
-from rollout.held_out import HELD_OUT_SCHEMA
-from rollout.number import NUMBERS_SCHEMA
+from rollout.reporting.held_out import HELD_OUT_SCHEMA
+from rollout.reporting.number import NUMBERS_SCHEMA
 from rollout.trajectory import SCHEMA
 from scenes.whole_file import whole_file
 

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from rollout.errors import BadInput, RunFailed
-from rollout.job_progress import progress_of_this_job
 from rollout.local_ray import ray_for_run
 from rollout.preflight import check_adapters, check_models, check_room
 from rollout.run_folder import RunFolder
-from rollout.run_watch import RunWatch
 from rollout.seeds import derive_seed
+from rollout.watching.job_progress import progress_of_this_job
+from rollout.watching.run_watch import RunWatch
 
 if TYPE_CHECKING:
     from rollout.algorithm import ReflectionGRPO
     from rollout.config import RunConfig
-    from rollout.job_progress import JobProgress
-    from rollout.loggers import RunLoggers
-    from rollout.measures import Measures
+    from rollout.measuring.measures import Measures
     from rollout.progress import Progress
     from rollout.state import Episode
     from rollout.storage import Mirror
+    from rollout.watching.job_progress import JobProgress
+    from rollout.watching.loggers import RunLoggers
     from scenes.scene_graph import SceneGraph
 
 
@@ -44,7 +44,7 @@ def train(
         BadInput: what was given cannot be used.
         RunFailed: the run could not go on, or its end could not be pushed; what it had written stays.
     """
-    from rollout.loggers import RunLoggers, new_callbacks
+    from rollout.watching.loggers import RunLoggers, new_callbacks
 
     check_models(config)
     check_adapters(config)
@@ -107,9 +107,9 @@ def _train(
     if loggers.failures:
         summary["logger_failures"] = dict(loggers.failures)
     folder.write_json("summary.json", summary)
-    from rollout.report import write_report
-    from rollout.reward_gap import trends
-    from rollout.run_record import read_metrics
+    from rollout.measuring.reward_gap import trends
+    from rollout.reporting.report import write_report
+    from rollout.reporting.run_record import read_metrics
 
     for trend in trends(read_metrics(folder.metrics)[0]):
         progress.note(trend.text)
@@ -163,9 +163,9 @@ def evaluate_into(
     config = algorithm.run
     if not config.evaluation.prompts:
         return
-    from rollout.evaluation import evaluate_models
-    from rollout.held_out import write_held_out
-    from rollout.measures import default_measures
+    from rollout.measuring.evaluation import evaluate_models
+    from rollout.measuring.measures import default_measures
+    from rollout.reporting.held_out import write_held_out
 
     with progress.phase("evaluate"):
         graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
@@ -188,7 +188,7 @@ def evaluate(
     Raises:
         BadInput, RunFailed: an endpoint that `measures` asks refuses or does not answer; before any model starts.
     """
-    from rollout.measures import default_measures
+    from rollout.measuring.measures import default_measures
 
     config = trained_models(config, run_dir)
     if not config.evaluation.prompts:
@@ -198,7 +198,7 @@ def evaluate(
     measures = measures or default_measures(config.data.source)
     with progress.phase("probe"):
         measures.probe()
-    from rollout.evaluation import evaluate_models
+    from rollout.measuring.evaluation import evaluate_models
     from rollout.models import start_models
     from rollout.prompts import load_prompts
 
@@ -262,7 +262,7 @@ def trained_models(config: RunConfig, run_dir: Path | None) -> RunConfig:
 
 def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
     """Write every image, one picture of the whole (`episode.png`) and `trace.json`; returns the trace."""
-    from rollout.episode_sheet import episode_sheet
+    from rollout.reporting.episode_sheet import episode_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
     requirements = [requirement.text for requirement in episode.graph.requirements]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rollout.batches import describe, describe_weights, rollout_seconds, staleness
 from rollout.incidents import Incidents
+from rollout.measuring.reward_gap import agreement
 from rollout.object_store import object_store_bytes
-from rollout.reward_gap import agreement
 from rollout.trajectory import Turn
 
 if TYPE_CHECKING:

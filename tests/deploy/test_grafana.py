@@ -9,7 +9,7 @@ from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
 from ray.dashboard.modules.metrics.dashboards.default_dashboard_panels import DEFAULT_GRAFANA_ROWS
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
-from rollout.metric_names import METRICS, RUN_TAG
+from rollout.watching.metric_names import METRICS, RUN_TAG
 from tests.deploy.panels import REPOSITORY, Query, dashboard, panels, queries
 
 GRAFANA = REPOSITORY / "deploy" / "grafana"

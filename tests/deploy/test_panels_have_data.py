@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.util.metrics import Counter, Gauge
 
-from rollout.metric_names import METRICS, RUN_TAG
+from rollout.watching.metric_names import METRICS, RUN_TAG
 from tests.deploy.panels import REPOSITORY, panels, queries
 
 pytestmark = [

@@ -12,7 +12,7 @@ from experiments.page import ARMS, HEADINGS, Sweep, SweepPoint, measure, plots, 
 from experiments.point_charts import LEFT, RIGHT, WIDTH, Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, scores_of
 from rollout.errors import BadInput
-from rollout.intervals import Bootstrap, Interval
+from rollout.reporting.intervals import Bootstrap, Interval
 from tests.experiments.synthetic_rows import all_rows, arm_rows
 
 GOOD = {

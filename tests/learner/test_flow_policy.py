@@ -36,7 +36,7 @@ def test_each_terms_mismatch_comes_with_its_denoising_step(policy, editor_sample
 def test_only_the_transformer_is_trained(policy, editor_samples):
     batch = policy.batches(editor_samples)[0]
     policy.evaluate(policy.module, batch).log_probs.sum().backward()
-    pipeline = policy._model.pipe
+    pipeline = policy.model.pipe
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
         assert all(not p.requires_grad and p.grad is None for p in part.parameters())
     trained = [p for p in policy.module.parameters() if p.grad is not None and p.grad.any()]

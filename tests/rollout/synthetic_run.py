@@ -11,8 +11,8 @@ import numpy as np
 
 from actors.flow_path import FlowPath
 from rollout.batches import describe
-from rollout.evaluation import PromptScores
-from rollout.held_out import write_held_out
+from rollout.measuring.evaluation import PromptScores
+from rollout.reporting.held_out import write_held_out
 from rollout.trajectory import Turn, write_parquet
 from scenes.shape_world import sample_scene
 

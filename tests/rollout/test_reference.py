@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, its report, and an editor's flow in its last update."""
     folder = tmp_path_factory.mktemp("snippets")
     run = write_run(folder / "runs" / "NAME", updates=2, flow=True)
-    from rollout.report import write_report
+    from rollout.reporting.report import write_report
 
     write_report([str(run)])
     return folder

@@ -22,9 +22,9 @@ import numpy as np
 import psutil
 import pytest
 
-from rollout.image_scorer import Unscored, tally
-from rollout.vlm_extraction import VlmExtractor
-from rollout.vlm_judge import VlmJudge
+from rollout.measuring.image_scorer import Unscored, tally
+from rollout.measuring.vlm_extraction import VlmExtractor
+from rollout.measuring.vlm_judge import VlmJudge
 from scenes.dialogue import checker_question
 from scenes.scene_graph import SceneGraph
 from scenes.shape_world import INVERSE, sample_scene

@@ -1,0 +1,189 @@
+"""What a run asks of Ray: which processes, how many, with which resources, on which nodes. Nothing is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from rollout.cluster.memory_estimate import Estimate, learner_rank, pipeline_replica, vlm_replica
+from rollout.cluster.packing import Demand, Resources
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+
+RunsAs = Literal["process", "Ray actor", "Serve replica"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """Processes that are alike.
+
+    Attributes:
+        count: how many; of Serve's replicas, each with a placement group of its own.
+        bundle: what Ray sets aside for one process, or one bundle of a replica's placement group.
+        bundles: bundles of the placement group (strategy PACK); 0 without one.
+        required, preferred: labels of the nodes that it runs on.
+        policy: of a learner's ranks, the policy: they exist only while it trains.
+        keys: the keys of the run file that it follows from.
+        estimate: memory of one process; None for those that hold no model.
+    """
+
+    name: str
+    runs_as: RunsAs
+    count: int
+    bundle: Resources
+    bundles: int = 0
+    required: Mapping[str, str] = field(default_factory=dict)
+    preferred: Mapping[str, str] = field(default_factory=dict)
+    policy: str | None = None
+    keys: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of one process."""
+        return self.bundle.get("GPU", 0.0) * max(1, self.bundles)
+
+    def total(self, resource: str) -> float:
+        """Of all its processes."""
+        return self.count * max(1, self.bundles) * self.bundle.get(resource, 0.0)
+
+    @property
+    def demand(self) -> Demand:
+        """What nodes must hold."""
+        return Demand(self.name, self.count, self.bundle, max(1, self.bundles), self.required)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All roles of a run. Of the learners one is alive at a time, so that `moments` are what must fit."""
+
+    roles: tuple[Role, ...]
+
+    @property
+    def moments(self) -> dict[str, tuple[Role, ...]]:
+        """The roles that are there together, by the policy that trains meanwhile."""
+        policies = [role.policy for role in self.roles if role.policy]
+        return {policy: tuple(role for role in self.roles if role.policy in (None, policy)) for policy in policies}
+
+    def total(self, resource: str) -> float:
+        """The most that the roles of one moment hold together."""
+        return max(sum(role.total(resource) for role in roles) for roles in self.moments.values())
+
+    @property
+    def unknown(self) -> dict[str, tuple[str, ...]]:
+        """What of the memory is not known, by role."""
+        return {role.name: role.estimate.unknown for role in self.roles if role.estimate and role.estimate.unknown}
+
+
+def make_plan(config: RunConfig, *, memory: bool = True) -> Plan:
+    """What a training run with this configuration asks of Ray.
+
+    It follows the places where processes are made: `rollout.models` (image models), `serving.vlm` (a placement group
+    for each replica), `learner.deepspeed_learner` (ranks), RLlib (EnvRunners), `learner.transports` (senders of
+    weights). Actors that hold no resource (Serve's controller, the board of weights) are left out.
+
+    Args:
+        memory: estimate memory too, for which the headers of the weights' files are read.
+    """
+    return Plan(
+        (
+            Role("driver", "process", 1, {}),
+            Role(
+                "EnvRunner",
+                "Ray actor",
+                config.rollout.env_runners,
+                _resources(config.rollout.env_runner_cpus),
+                keys=("rollout.env_runners", "rollout.env_runner_cpus"),
+            ),
+            *_image_models(config, memory),
+            *_vlms(config, memory),
+            *_learners(config, memory),
+            *_senders(config),
+        )
+    )
+
+
+def _image_models(config: RunConfig, memory: bool) -> list[Role]:
+    models = (
+        ("Diffuser", "diffuser", config.models.flux),
+        ("Inverse Diffuser", "editor", config.models.edits_with),
+    )
+    return [
+        Role(
+            name,
+            "Ray actor",
+            getattr(config, section).workers,
+            _resources(getattr(config, section).cpus, getattr(config, section).gpus),
+            required=config.placement.required("image"),
+            preferred=config.placement.preferred("image"),
+            keys=_keys(section, "workers", "cpus", "gpus"),
+            estimate=pipeline_replica(config, model) if memory else None,
+        )
+        for name, section, model in models
+    ]
+
+
+def _vlms(config: RunConfig, memory: bool) -> list[Role]:
+    return [
+        Role(
+            name,
+            "Serve replica",
+            settings.replicas,
+            _resources(settings.bundles[0]["CPU"], settings.bundles[0].get("GPU", 0)),
+            bundles=len(settings.bundles),
+            required=config.placement.required("vlm"),
+            preferred=config.placement.preferred("vlm"),
+            keys=_keys(f"vlm.{role}", "replicas", "cpus", "gpus"),
+            estimate=vlm_replica(settings) if memory else None,
+        )
+        for name, role, settings in (
+            ("VLM Actor", "actor", config.vlm.actor),
+            ("VLM Checker", "checker", config.vlm.checker),
+        )
+    ]
+
+
+def _learners(config: RunConfig, memory: bool) -> list[Role]:
+    roles = []
+    for policy in sorted(config.trained):
+        learner = getattr(config.learner, policy)
+        roles.append(
+            Role(
+                f"learner rank ({policy})",
+                "Ray actor",
+                learner.ranks,
+                _resources(learner.cpus_per_rank, learner.gpus_per_rank),
+                required=config.placement.required("learner"),
+                preferred=config.placement.preferred("learner"),
+                policy=policy,
+                keys=_keys(f"learner.{policy}", "ranks", "cpus_per_rank"),
+                estimate=learner_rank(config, policy) if memory else None,
+            )
+        )
+    return roles
+
+
+def _senders(config: RunConfig) -> list[Role]:
+    """Processes that push weights; only with `nccl` do they hold a part of a GPU."""
+    sync = config.sync
+    return [
+        Role(
+            f"weight sender ({policy})",
+            "Ray actor",
+            1,
+            _resources(0, sync.sender_gpus if transport == "nccl" else 0),
+            keys=_keys("sync", policy, "sender_gpus"),
+        )
+        for policy, transport in (("actor", sync.actor), ("editor", sync.editor))
+        if transport != "object_store"
+    ]
+
+
+def _keys(section: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{section}.{name}" for name in names)
+
+
+def _resources(cpus: float, gpus: float = 0) -> dict[str, float]:
+    return {name: float(amount) for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount}

@@ -1,0 +1,181 @@
+"""Episodes of a run's trajectories, put back together for people to look at."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from rollout.reporting.number import Number
+from rollout.trajectory import SCHEMA, check_schema
+from scenes.png import data_uri
+
+_NOT_SHOWN = ("token_ids", "token_log_probs", "flow", "scene_graph", "request")
+_COLUMNS = [name for name in SCHEMA.names if name not in _NOT_SHOWN]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One requirement and the Checker's yes-probability of it; None where it gave none."""
+
+    text: str
+    probability: float | None
+
+    @property
+    def holds(self) -> bool:
+        return self.probability is not None and self.probability >= 0.5
+
+
+@dataclass(frozen=True)
+class ShownTurn:
+    """One turn of the member that went on, or of the best one where none did, and the images and rewards of its whole
+    group, the best first. An image that was not `kept` is not what the next turn starts from. `reward` is None where it
+    is not finite."""
+
+    reflection: str | None
+    edit_prompt: str | None
+    answer: str
+    image: bytes | None
+    chips: list[Chip]
+    reward: float | None
+    kept: bool
+    rejected: str | None
+    members: list[tuple[bytes | None, float | None]]
+
+
+@dataclass(frozen=True)
+class ShownEpisode:
+    """An episode: the first image, then its turns. Images are PNG bytes. `dropped`: its first group taught nothing."""
+
+    stage: str
+    update: int
+    prompt: str
+    image: bytes
+    chips: list[Chip]
+    reward_before: float
+    dropped: bool
+    turns: list[ShownTurn]
+
+    @property
+    def gain(self) -> float:
+        kept = [turn.reward for turn in self.turns if turn.kept and turn.reward is not None]
+        return kept[-1] - self.reward_before if kept else 0.0
+
+
+def picture(png: bytes, largest: int) -> str:
+    """PNG bytes as a data URI, an image that is higher or wider than `largest` pixels made smaller."""
+    image = Image.open(io.BytesIO(png))
+    if max(image.size) <= largest:
+        return data_uri(png)
+    image.thumbnail((largest, largest))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return data_uri(buffer.getvalue())
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a Parquet file of trajectories, without tokens and flow.
+
+    Raises:
+        ValueError: a file of another schema or version.
+    """
+    try:
+        check_schema(pq.read_schema(file))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return pq.read_table(file, columns=_COLUMNS).to_pylist()
+
+
+def _best(rows: Sequence[Row]) -> Row:
+    return max(rows, key=lambda row: (row["carried_on"], row["rejected"] is None, _finite(row["reward"]) or 0.0))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _chips(row: Row, which: str) -> list[Chip]:
+    pairs = zip(row["requirements"], row[f"satisfaction_{which}"], strict=False)
+    return [Chip(text, _finite(probability)) for text, probability in pairs]
+
+
+def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
+    """One episode for each prompt of each update: from turn to turn, the member whose image went on."""
+    starts: dict[tuple[str, int, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        starts[row["stage"], row["update"], row["prompt_id"]].append(row)
+    found = []
+    for (stage, update, _), members in starts.items():
+        chain: list[ShownTurn] = []
+        first: Row | None = None
+        turn = 0
+        here = [row for row in members if row["turn"] == turn]
+        here = [row for row in here if row["group"] == here[0]["group"]]
+        while here:
+            chosen = _best(here)
+            first = first or chosen
+            chain.append(_shown(chosen, here))
+            turn += 1
+            image = chosen["image_after"] if chosen["carried_on"] else chosen["image_before"]
+            here = [row for row in members if row["turn"] == turn and row["image_before"] == image]
+        if first is not None:
+            prompt = "; ".join(first["requirements"])
+            before = _chips(first, "before")
+            reward, dropped = first["reward_before"], first["dropped"]
+            found.append(ShownEpisode(stage, update, prompt, first["image_before"], before, reward, dropped, chain))
+    return found
+
+
+def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
+    ranked = sorted(group, key=lambda member: -(_finite(member["reward"]) or 0.0))
+    return ShownTurn(
+        reflection=row["reflection"],
+        edit_prompt=row["edit_prompt"],
+        answer=row["answer_text"],
+        image=row["image_after"],
+        chips=_chips(row, "after"),
+        reward=_finite(row["reward"]),
+        kept=row["carried_on"],
+        rejected=row["rejected"],
+        members=[(member["image_after"], _finite(member["reward"])) for member in ranked],
+    )
+
+
+def choose(found: Sequence[ShownEpisode], best: int = 3, worst: int = 2) -> list[tuple[str, ShownEpisode]]:
+    """Of each policy's episodes those that gained most, named `best 1`, …, and those that gained least, `worst 1`, …;
+    no episode twice."""
+    chosen: list[tuple[str, ShownEpisode]] = []
+    for stage in dict.fromkeys(episode.stage for episode in found):
+        ours = [episode for episode in found if episode.stage == stage]
+        ranked = sorted(ours, key=lambda episode: (-episode.gain, len(episode.turns), episode.prompt))
+        chosen += [(f"best {k}", episode) for k, episode in enumerate(ranked[:best], start=1)]
+        chosen += [(f"worst {k}", episode) for k, episode in enumerate(ranked[best:][: -worst - 1 : -1], start=1)]
+    return chosen
+
+
+def episode_numbers(run: str, chosen: Sequence[tuple[str, ShownEpisode]]) -> list[Number]:
+    """The section `episode`: every number that a page shows of these. `item` is which episode, and which turn of it."""
+    numbers = []
+    for rank, episode in chosen:
+        values = [(rank, "gain", episode.gain)]
+        shown = [("first image", episode.reward_before, episode.chips, [])]
+        shown += [(f"turn {k}", turn.reward, turn.chips, turn.members) for k, turn in enumerate(episode.turns, start=1)]
+        for where, reward, chips, members in shown:
+            item = f"{rank}, {where}"
+            values.append((item, "reward", reward))
+            values += [(item, f"satisfaction of {chip.text}", chip.probability) for chip in chips]
+            values += [(item, "member reward", one) for _, one in members]
+        numbers += [
+            Number(run, "episode", metric, float(value), update=episode.update, policy=episode.stage, item=item)
+            for item, metric, value in values
+            if value is not None
+        ]
+    return numbers

@@ -1,0 +1,57 @@
+"""The scores of single held-out prompts: what the means of an evaluation are made of, so that runs can be paired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scenes.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from rollout.measuring.evaluation import PromptScores
+
+HELD_OUT_SCHEMA = pa.schema(
+    [
+        pa.field("images", pa.string(), False, {"doc": "diffuser: the first image of each episode; loop: the last"}),
+        pa.field("prompt_id", pa.string(), False, {"doc": "img_id of the scene graph"}),
+        pa.field("metric", pa.string(), False, {"doc": "as in summary.json"}),
+        pa.field("value", pa.float64(), False, {"doc": "score of this prompt; one that was not scored has no row"}),
+    ],
+    metadata={"rlrig.table": "held_out", "rlrig.version": "1"},
+)
+
+
+def write_held_out(scores: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) -> Path:
+    """Write the scores of one evaluation; the file appears complete or not at all."""
+    rows = [
+        {"images": images, "prompt_id": prompt_id, "metric": metric, "value": value}
+        for images, by_metric in scores.items()
+        for metric, by_prompt in by_metric.items()
+        for prompt_id, value in by_prompt.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, schema=HELD_OUT_SCHEMA), partial, compression="zstd")
+    return path
+
+
+def read_held_out(path: Path) -> PromptScores:
+    """The scores that `write_held_out` wrote.
+
+    Raises:
+        ValueError: another table; the message names the file.
+    """
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not table.schema.equals(HELD_OUT_SCHEMA):
+        raise ValueError(f"{path}: holds the columns {', '.join(table.schema.names)}; no table of held-out scores")
+    scores: PromptScores = {}
+    for row in table.to_pylist():
+        scores.setdefault(row["images"], {}).setdefault(row["metric"], {})[row["prompt_id"]] = row["value"]
+    return scores

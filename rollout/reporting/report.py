@@ -1,0 +1,180 @@
+"""`rlrig report`: one page about one run or several, and every number of it as Parquet and as JSON."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from rollout.errors import BadInput
+from rollout.measuring.reward_gap import Trend, trends
+from rollout.reporting.charts import COLOURS
+from rollout.reporting.fault_numbers import fault_numbers
+from rollout.reporting.gallery import ShownEpisode, choose, episode_numbers, episodes, read_rows
+from rollout.reporting.held_out_numbers import comparison_numbers, held_out_numbers
+from rollout.reporting.intervals import Bootstrap
+from rollout.reporting.number import INTERVALS, NUMBERS_SCHEMA, Number, numbers_table
+from rollout.reporting.report_page import page
+from rollout.reporting.run_facts import differing_settings, fact_numbers, facts
+from rollout.reporting.run_record import PARTS, RunRecord, read_run
+from rollout.reporting.training_numbers import time_numbers, training_numbers
+from rollout.storage import Mirror
+from scenes.whole_file import whole_file
+
+BOOTSTRAP = Bootstrap(resamples=2000)
+MOST_RUNS = len(COLOURS)
+PAGE, TABLE, VALUES = "report.html", "report.parquet", "report.json"
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What is told about one run."""
+
+    record: RunRecord
+    facts: dict[str, str]
+    numbers: list[Number]
+    trends: list[Trend]
+    episodes: list[tuple[str, ShownEpisode]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told about all runs: each alone, `comparison` between them, and the settings that differ."""
+
+    runs: list[RunReport]
+    comparison: list[Number]
+    differing: dict[str, list[str]]
+
+    @property
+    def numbers(self) -> list[Number]:
+        """Every number that the page shows."""
+        return [*(number for run in self.runs for number in run.numbers), *self.comparison]
+
+    def as_json(self) -> dict[str, Any]:
+        """Facts, what is missing, texts of the episodes, and all numbers."""
+        return {
+            "schema_version": int(NUMBERS_SCHEMA.metadata[b"rlrig.version"]),
+            "intervals": {**INTERVALS, "resamples": BOOTSTRAP.resamples, "level": BOOTSTRAP.level},
+            "runs": [_run_as_json(run) for run in self.runs],
+            "differing_settings": self.differing,
+            "numbers": [number.as_dict() for number in self.numbers],
+        }
+
+
+def _run_as_json(run: RunReport) -> dict[str, Any]:
+    return {
+        "name": run.record.name,
+        "facts": run.facts,
+        "missing": run.record.missing,
+        "damaged": run.record.damaged,
+        "trends": [{"policy": trend.policy, "gamed": trend.gamed, "text": trend.text} for trend in run.trends],
+        "configuration": run.record.config,
+        "configuration_text": run.record.config_text,
+        "episodes": [
+            {
+                "rank": rank,
+                "policy": episode.stage,
+                "update": episode.update,
+                "requirements": episode.prompt,
+                "turns": [
+                    {
+                        "reflection": turn.reflection,
+                        "edit_prompt": turn.edit_prompt,
+                        "answer": turn.answer,
+                        "kept": turn.kept,
+                        "rejected": turn.rejected,
+                    }
+                    for turn in episode.turns
+                ],
+            }
+            for rank, episode in run.episodes
+        ],
+    }
+
+
+def make_report(records: Sequence[RunRecord]) -> Report:
+    """Measure the runs.
+
+    Raises:
+        BadInput: no run, more than there are colours, or two of the same name.
+    """
+    names = [record.name for record in records]
+    if not 1 <= len(names) <= MOST_RUNS:
+        raise BadInput(f"RUN: {len(names)} runs were given; give between 1 and {MOST_RUNS}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"RUN: two runs are called {twice[0]!r}; give each run once")
+    several = len(records) > 1
+    return Report(
+        runs=[_about(record, *((1, 1) if several else (3, 2))) for record in records],
+        comparison=comparison_numbers(records, BOOTSTRAP) if several else [],
+        differing=differing_settings(records) if several else {},
+    )
+
+
+def _about(record: RunRecord, best: int, worst: int) -> RunReport:
+    shown: list[ShownEpisode] = []
+    for update in record.last_updates.values():
+        shown += episodes(read_rows(record.folder / "trajectories" / f"{update:05}.parquet"))
+    chosen = choose(shown, best, worst)
+    numbers = [
+        *fact_numbers(record),
+        *held_out_numbers(record, BOOTSTRAP),
+        *training_numbers(record, BOOTSTRAP),
+        *time_numbers(record, BOOTSTRAP),
+        *fault_numbers(record),
+        *episode_numbers(record.name, chosen),
+    ]
+    found = trends(record.lines)
+    for trend in found:
+        for metric, value in (("reward_rise", trend.reward_rise), ("truth_rise", trend.truth_rise)):
+            numbers.append(Number(record.name, "gap", metric, value, policy=trend.policy))
+    return RunReport(record, facts(record), numbers, found, chosen)
+
+
+def write_report(runs: Sequence[str], out: Path | None = None) -> Path:
+    """Read the runs and write `report.html`, `report.parquet` and `report.json`; returns the path of the page.
+
+    Args:
+        runs: folders, or URIs that `pyarrow.fs` or fsspec knows.
+        out: folder of the files; by default that of the run, where it is one that lies here.
+
+    Raises:
+        BadInput: a folder that holds no run, too many runs, or no folder for several of them.
+        RunFailed: a storage does not answer, or refuses.
+    """
+    if out is None:
+        if len(runs) != 1 or "://" in runs[0]:
+            raise BadInput("--out: is missing; several runs, or one at a URI, need a folder for their report")
+        out = Path(runs[0])
+    with tempfile.TemporaryDirectory() as scratch:
+        report = make_report(_read(runs, Path(scratch)))
+    text = page(report)
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / TABLE) as partial:
+        pq.write_table(numbers_table(report.numbers), partial, compression="zstd")
+    with whole_file(out / VALUES) as partial:
+        partial.write_text(json.dumps(report.as_json(), indent=1, allow_nan=False), encoding="utf-8")
+    with whole_file(out / PAGE) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return out / PAGE
+
+
+def _read(runs: Sequence[str], scratch: Path) -> list[RunRecord]:
+    """The records, named after their folders; where two folders are called alike, after their parents as well."""
+    places = []
+    for number, run in enumerate(runs):
+        if "://" in run:
+            mirror = Mirror(run, option="RUN")
+            folder = scratch / str(number) / mirror.name
+            mirror.pull_parts(folder, PARTS)
+            places.append((folder, [mirror.name, run]))
+        else:
+            folder = Path(run)
+            places.append((folder, [folder.resolve().name, "/".join(folder.resolve().parts[-2:])]))
+    short = [names[0] for _, names in places]
+    return [read_run(folder, names[0] if short.count(names[0]) == 1 else names[1]) for folder, names in places]

@@ -1,0 +1,109 @@
+"""What was run, in a few words: what stands at the head of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from rollout.progress_tables import clock_text
+from rollout.reporting.number import Number
+from rollout.update_record import numbers_of
+
+if TYPE_CHECKING:
+    from rollout.reporting.run_record import RunRecord
+
+_ASKED = {  # words → key of the run file
+    "seed": "seed",
+    "data": "data.source",
+    "Diffuser and editor": "models.flux",
+    "Actor": "models.actor",
+    "Checker": "models.checker",
+    "prompts in an update": "rollout.prompts_per_update",
+    "members in a group": "rollout.group_size",
+    "turns": "rollout.turns",
+    "group": "rollout.group",
+    "reward": "rollout.reward",
+    "greatest staleness": "rollout.max_staleness",
+    "learning rate, Actor": "learner.actor.learning_rate",
+    "learning rate, editor": "learner.editor.learning_rate",
+    "held-out prompts": "evaluation.prompts",
+}
+
+
+def facts(run: RunRecord) -> dict[str, str]:
+    """Short facts by name; what is not known is left out."""
+    done = len(run.lines)
+    state = "finished" if run.finished else "not finished"
+    found = {"state": f"{state}, {done} of {run.planned} updates" if run.planned else f"{state}, {done} updates"}
+    stages = [str(line.get("stage", "")) for line in run.lines]
+    for stage in dict.fromkeys(stages):
+        found[f"{stage} updates"] = str(stages.count(stage))
+    for words, key in _ASKED.items():
+        value = _value(run.config, key)
+        if value is not None:
+            found[words] = _text(value).rstrip("/").rsplit("/", 1)[-1] if key.startswith("models.") else _text(value)
+    if run.lines:
+        versions = [(policy, run.lines[-1].get(f"{policy}_version")) for policy in ("actor", "editor")]
+        found["last versions"] = ", ".join(f"{policy} {version}" for policy, version in versions if version is not None)
+    if seconds := [line["seconds_total"] for line in run.lines if "seconds_total" in line]:
+        found["time in updates"] = clock_text(sum(seconds))
+    if run.finished:
+        found["time of the whole run"] = clock_text(60 * run.summary["minutes"])
+    return {words: text for words, text in found.items() if text}
+
+
+def fact_numbers(run: RunRecord) -> list[Number]:
+    """The sections `fact` and `configuration`: counts and times of the run, and every number of its run file."""
+    counts = {"updates": float(len(run.lines))}
+    if run.planned is not None:
+        counts["updates_planned"] = float(run.planned)
+    if run.finished:
+        counts["minutes"] = float(run.summary["minutes"])
+    for stage in dict.fromkeys(str(line.get("stage", "")) for line in run.lines):
+        counts[f"updates_{stage}"] = float(sum(line.get("stage") == stage for line in run.lines))
+    for policy in ("actor", "editor"):
+        if run.lines and f"{policy}_version" in run.lines[-1]:
+            counts[f"{policy}_version"] = float(run.lines[-1][f"{policy}_version"])
+    return [
+        *(Number(run.name, "fact", name, value) for name, value in counts.items()),
+        *(
+            Number(run.name, "configuration", ".".join(path), value)
+            for path, value in numbers_of({key: _keyed(value) for key, value in run.config.items()})
+        ),
+    ]
+
+
+def differing_settings(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Keys of the run files whose values are not the same in all runs, with each run's value, `–` where it has none."""
+    flat = [_flat(_keyed(run.config)) for run in runs]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    table = {key: [_text(one.get(key, "–")) for one in flat] for key in keys}
+    return {key: values for key, values in table.items() if len(set(values)) > 1}
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    return reduce(lambda place, part: place.get(part) if isinstance(place, Mapping) else None, key.split("."), config)
+
+
+def _text(value: Any) -> str:
+    """A value as a run file writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _keyed(value: Any) -> Any:
+    """The same with lists as mappings from their positions."""
+    if isinstance(value, Mapping):
+        return {str(key): _keyed(inner) for key, inner in value.items()}
+    return {str(place): _keyed(inner) for place, inner in enumerate(value)} if isinstance(value, list) else value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,0 +1,148 @@
+"""What a run says of itself while it goes on: `progress.json` in its folder, and the same to its job in a cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+import psutil
+
+from rollout.watching.status import LiveRecord, RunStatus
+from rollout.watching.status_reader import metrics_lines, status_of
+from scenes.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from rollout.progress import Progress
+    from rollout.run_folder import RunFolder
+
+PROGRESS = "progress.json"
+
+
+class Listener(Protocol):
+    """Whoever wants to know how the run goes, such as `job_progress.JobProgress`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def tell(self, status: RunStatus) -> None:
+        """The status has changed; this must not take long."""
+
+
+class RunWatch:
+    """Writes `progress.json` whenever the phase changes, and says how the run ended when it is left.
+
+    Args:
+        folder: of the run; it exists.
+        progress: whose phases and updates these are.
+        done: updates that an earlier process did.
+        failures: by logger, how often it failed; read at each writing.
+
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        progress: Progress,
+        done: int,
+        failures: Mapping[str, int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder, self._progress, self._failures, self._clock = folder, progress, failures, clock
+        written = folder.metrics.read_text(encoding="utf-8") if folder.metrics.is_file() else ""
+        self._before = [line for line in metrics_lines(written, []) if line["update"] < done]
+        self._done = done
+        self._started = self._since = clock()
+        self._phase: str | None = None
+        self._state: Literal["running", "finished", "failed", "interrupted"] = "running"
+        self._error: str | None = None
+        self._unwritten = 0
+        self._at_end = ExitStack()
+        self._listeners: list[Listener] = []
+
+    def __enter__(self) -> Self:
+        self._progress.watchers.append(self._on_phase)
+        self._write()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.watchers.remove(self._on_phase)
+        if isinstance(error, KeyboardInterrupt):
+            self._state = "interrupted"
+        elif error is not None:
+            lines = str(error).strip().splitlines()
+            self._state, self._error = "failed", lines[0] if lines else type(error).__name__
+        else:
+            self._state = "finished"
+        with self._at_end:
+            self._write()
+
+    def inform(self, listener: Listener | None) -> None:
+        """From now on tell this as well, to the end; it is entered here, and left when all is told."""
+        if listener is not None:
+            self._listeners.append(self._at_end.enter_context(listener))
+            self._write()
+
+    def finished(self) -> None:
+        """All that the run was asked for is done, though its files may still have to be copied."""
+        self._state = "finished"
+        self._write()
+
+    @property
+    def record(self) -> LiveRecord:
+        """What is written."""
+        process = psutil.Process()
+        return LiveRecord(
+            run=self._progress.run_name,
+            state=self._state,
+            error=self._error,
+            phase=self._phase,
+            phase_since=self._since,
+            at=self._clock(),
+            started=self._started,
+            done=self._done + len(self._progress.history),
+            total=sum(updates for _, updates in self._progress.plan),
+            seconds_left=self._progress.seconds_left(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            pid_started=process.create_time(),
+            logger_failures=dict(self._failures),
+        )
+
+    def _on_phase(self, name: str | None) -> None:
+        self._phase, self._since = name, self._clock()
+        self._write()
+
+    def _write(self) -> None:
+        record = self.record
+        try:
+            with whole_file(self._folder.path / PROGRESS) as partial:
+                partial.write_text(record.model_dump_json(indent=2), encoding="utf-8")
+        except OSError as error:
+            self._unwritten += 1
+            if self._unwritten == 1:
+                self._progress.note(f"{PROGRESS} could not be written, the run goes on: {error}")
+        if self._listeners:
+            lines: list[Mapping[str, Any]] = [*self._before, *self._progress.history]
+            status = status_of(record.run, lines, record, {}, record.total, alive=True)
+            for listener in self._listeners:
+                listener.tell(status)
+
+
+def process_exists(record: LiveRecord) -> bool | None:
+    """Whether the process that wrote a record still exists; None where it ran on another machine."""
+    if record.host != socket.gethostname():
+        return None
+    try:
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.pid_started) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return None

@@ -1,0 +1,141 @@
+"""`rlrig status`: how a run goes, from its folder or from the cluster that it is a job of."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from rollout.command import Json, exit_codes
+from rollout.errors import BadInput, RunFailed
+from rollout.watching.run_watch import process_exists
+from rollout.watching.status_page import jobs_page, run_page
+from rollout.watching.status_reader import read_status
+
+if TYPE_CHECKING:
+    from rollout.watching.status import RunStatus
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown at one time. `over`: nothing in it will change any more."""
+
+    page: RenderableType
+    values: dict[str, Any]
+    over: bool
+
+
+def status(
+    address: Annotated[str | None, typer.Option(help="A cluster's dashboard, http://HOST:8265: show its runs.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="Folder of a run, or the URI that it is kept at; default the newest in runs/."),
+    ] = None,
+    json_: Json = False,
+    watch: Annotated[
+        float | None, typer.Option(min=0.5, metavar="SECONDS", help="Show it anew this often, until it has ended.")
+    ] = None,
+) -> None:
+    """Show how a run goes: phase, updates, reward, throughput, versions, staleness, what went wrong."""
+    with exit_codes(json_):
+        look = _at_cluster(address, run) if address else _at_run(run or _newest())
+        _show(look, json_, watch)
+
+
+def _show(look: Callable[[], View], as_json: bool, watch: float | None) -> None:
+    view = look()
+    if as_json:
+        _print(view)
+        while watch and not view.over:
+            time.sleep(watch)
+            _print(view := look())
+        return
+    console = Console()
+    if not watch or not console.is_terminal:
+        console.print(view.page)
+        while watch and not view.over:
+            time.sleep(watch)
+            console.print((view := look()).page)
+        return
+    with Live(view.page, console=console, auto_refresh=False) as live:
+        while not view.over:
+            time.sleep(watch)
+            live.update((view := look()).page, refresh=True)
+
+
+def _print(view: View) -> None:
+    print(json.dumps({"event": "status", **view.values}), flush=True)
+
+
+def _at_run(run: str) -> Callable[[], View]:
+    """The run in a folder, or at a URI."""
+    read = _reader(run)
+
+    def look() -> View:
+        found = read()
+        if found is None:
+            raise BadInput(f"--run {run}: holds no config.yaml; give the folder of a run, runs/NAME, or its URI")
+        return View(run_page(found, time.time()), {"run": found.model_dump(mode="json")}, found.over)
+
+    return look
+
+
+def _at_cluster(address: str, run: str | None) -> Callable[[], View]:
+    """The runs among a cluster's jobs; with `run` those of that run, whose curves come from there."""
+    from rollout.cluster.submission import connect
+    from rollout.watching.job_status import choose, jobs_of
+
+    client = connect(address)
+    read = _reader(run) if run else None
+
+    def look() -> View:
+        jobs = jobs_of(client, _in_folder)
+        if run and read:
+            jobs = choose(jobs, run)
+            if (found := read()) is not None:
+                jobs[-1] = jobs[-1].model_copy(update={"run": found, "source": "folder"})
+        values = {"address": address, "jobs": [job.model_dump(mode="json") for job in jobs]}
+        return View(jobs_page(jobs, time.time()), values, all(job.over for job in jobs))
+
+    return look
+
+
+def _reader(run: str) -> Callable[[], RunStatus | None]:
+    if "://" not in run:
+        return lambda: _in_folder(Path(run))
+    from rollout.storage import Mirror
+
+    mirror = Mirror(run, "--run")
+    return lambda: read_status(mirror.name, mirror.read_text)
+
+
+def _in_folder(folder: Path) -> RunStatus | None:
+    def read(name: str) -> str | None:
+        try:
+            return (folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunFailed(f"{folder / name} cannot be read: {error}") from error
+
+    return read_status(folder.resolve().name, read, process_exists)
+
+
+def _newest() -> str:
+    """The run in runs/ that was written to last.
+
+    Raises:
+        BadInput: there is none.
+    """
+    files = list(Path("runs").glob("*/config.yaml"))
+    if not files:
+        raise BadInput("--run: runs/ holds no run; give the folder of one, its URI, or a cluster with --address")
+    latest = max(files, key=lambda file: max(path.stat().st_mtime for path in file.parent.iterdir()))
+    return str(latest.parent)

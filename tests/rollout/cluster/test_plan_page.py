@@ -1,0 +1,78 @@
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from rollout.cluster.cluster_nodes import Cluster
+from rollout.cluster.packing import Node
+from rollout.cluster.plan import make_plan
+from rollout.cluster.plan_page import plan_as_dict, show_plan, totals_text
+from rollout.cluster.room import judge
+from rollout.config_file import load_config
+
+PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny" / "run.yaml"
+
+
+def page(*overrides: str, nodes: tuple[Node, ...] = ()) -> str:
+    plan = make_plan(load_config(PRESET, ["ray.address=auto", *overrides]))
+    text = io.StringIO()
+    show_plan(plan, "tiny", judge(plan, Cluster(nodes)) if nodes else None, Console(file=text, width=200))
+    return text.getvalue()
+
+
+def row(text: str, start: str, nth: int = 0) -> list[str]:
+    """The cells of the nth line that begins with `start`, after that."""
+    return [line for line in text.splitlines() if line.startswith(start)][nth][len(start) :].split()
+
+
+def test_each_role_has_a_row_with_what_ray_is_asked_for():
+    text = page("vlm.actor.gpus=2", "placement.nodes=strict")
+    assert row(text, "Inverse Diffuser") == ["Ray", "actor", "2", "1", "0", "–", "image"]
+    assert " ".join(row(text, "VLM Actor")) == "Serve replica 1 0.2 2 2 × 0.1 CPU + 1 GPU vlm"
+    assert row(text, "driver") == ["process", "1", "0", "0", "–", "–"]
+    assert row(text, "learner rank (editor)") == ["Ray", "actor", "2", "1", "0", "–", "learner"]
+    assert "image, or any" in page("placement.nodes=preferred")
+
+
+def test_memory_is_gpu_memory_where_a_role_has_gpus():
+    tiny = page()
+    assert "GPU memory" not in tiny
+    weights, gradients, optimizer, activations, cache, _, every = row(tiny, "learner rank (editor)", nth=1)
+    assert (weights, gradients, optimizer, activations, cache) == ("0.011", "0.017", "0.017", "0.125", "–")
+    assert every == "0.340"
+    text = page("vlm.actor.gpus=2", "vlm.checker.kv_cache_gib=null")
+    on_gpus, others = text.split("GPU memory, GiB")[1].split("memory, GiB")
+    assert row(on_gpus, "VLM Actor")[-1] == "0.302"  # twice what one of its GPUs holds
+    assert row(others, "VLM Checker")[4] == "?"
+    assert row(others, "VLM Checker")[5] == "≥"
+    assert "not known, VLM Checker: KV cache" in text
+
+
+def test_the_totals_name_the_labels_and_the_larger_learner():
+    plan = make_plan(load_config(PRESET, ["placement.nodes=strict", "editor.gpus=1", "ray.address=auto"]), memory=False)
+    assert totals_text(plan) == (
+        "The cluster must offer 6.3 CPU + 2 GPU; of the learners one is alive at a time, and the larger counts. "
+        "Of these 4 CPU + 2 GPU on nodes with rlrig-role=image, 0.2 CPU on nodes with rlrig-role=vlm, 2 CPU on nodes "
+        "with rlrig-role=learner."
+    )
+
+
+def test_the_verdict_is_the_end_of_the_page():
+    assert page(nodes=(Node("a", {"CPU": 8}),)).rstrip().endswith("the plan fits on the 1 node of the cluster")
+    text = page("editor.gpus=1", nodes=(Node("a", {"CPU": 8}),))
+    assert "the plan does not fit on the 1 node of the cluster\n  Inverse Diffuser: 2 of 2 without room" in text
+
+
+def test_json_holds_the_same_with_null_for_what_is_not_known():
+    plan = make_plan(load_config(PRESET, ["vlm.actor.gpus=1", "models.editor=hf://nobody/has-this-one"]))
+    values = json.loads(json.dumps(plan_as_dict(plan, judge(plan, Cluster((Node("a", {"CPU": 8}),))))))
+    roles = {role["role"]: role for role in values["roles"]}
+    assert roles["VLM Actor"]["bundles"] == [{"CPU": 0.1, "GPU": 1.0}]
+    assert roles["VLM Actor"]["placement_group"] == "PACK"
+    assert roles["VLM Actor"]["gpu_memory_gib"]["kv_cache"] == 0.125
+    assert roles["Inverse Diffuser"]["memory_gib"]["weights"] is None
+    assert set(values["unknown"]) == {"Inverse Diffuser", "learner rank (editor)"}
+    assert values["totals"]["GPU"] == 1
+    assert values["fits"] is False
+    assert values["missing"][0].startswith("VLM Actor: 1 of 1 without room")

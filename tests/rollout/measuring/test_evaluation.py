@@ -1,0 +1,106 @@
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rollout.measuring.evaluation import evaluate_models, judge_metrics, scene_metrics
+from rollout.measuring.image_scorer import ExactExtractor, Unscored
+from rollout.measuring.measures import Measures
+from scenes.scene_graph_iou import SceneScores
+from scenes.shape_world import sample_scene
+from tests.rollout.scripted_models import ScriptedModels
+
+SCENES = [sample_scene(np.random.default_rng(seed), img_id=f"scene-{seed}") for seed in range(4)]
+GRAPHS = [scene.graph for scene in SCENES]
+
+
+class DrawingModels(ScriptedModels):
+    """Draws the asked-for scenes; the Checker holds those of `met` to be right and every edit besides."""
+
+    def __init__(self, met: set[str]) -> None:
+        super().__init__(threshold=-1)
+        images = {scene.graph.prompt: scene.image for scene in SCENES}
+        wrong = [images[graph.prompt] for graph in GRAPHS if graph.img_id not in met]
+        self.diffuser = SimpleNamespace(draw=lambda prompts, seeds: [images[prompt] for prompt in prompts])
+        self.checker = SimpleNamespace(
+            satisfaction=lambda seen, requirements: [
+                [float(not any(image is other for other in wrong))] * len(r)
+                for image, r in zip(seen, requirements, strict=True)
+            ]
+        )
+
+
+class ListedScores:
+    """Gives the results of a list, and remembers how many images it was given."""
+
+    def __init__(self, results: list[Any]) -> None:
+        self.results, self.asked = results, 0
+
+    def score(self, graphs: Any, images: Any) -> list[Any]:
+        assert len(graphs) == len(images)
+        self.asked = len(images)
+        return self.results[: len(images)]
+
+    def report(self) -> dict[str, Any]:
+        return {"requests": self.asked}
+
+
+def test_the_exact_extractor_measures_first_and_last_images():
+    models = DrawingModels(met={"scene-0", "scene-1", "scene-2"})
+    metrics, episodes, scores = evaluate_models(models, GRAPHS, 2, Measures(ExactExtractor()))
+    assert [len(episode.frames) for episode in episodes] == [1, 1, 1, 2]
+    assert metrics["diffuser"] == {
+        **dict.fromkeys(("sg_iou", "entity_iou", "relation_iou", "satisfied", "all_satisfied"), 1.0),
+        "checker_reward": 0.75,
+    }
+    assert metrics["loop"]["all_satisfied"] == 0.75  # the edited image is one grey value
+    assert metrics["loop"]["checker_reward"] == 1.0
+    assert metrics["loop"]["turns_used"] == 0.25
+    assert metrics["extraction"] == {
+        "extractor": "exact",
+        "n_scored": 5,
+        "n_failed": 0,
+        "reasons": {},
+        "diffuser": {"n_scored": 4, "n_failed": 0},
+        "loop": {"n_scored": 4, "n_failed": 0},
+    }
+    assert "judge" not in metrics
+    for name, by_metric in scores.items():
+        assert {metric: pytest.approx(np.mean(list(of.values()))) for metric, of in by_metric.items()} == metrics[name]
+        assert all(set(of) == {graph.img_id for graph in GRAPHS} for of in by_metric.values())
+    assert scores["loop"]["turns_used"] == {"scene-0": 0.0, "scene-1": 0.0, "scene-2": 0.0, "scene-3": 1.0}
+
+
+def test_without_an_extractor_only_the_checker_measures():
+    metrics, *_ = evaluate_models(DrawingModels(met=set()), GRAPHS, 1, Measures())
+    assert metrics == {"diffuser": {"checker_reward": 0.0}, "loop": {"checker_reward": 1.0, "turns_used": 1.0}}
+
+
+def test_images_that_stay_unscored_are_left_out_of_the_means_and_counted():
+    one, half = SceneScores(1.0, 1.0, 1.0, 1.0), SceneScores(0.5, 0.5, 0.5, 0.5)
+    gone = Unscored("no answer")
+    extractor = ListedScores([one, half, gone, one, gone, half])
+    judge = ListedScores([gone, 0.5, 1.0, 0.0, 1.0, 0.5])
+    models = DrawingModels(met={"scene-0", "scene-1"})
+    metrics, _, scores = evaluate_models(models, GRAPHS, 1, Measures(extractor, judge))
+    assert (extractor.asked, judge.asked) == (6, 6)
+    assert metrics["diffuser"]["sg_iou"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert metrics["diffuser"]["all_satisfied"] == pytest.approx(2 / 3)
+    assert metrics["loop"]["sg_iou"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert metrics["diffuser"]["judge_score"] == pytest.approx((0.5 + 1.0 + 0.0) / 3)
+    assert metrics["loop"]["judge_score"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
+    assert scores["loop"]["sg_iou"] == {"scene-0": 1.0, "scene-1": 0.5, "scene-3": 0.5}
+    assert scores["diffuser"]["judge_score"] == {"scene-1": 0.5, "scene-2": 1.0, "scene-3": 0.0}
+    extraction = metrics["extraction"]
+    assert (extraction["n_scored"], extraction["n_failed"], extraction["requests"]) == (4, 2, 6)
+    assert extraction["reasons"] == {"no answer": 2}
+    assert extraction["diffuser"] == extraction["loop"] == {"n_scored": 3, "n_failed": 1}
+    assert metrics["judge"]["diffuser"] == {"n_scored": 3, "n_failed": 1}
+
+
+def test_where_no_image_was_scored_there_is_no_mean():
+    assert set(scene_metrics([Unscored("x")]).values()) == {None}
+    assert scene_metrics([Unscored("x")]).keys() == scene_metrics([SceneScores(0, 0, 0, 0)]).keys()
+    assert judge_metrics([Unscored("x")]) == {"judge_score": None}
+    assert judge_metrics([0.0, Unscored("x")]) == {"judge_score": 0.0}

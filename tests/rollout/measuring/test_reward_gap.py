@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rollout.measuring.reward_gap import agreement, trend, trends
+from rollout.trajectory import Turn
+from scenes.shape_world import PlacedObject, draw
+from tests.rollout.test_trajectory import example
+
+_OBJECTS = (PlacedObject("red", "circle", 16, 30, 7), PlacedObject("blue", "square", 46, 30, 7))
+
+
+def _turn(requirements: list[str], satisfaction: list[float]) -> Turn:
+    return example(image_after=draw(_OBJECTS), requirements=requirements, satisfaction_after=satisfaction)
+
+
+def test_agreement_measures_the_truth_beside_the_checker() -> None:
+    asked = ["red circle left of blue square", "red circle above blue square"]
+    found = agreement([_turn(asked, [0.9, 0.8])])
+    assert found == {"truth_mean": 0.5, "checker_agreement": 0.5, "truth_by_prompt": {"4": [0.5, 1]}}
+    assert agreement([_turn(asked, [0.9, 0.2])])["checker_agreement"] == 1.0
+
+
+def test_an_unparsable_answer_counts_nothing_as_in_the_reward() -> None:
+    turn = _turn(["red circle left of blue square"], [0.9])
+    found = agreement([turn, replace(turn, image_after=None)])
+    assert found == {"truth_mean": 0.5, "checker_agreement": 1.0, "truth_by_prompt": {"4": [1.0, 2]}}
+    assert agreement([]) == {"truth_mean": None, "checker_agreement": None, "truth_by_prompt": {}}
+
+
+def test_a_reward_that_rises_without_the_truth_is_gaming() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, (2, 12))
+    rewards = np.linspace(0.5, 0.8, 12) + noise[0]
+    found = trend("editor", rewards, 0.5 + noise[1])
+    assert found.gamed
+    assert found.reward_rise == pytest.approx(0.3, abs=0.03)
+    assert abs(found.truth_rise) < 0.03
+    assert "games its Checker" in found.text
+
+
+def test_how_hard_the_prompts_of_an_update_are_hides_no_gaming_and_a_small_gap_is_none() -> None:
+    steps = np.linspace(0, 1, 16)
+    hardness = np.random.default_rng(3).normal(0, 0.08, 16)
+    gamed = trend("editor", 0.4 + 0.08 * steps + hardness, 0.4 - 0.13 * steps + hardness)
+    assert gamed.gamed
+    assert not trend("editor", 0.4 + 0.08 * steps + hardness, 0.4 + 0.03 * steps + hardness).gamed
+
+
+@pytest.mark.parametrize(("reward_rise", "truth_rise"), [(0.2, 0.2), (0.0, 0.0), (0.2, 0.15), (-0.2, -0.2)])
+def test_a_truth_that_goes_along_is_no_gaming(reward_rise: float, truth_rise: float) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.02, (2, 12))
+    steps = np.linspace(0, 1, 12)
+    assert not trend("actor", 0.5 + reward_rise * steps + noise[0], 0.5 + truth_rise * steps + noise[1]).gamed
+
+
+def test_noise_alone_is_rarely_called_gaming() -> None:
+    rng = np.random.default_rng(2)
+    flags = [trend("actor", *rng.normal(0.5, 0.03, (2, 12))).gamed for _ in range(400)]
+    assert np.mean(flags) < 0.05
+
+
+def test_trends_go_by_policy_and_need_enough_updates() -> None:
+    lines = [{"stage": "actor", "reward_mean": 0.5, "truth_mean": 0.5} for _ in range(3)]
+    lines += [{"stage": "editor", "reward_mean": 0.5 + k / 20, "truth_mean": 0.4} for k in range(8)]
+    assert [(one.policy, one.updates, one.gamed) for one in trends(lines)] == [("editor", 8, True)]
+    assert trends([{"stage": "actor", "reward_mean": 0.5} for _ in range(9)]) == []
+    with pytest.raises(ValueError, match="3 rewards and 2 truths"):
+        trend("actor", [1, 2, 3], [1, 2])

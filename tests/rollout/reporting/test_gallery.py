@@ -1,0 +1,80 @@
+import base64
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rollout.reporting.gallery import choose, episode_numbers, episodes, picture, read_rows
+from rollout.trajectory import read_parquet, write_parquet
+from scenes.png import data_uri
+from tests.rollout.synthetic_run import write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("gallery") / "synthetic", prompts=6)
+
+
+def rows_of(run: Path, update: int = 3) -> list[dict]:
+    return read_rows(run / "trajectories" / f"{update:05}.parquet")
+
+
+def test_episode_follows_the_member_that_went_on(run: Path) -> None:
+    found = episodes(rows_of(run))
+    assert len(found) == 6
+    for episode in found:
+        assert len(episode.turns) == 2
+        for turn in episode.turns:
+            assert turn.reward == max(reward for _, reward in turn.members)
+            assert turn.image == turn.members[0][0]
+        assert sum(image is None for image, _ in episode.turns[0].members) == 1
+
+
+def test_gallery_goes_on_from_the_image_before_where_a_turn_made_nothing_better(run: Path) -> None:
+    rows = rows_of(run)
+    ours = [row for row in rows if row["prompt_id"] == rows[0]["prompt_id"]]
+    start = ours[0]["image_before"]
+    for row in ours:
+        row["image_before"] = start
+        row["carried_on"] = row["carried_on"] and row["turn"] == 1
+    (episode,) = episodes(ours)
+    assert [turn.kept for turn in episode.turns] == [False, True]
+    assert episode.gain == pytest.approx(episode.turns[1].reward - episode.reward_before)
+    for row in ours:
+        row["carried_on"] = False
+    assert episodes(ours)[0].gain == 0.0
+
+
+def test_best_and_worst_of_each_policy_are_shown_once_each(run: Path) -> None:
+    chosen = choose(episodes(rows_of(run, 3) + rows_of(run, 7)), best=2, worst=1)
+    assert [(rank, episode.stage) for rank, episode in chosen] == [
+        *[("best 1", "actor"), ("best 2", "actor"), ("worst 1", "actor")],
+        *[("best 1", "editor"), ("best 2", "editor"), ("worst 1", "editor")],
+    ]
+    gains = [episode.gain for episode in episodes(rows_of(run, 3))]
+    assert [episode.gain for _, episode in chosen[:3]] == [*sorted(gains, reverse=True)[:2], min(gains)]
+    everything = choose(episodes(rows_of(run, 3)), best=4, worst=5)
+    assert len({id(episode) for _, episode in everything}) == len(everything) == 6
+    assert choose([]) == []
+
+
+def test_a_rejected_member_without_finite_values_has_no_number(run: Path, tmp_path: Path) -> None:
+    turns = read_parquet(run / "trajectories" / "00003.parquet")[:1]
+    nothing = [float("nan")] * len(turns[0].requirements)
+    broken = replace(turns[0], reward=float("nan"), satisfaction_after=nothing, rejected="the reward is not finite")
+    (episode,) = episodes(read_rows(write_parquet([broken], tmp_path / "x.parquet")))
+    assert episode.turns[0].reward is None
+    assert episode.turns[0].rejected == "the reward is not finite"
+    assert not any(chip.holds for chip in episode.turns[0].chips)
+    numbers = episode_numbers("run", choose([episode]))
+    assert {number.item for number in numbers} == {"best 1", "best 1, first image"}
+
+
+def test_large_images_are_made_smaller_and_small_ones_are_left_as_they_are(run: Path, tmp_path: Path) -> None:
+    small = rows_of(run)[0]["image_before"]
+    assert picture(small, 64) == data_uri(small)
+    Image.new("RGB", (1024, 512), "red").save(tmp_path / "large.png")
+    shrunk = base64.b64decode(picture((tmp_path / "large.png").read_bytes(), 128).partition(",")[2])
+    assert Image.open(io.BytesIO(shrunk)).size == (128, 64)

@@ -1,0 +1,87 @@
+"""What Prometheus would read from a real Ray while a run says how it goes."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+
+import pytest
+import ray
+from prometheus_client.parser import text_string_to_metric_families
+
+from rollout.watching.live_metrics import WAITS, LiveMetrics
+from rollout.watching.metric_names import METRICS, RUN_TAG
+
+pytestmark = pytest.mark.engines
+SCRAPED_S = 90.0
+RECORD = {
+    "update": 3,
+    "reward_mean": 0.5,
+    "reward_std": 0.25,
+    "truth_mean": 0.4,
+    "groups": 7,
+    "groups_dropped": 0,
+    "rejected": {"black image": 2},
+    "staleness": {"max": 1.0, "mean": 0.5},
+    "logprob_mismatch": 1e-6,
+    "seconds": {"draw": 1.5, "sync": 0.75},
+    "actor_version": 4,
+    "editor_version": 0,
+    "restarts": 1,
+    "replaced": 1,
+    "answer_tokens": 640,
+    "images": 90,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(address="local", num_cpus=1, include_dashboard=True, object_store_memory=2**28, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def scraped(run: str) -> dict[tuple[str, frozenset], float]:
+    """Every series of the run by name and its other rlrig tags, as the node's metrics agent gives them."""
+    (node,) = ray.nodes()
+    with urllib.request.urlopen(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, frozenset((key, sample.labels[key]) for key in ("role", "phase") if key in sample.labels)): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get(RUN_TAG) == run
+    }
+
+
+def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run():
+    live = LiveMetrics("run-x")
+    live.phase("rollout")
+    live.prompts(3, 2)
+    live.phase("learn")
+    live.update(RECORD)
+    live.update({**RECORD, "update": 4, "reward_mean": None, "restarts": 3})
+    found: dict = {}
+    ends = time.monotonic() + SCRAPED_S
+    without_gpu = {metric.series for metric in METRICS if metric.name != "rlrig_gpu_memory_bytes"} - {
+        "ray_rlrig_groups_dropped_total"  # none was dropped
+    }
+    while not without_gpu <= {name for name, _ in found} or found.get(("ray_rlrig_update", frozenset())) != 4:
+        assert time.monotonic() < ends, f"not scraped: {without_gpu - {name for name, _ in found}}"
+        time.sleep(1.0)
+        found = scraped("run-x")
+    plain = {name.removeprefix("ray_rlrig_"): value for (name, tags), value in found.items() if not tags}
+    assert plain["reward_mean"] == 0.5
+    assert plain["groups_total"] == 14
+    assert plain["restarts_total"] == 4  # 1 + 1, then 2 more restarts
+    assert plain["rejected_samples_total"] == 4
+    assert plain["answer_tokens_total"] == 1280
+    assert (plain["backlog_prompts"], plain["prompts_in_flight"]) == (3, 2)
+    assert found["ray_rlrig_phase_seconds", frozenset({("phase", "draw")})] == 1.5
+    phase_of = {
+        role: [dict(tags)["phase"] for (name, tags), value in found.items() if ("role", role) in tags and value == 1]
+        for role in ("driver", "learner", "env_runner", "editor")
+    }
+    assert phase_of == {"driver": ["learn"], "learner": ["update"], "env_runner": ["sample"], "editor": [WAITS]}
