@@ -97,7 +97,7 @@ def _flow(rng: np.random.Generator) -> FlowPath:
 def _held_out(prompts: np.random.Generator, noise: np.random.Generator, shift: float) -> PromptScores:
     """Scores whose mean differs by `shift`, less by prompt than between prompts."""
     hard = prompts.random(HELD_OUT)
-    loop = {m: np.clip(0.5 * hard + 0.3 + shift + noise.normal(0, 0.05, HELD_OUT), 0, 1) for m in METRICS}
+    loop = {m: np.clip(0.5 * hard + 0.3 + shift + noise.normal(0, 0.03, HELD_OUT), 0, 1) for m in METRICS}
     first = dict.fromkeys(METRICS, 0.5 * hard)
     return {
         images: {m: {f"held-out-{k}": float(v) for k, v in enumerate(values)} for m, values in found.items()}

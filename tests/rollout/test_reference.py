@@ -98,7 +98,7 @@ def test_the_page_has_a_snippet_for_each_tool() -> None:
 def test_a_snippet_prints_what_it_promises(code: str, folder: Path) -> None:
     printed = run_snippet(code, folder)
     expected = {
-        "held_out": r"mean\s+0\.1",
+        "held_out": r"mean\s+0\.(09|1)",
         "report.parquet": r"NAME\s+0\s+actor\s+0\.\d+ .*prompts",
         'columns=["flow"]': r"\(3, 4, 2\) 2",
         "edit_prompt": r"move .*",

@@ -52,7 +52,7 @@ class Page(HTMLParser):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs, `first` and `second`, and the report of each and of both."""
     folder = tmp_path_factory.mktemp("report")
-    write_run(folder / "first", updates=6)
+    write_run(folder / "first", updates=6, prompts=5)
     write_run(folder / "second", updates=4, seed=1, members=3)
     for runs, out in ((["first"], "one"), (["first", "second"], "both")):
         write_report([str(folder / run) for run in runs], folder / out)
@@ -175,7 +175,7 @@ def test_a_run_that_was_cut_off_and_is_damaged_is_shown_as_far_as_it_goes(tmp_pa
     text = text_of(run, tmp_path / "out")
     for part in ("line 9: not a JSON object", "00003.parquet is left out", "8 of 8 updates are there", "update 2 "):
         assert part in text
-    assert text.count('<svg class="chart"') == 8
+    assert text.count('<svg class="chart"') == 9
 
 
 def test_runs_with_different_metrics_are_compared_in_what_each_has(tmp_path: Path) -> None:
