@@ -114,10 +114,9 @@ class Mirror:
             found = [one for one in infos if one.type != fs.FileType.NotFound]
             if not found:
                 raise BadInput(f"{self._option} {self.uri}: holds none of {', '.join(parts)}; give the folder of a run")
-            folder.mkdir(parents=True, exist_ok=True)
             for one in found:
-                if one.type == fs.FileType.Directory:
-                    (folder / one.base_name).mkdir(exist_ok=True)  # pyarrow makes the folders below it only
+                is_folder = one.type == fs.FileType.Directory
+                (folder / one.base_name if is_folder else folder).mkdir(parents=True, exist_ok=True)
                 fs.copy_files(one.path, str(folder / one.base_name), self._files, fs.LocalFileSystem())
 
     def _forget_checkpoints(self, kept: set[str]) -> None:
