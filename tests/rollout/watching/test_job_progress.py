@@ -1,4 +1,4 @@
-"""What a job is told of its run. The store of these tests keeps jobs in memory; the last test uses a real Ray."""
+"""What a job is told of its run. The store of these tests keeps jobs in memory; the last two use a real Ray."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ray.dashboard.modules.job.common import JobInfo, JobStatus
 
+from actors.replica import Replica
 from rollout.watching.job_progress import (
     FOLDER_KEY,
     JOB_VARIABLE,
     STATUS_KEY,
     JobProgress,
+    job_store,
     message_of,
     metadata_of,
     put_progress,
@@ -130,6 +133,59 @@ def test_a_head_that_does_not_answer_is_given_up_at_the_deadline() -> None:
 def test_an_unknown_job_is_a_failure_that_is_said() -> None:
     with pytest.raises(LookupError, match="the cluster knows no job job-2"):
         asyncio.run(put_progress(MemoryStore(), "job-2", status(), "/f", 5))
+
+
+class Clerk(Replica):
+    """An actor with a role."""
+
+    def __init__(self, replica: str) -> None:
+        self.replica = replica
+
+
+@pytest.mark.engines
+def test_ray_s_own_store_keeps_the_progress_and_knows_actors_by_their_roles() -> None:
+    import ray
+    from ray._raylet import GcsClient
+
+    environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    ray.init(
+        address="local",
+        num_cpus=1,
+        include_dashboard=False,
+        object_store_memory=2**28,
+        runtime_env={"env_vars": environment},
+    )
+    try:
+        address = ray.get_runtime_context().gcs_address
+        store, notes = job_store(address), []
+        submitted = JobInfo(status=JobStatus.RUNNING, entrypoint="x", metadata={"rlrig_out": "o"}, driver_node_id="n")
+        asyncio.run(store.put_info("job-1", submitted, overwrite=True, timeout=60))
+        with JobProgress("job-1", lambda: job_store(address), "/f", notes.append, deadline_s=60) as told:
+            for number in range(3):
+                told.tell(status(updates=number))
+            told.tell(status(state="finished", phase=None, updates=8))
+        kept = asyncio.run(store.get_info("job-1", timeout=60))
+        assert notes == []
+        assert (kept.status, kept.entrypoint, kept.driver_node_id) == (JobStatus.RUNNING, "x", "n")
+        assert kept.message.startswith("finished: update 8 of 8")
+        assert kept.metadata["rlrig_out"] == "o"
+        assert RunStatus.model_validate_json(kept.metadata[STATUS_KEY]).updates == 8
+
+        asyncio.run(store.put_info("job-1", replace(kept, status=JobStatus.STOPPED), overwrite=True, timeout=60))
+        asyncio.run(put_progress(store, "job-1", status(), "/f", 60))
+        assert asyncio.run(store.get_info("job-1", timeout=60)).message == kept.message
+
+        names = {"Diffuser-0", "Diffuser-1"}
+        replicas = [ray.remote(Clerk).options(num_cpus=0).remote(name) for name in (*names, "Diffuser-0")]
+        ray.get([replica.site.remote() for replica in replicas], timeout=300)  # two of the same role, as two runs have
+
+        async def known() -> list[str]:  # as the dashboard asks
+            actors = await GcsClient(address=address).async_get_all_actor_info(timeout=60)
+            return sorted(actor.repr_name for actor in actors.values())
+
+        assert asyncio.run(known()) == ["Diffuser-0", "Diffuser-0", "Diffuser-1"]
+    finally:
+        ray.shutdown()
 
 
 STARTED_S = 600.0  # a dashboard, its agent and a job need minutes on a busy machine

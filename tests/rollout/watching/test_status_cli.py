@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -83,8 +84,9 @@ def test_a_run_that_is_going_on_says_its_phase_and_one_without_an_update_says_so
         result = runner.invoke(app, ["status", "--run", str(folder.path)])
         shown = status_json("--run", str(folder.path))["run"]
     assert result.exit_code == 0, result.output
-    for expected in ("running", "rollout for 0:0", "0 of 4", "no update yet", "nothing went wrong"):
+    for expected in ("running", "0 of 4", "no update yet", "nothing went wrong"):
         assert expected in result.output
+    assert re.search(r"rollout for \d+:\d\d", result.output)
     assert (shown["state"], shown["phase"], shown["updates"], shown["total_updates"]) == ("running", "rollout", 0, 4)
 
 
@@ -193,10 +195,10 @@ def test_the_runs_of_a_cluster_are_shown_from_their_jobs_and_other_jobs_are_not(
         "job rlrig-1",
         "pending",
         "has said nothing yet: Job has not started yet.",
-        "learn for 0:0",
         "3 of 8",
     ):
         assert expected in result.output
+    assert re.search(r"actor, learn for \d+:\d\d", result.output)
 
 
 def test_the_run_s_folder_is_read_where_it_lies_here_and_is_the_same_run(tmp_path: Path) -> None:
