@@ -84,12 +84,12 @@ def test_an_adapter_has_rank_times_both_sides_of_each_matrix():
         adapter_parameters(size, LoraConfig(rank=2, target_modules=("q", "v")))
 
 
-def test_an_adapter_is_as_large_as_the_one_that_peft_makes():
-    from learner.lora import add_adapter
+def test_an_adapter_is_as_large_as_the_layers_of_the_learner_say():
+    from learner.lora import bindings
     from learner.skeleton import skeleton
 
     lora = LoraConfig(rank=4, target_modules=("to_q", "to_k", "proj_mlp"))
     module = skeleton("editor", str(FLUX))
-    add_adapter(module, lora, 0)
-    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    assert adapter_parameters(model_size(FLUX / "transformer"), lora) == trained
+    layers = [module.get_submodule(name) for name in bindings(module, lora)]
+    expected = sum(4 * (layer.in_features + layer.out_features) for layer in layers)
+    assert adapter_parameters(model_size(FLUX / "transformer"), lora) == expected
