@@ -86,6 +86,9 @@ def labelled_cluster() -> Iterator[str]:
         cluster.shutdown()
 
 
+FEW = "diffuser.workers=1"  # the run asks for 5.3 CPUs then
+
+
 @pytest.mark.engines
 def test_a_cluster_says_its_nodes_holds_a_plan_or_not_and_actors_go_where_their_label_says(labelled_cluster):
     import ray
@@ -107,7 +110,7 @@ def test_a_cluster_says_its_nodes_holds_a_plan_or_not_and_actors_go_where_their_
             return ray.get_runtime_context().get_node_id()
 
     def ask(*overrides: str) -> tuple[int, str]:
-        settings = [part for override in overrides for part in ("--set", override)]
+        settings = [part for override in (FEW, *overrides) for part in ("--set", override)]
         result = CliRunner().invoke(app, ["plan", str(PRESET), "--address", labelled_cluster, *settings])
         return result.exit_code, " ".join(result.output.split())
 
@@ -122,9 +125,9 @@ def test_a_cluster_says_its_nodes_holds_a_plan_or_not_and_actors_go_where_their_
 
     ray.init(address=labelled_cluster, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
     try:
-        check_room(load_config(PRESET, ["ray.address=auto"]))
+        check_room(load_config(PRESET, ["ray.address=auto", FEW]))
         with pytest.raises(BadInput, match=r"could never hold this run(.|\n)*learner rank \(editor\): 2 of 2"):
-            check_room(load_config(PRESET, ["ray.address=auto", "placement.nodes=strict"]))
+            check_room(load_config(PRESET, ["ray.address=auto", FEW, "placement.nodes=strict"]))
         where = {node["NodeID"]: node["Labels"].get("rlrig-role") for node in ray.nodes()}
 
         def stand(nodes: str, count: int) -> list[str | None]:

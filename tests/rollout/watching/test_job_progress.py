@@ -145,7 +145,8 @@ class Clerk(Replica):
 @pytest.mark.engines
 def test_ray_s_own_store_keeps_the_progress_and_knows_actors_by_their_roles() -> None:
     import ray
-    from ray._raylet import GcsClient
+    from ray._private.state import state
+    from ray.core.generated.gcs_pb2 import ActorTableData
 
     environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     ray.init(
@@ -179,11 +180,9 @@ def test_ray_s_own_store_keeps_the_progress_and_knows_actors_by_their_roles() ->
         replicas = [ray.remote(Clerk).options(num_cpus=0).remote(name) for name in (*names, "Diffuser-0")]
         ray.get([replica.site.remote() for replica in replicas], timeout=300)  # two of the same role, as two runs have
 
-        async def known() -> list[str]:  # as the dashboard asks
-            actors = await GcsClient(address=address).async_get_all_actor_info(timeout=60)
-            return sorted(actor.repr_name for actor in actors.values())
-
-        assert asyncio.run(known()) == ["Diffuser-0", "Diffuser-0", "Diffuser-1"]
+        ray.nodes()  # connects the state that the next line reads
+        rows = [ActorTableData.FromString(row) for row in state.global_state_accessor.get_actor_table(None, None)]
+        assert sorted(row.repr_name for row in rows) == ["Diffuser-0", "Diffuser-0", "Diffuser-1"]
     finally:
         ray.shutdown()
 
