@@ -13,11 +13,11 @@ from rollout.cluster.model_size import DTYPE_BYTES, ModelSize, UnknownSize, adap
 
 if TYPE_CHECKING:
     from learner.learner_config import LearnerConfig
-    from rollout.config import RunConfig
+    from rollout.config import PipelineConfig, RunConfig
     from serving.vlm_config import VlmConfig
 
-PIPELINE_BATCH, PIPELINE_TEXT = 16, 32  # ImageModel's max_batch and max_sequence_length
-PIPELINE_BYTES = LEARNER_BYTES = 4  # FluxModel and the learner's policies load float32
+PIPELINE_BATCH = 16  # ImageModel's max_batch
+_FLOAT = 4  # bytes of a float32, in which optimizers keep their state
 _BUCKET = 500_000_000  # DeepSpeed's reduce_bucket_size, in elements
 _LIVE = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
 _BATCHED_TOKENS = 8192  # vLLM's max_num_batched_tokens on large GPUs; on others it is smaller
@@ -56,24 +56,25 @@ class Estimate:
     unknown: tuple[str, ...] = ()
 
 
-def pipeline_replica(config: RunConfig, model: str) -> Estimate:
-    """A Diffuser or an Inverse Diffuser: all parts of its pipeline in float32.
+def pipeline_replica(config: RunConfig, settings: PipelineConfig, model: str) -> Estimate:
+    """A Diffuser or an Inverse Diffuser: all parts of its pipeline in the role's number format.
 
     Activations: the larger of one transformer block, tokens·(4h + 2f) elements (residual stream, queries, keys,
     values; both sides of an MLP of width f = 4h), and of the VAE's last block at full size, 3·H·W·c elements with the c
-    channels that come into it (input of a convolution, its normed copy, its output). Both times the 32 samples of a
+    channels that come into it (input of a convolution, its normed copy, its output). Both times the 16 samples of a
     call. They are rough.
     """
     try:
         parts = _pipeline(model)
     except UnknownSize as error:
         return _unknown(error, "weights", "activations")
-    weights = sum(size.parameters for size in parts.values()) * PIPELINE_BYTES
+    width_of_number = DTYPE_BYTES[settings.dtype]
+    weights = sum(size.parameters for size in parts.values()) * width_of_number
     try:
-        tokens, width, _ = _flux(parts, config.diffuser.image_size)
+        tokens, width, _ = _flux(parts, config.diffuser.image_size, settings.max_prompt_tokens)
         channels = _number(parts["vae"].settings, "block_out_channels")
         decoded = 3 * config.diffuser.image_size**2 * (channels[1] if len(channels) > 1 else channels[0])
-        activations = PIPELINE_BATCH * PIPELINE_BYTES * max(tokens * 12 * width, decoded)
+        activations = PIPELINE_BATCH * width_of_number * max(tokens * 12 * width, decoded)
     except UnknownSize as error:
         return _unknown(error, "activations", weights=weights)
     return Estimate(Memory(weights=weights, activations=activations))
@@ -123,24 +124,25 @@ def learner_rank(config: RunConfig, policy: str) -> Estimate:
         parts = {"": model_size(local_folder(model))} if policy == "actor" else _pipeline(model)
     except UnknownSize as error:
         return _unknown(error, "weights", "gradients", "optimizer", "activations")
-    size = parts["" if policy == "actor" else "transformer"]
+    size, width_of_number = parts["" if policy == "actor" else "transformer"], DTYPE_BYTES[learner.dtype]
     beside = sum(part.parameters for part in parts.values() if part is not size)
     problems = []
     try:
         trained = size.parameters if learner.lora is None else adapter_parameters(size, learner.lora)
         frozen = 0 if learner.lora is None else size.parameters
         copied = size.parameters if learner.kl_coefficient > 0 and learner.lora is None else 0
-        on_gpu = learner.gpus_per_rank > 0
-        states = model_states(trained, frozen, beside, copied, learner.zero_stage, learner.ranks, on_gpu=on_gpu)
+        sizes = (trained, frozen, beside, copied, learner.zero_stage, learner.ranks)
+        states = model_states(*sizes, width=width_of_number, on_gpu=learner.gpus_per_rank > 0)
     except UnknownSize as error:
         problems.append(f"gradients, optimizer: learner.{policy}.{error}")
-        states = Memory(weights=(size.parameters + beside) * LEARNER_BYTES, gradients=None, optimizer=None)
+        states = Memory(weights=(size.parameters + beside) * width_of_number, gradients=None, optimizer=None)
     try:
         if policy == "actor":
             activations = _vlm_training(config, size)
         else:
-            tokens, width, blocks = _flux(parts, config.diffuser.image_size)
-            activations = training_activations(learner.micro_batch * tokens, width, blocks)
+            tokens, width, blocks = _flux(parts, config.diffuser.image_size, config.editor.max_prompt_tokens)
+            sizes = (learner.micro_batch * tokens, width, blocks, width_of_number)
+            activations = training_activations(*sizes, again=learner.gradient_checkpointing)
     except UnknownSize as error:
         problems.append(f"activations: {error}")
         activations = None
@@ -148,18 +150,26 @@ def learner_rank(config: RunConfig, policy: str) -> Estimate:
 
 
 def model_states(
-    trained: int, frozen: int, beside: int, copied: int, stage: int, ranks: int, *, on_gpu: bool = False
+    trained: int,
+    frozen: int,
+    beside: int,
+    copied: int,
+    stage: int,
+    ranks: int,
+    *,
+    width: int = _FLOAT,
+    on_gpu: bool = False,
 ) -> Memory:
-    """Bytes of weights, gradients and optimizer state of one rank, in float32 as the learner loads them (ZeRO, arXiv
-    1910.02054, section 3; `estimate_zero2_model_states_mem_needs` and `estimate_zero3_model_states_mem_needs` of
-    DeepSpeed, whose 16-bit weights and gradients are float32 here). With N ranks, T trained and F frozen elements:
+    """Bytes of weights, gradients and optimizer state of one rank (ZeRO, arXiv 1910.02054, section 3;
+    `estimate_zero2_model_states_mem_needs` and `estimate_zero3_model_states_mem_needs` of DeepSpeed). With N ranks, T
+    trained and F frozen elements, and w bytes for a number (4, or 2 for bfloat16):
 
     | stage | weights | gradients | optimizer |
     |---|---|---|---|
-    | 0 | 4(T+F) | 4T + bucket | 8T: AdamW's two moments |
-    | 1 | 4(T+F) | 4T + bucket | 12T/N: DeepSpeed's own copy of its part of the weights, and the moments |
-    | 2 | 4(T+F) | 8T/N + bucket: what is added up, and its copy for the step | 12T/N |
-    | 3 | 4(T+F)/N + 4·min(T+F, 10⁹) gathered at a time | 8T/N + bucket | 12T/N |
+    | 0 | w(T+F) | wT + bucket | 8T: AdamW's two moments |
+    | 1 | w(T+F) | wT + bucket | 12T/N: DeepSpeed's own float32 copy of its part of the weights, and the moments |
+    | 2 | w(T+F) | (w+4)T/N + bucket: what is added up, and its float32 copy for the step | 12T/N |
+    | 3 | w(T+F)/N + w·min(T+F, 10⁹) gathered at a time | (w+4)T/N + bucket | 12T/N |
 
     The bucket that gradients are reduced through, where there is more than one rank, holds at most 5·10⁸ elements;
     stages 1 and 2 set it aside whole, which other memory than a GPU's notices as far as it is filled. `beside` (parts
@@ -168,22 +178,27 @@ def model_states(
 
     Args:
         trained, frozen, beside, copied: elements.
+        width: bytes of a number.
     """
     module = trained + frozen
     bucket = _BUCKET if on_gpu and stage in (1, 2) else min(trained, _BUCKET)
     weights = module + copied + beside
     if stage == 3:
         weights = (module + copied) / ranks + min(module, _LIVE) + beside
-    gradients = (trained if stage < 2 else 2 * trained / ranks) + (bucket if ranks > 1 else 0)
+    gradients = trained * width if stage < 2 else trained * (width + _FLOAT) / ranks
+    gradients += bucket * width if ranks > 1 else 0
     optimizer = 2 * trained if stage == 0 else 3 * trained / ranks
-    return Memory(weights * LEARNER_BYTES, gradients * LEARNER_BYTES, optimizer * LEARNER_BYTES)
+    return Memory(weights * width, gradients, optimizer * _FLOAT)
 
 
-def training_activations(tokens: float, width: int, layers: int) -> float:
-    """Bytes that a forward pass in float32 keeps for the backward pass: 34·tokens·width for each layer in 16 bits
-    (Korthikanti et al., arXiv 2205.05198, equation 1, without the attention matrix, which fused attention does not
-    keep), twice that in float32. Nothing is computed again."""
-    return 2 * 34 * tokens * width * layers
+def training_activations(
+    tokens: float, channels: int, layers: int, width: int = _FLOAT, *, again: bool = False
+) -> float:
+    """Bytes that a forward pass keeps for the backward pass: 34·tokens·channels for each layer in 16 bits (Korthikanti
+    et al., arXiv 2205.05198, equation 1, without the attention matrix, which fused attention does not keep), twice that
+    in float32. Where layers are computed `again`, the input of each layer is kept, and one layer at a time is whole."""
+    layer = 34 * tokens * channels * width / 2
+    return layer + tokens * channels * layers * width if again else layer * layers
 
 
 def _vlm_training(config: RunConfig, size: ModelSize) -> float:
@@ -197,12 +212,13 @@ def _vlm_training(config: RunConfig, size: ModelSize) -> float:
         raise UnknownSize("vlm.actor.max_model_len is not set, and the model does not say how long a request may be")
     hidden, layers, words = (_number(text, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
     tokens = learner.micro_batch * length
-    total = training_activations(tokens, hidden, layers) + 2 * tokens * words * LEARNER_BYTES
+    width = DTYPE_BYTES[learner.dtype]
+    total = training_activations(tokens, hidden, layers, width) + 2 * tokens * words * width
     vision = settings.get("vision_config") or {}
     depth = vision.get("num_hidden_layers") or vision.get("depth")
     if depth and {"hidden_size", "patch_size"} <= vision.keys():
         patches = (vision.get("image_size", config.diffuser.image_size) // vision["patch_size"]) ** 2
-        total += training_activations(learner.micro_batch * patches, vision["hidden_size"], depth)
+        total += training_activations(learner.micro_batch * patches, vision["hidden_size"], depth, width)
     return total
 
 
@@ -215,7 +231,7 @@ def _pipeline(model: str) -> dict[str, ModelSize]:
     return parts
 
 
-def _flux(parts: Mapping[str, ModelSize], image_size: int) -> tuple[int, int, int]:
+def _flux(parts: Mapping[str, ModelSize], image_size: int, text: int) -> tuple[int, int, int]:
     """Tokens of one edit (drawn image, source image, text), width and number of blocks of a FLUX transformer. Its VAE
     halves the sides of an image once for each of its blocks but the first, and a token stands for 2×2 latents."""
     settings = parts["transformer"].settings
@@ -224,7 +240,7 @@ def _flux(parts: Mapping[str, ModelSize], image_size: int) -> tuple[int, int, in
         for name in ("num_attention_heads", "attention_head_dim", "num_layers", "num_single_layers")
     )
     side = image_size // (2 ** len(_number(parts["vae"].settings, "block_out_channels")))
-    return 2 * side**2 + PIPELINE_TEXT, heads * head, double + single
+    return 2 * side**2 + text, heads * head, double + single
 
 
 def _text(settings: Mapping[str, Any]) -> Mapping[str, Any]:

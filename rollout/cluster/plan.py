@@ -119,7 +119,7 @@ def _image_models(config: RunConfig, memory: bool) -> list[Role]:
             required=config.placement.required("image"),
             preferred=config.placement.preferred("image"),
             keys=_keys(section, "workers", "cpus", "gpus"),
-            estimate=pipeline_replica(config, model) if memory else None,
+            estimate=pipeline_replica(config, getattr(config, section), model) if memory else None,
         )
         for name, section, model in models
     ]

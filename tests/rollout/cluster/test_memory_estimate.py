@@ -76,7 +76,7 @@ def test_the_tiny_preset():
     assert editor.memory.optimizer == 8 * TRANSFORMER
     assert editor.memory.activations == training_activations(16 * (64 + 64 + 32), 128, 6)
     assert (actor.memory.weights, actor.memory.optimizer) == (4 * ACTOR, 8 * ACTOR)
-    diffuser = pipeline_replica(config, config.models.flux)
+    diffuser = pipeline_replica(config, config.diffuser, config.models.flux)
     assert diffuser.memory.weights == 4 * (TRANSFORMER + PIPELINE)
     assert (diffuser.memory.gradients, diffuser.memory.optimizer) == (0, 0)
     vlm = vlm_replica(config.vlm.actor)
@@ -114,16 +114,31 @@ def test_vllm_splits_weights_over_gpus_and_takes_what_is_left_for_its_cache():
 
 def test_a_model_that_is_not_here_is_unknown_by_name():
     config = load_config(PRESET, ["models.flux=hf://nobody/has-this-one"])
-    for estimate in (learner_rank(config, "editor"), pipeline_replica(config, config.models.flux)):
+    for estimate in (learner_rank(config, "editor"), pipeline_replica(config, config.diffuser, config.models.flux)):
         assert estimate.memory.weights is None
         assert "hf://nobody/has-this-one is not on this machine" in estimate.unknown[0]
         assert estimate.memory.known == 0
 
 
-def test_the_sizes_of_a_call_are_those_of_the_pipeline():
-    from actors.flux_model import FluxModel
+def test_bfloat16_halves_weights_and_gradients_and_leaves_the_optimizer_its_floats():
+    exact, half = (model_states(MILLION, 0, 0, 0, 2, 4, width=width) for width in (4, 2))
+    assert half.weights == exact.weights / 2
+    assert half.optimizer == exact.optimizer == 3 * MILLION
+    assert half.gradients == (2 + 4) * MILLION / 4 + 2 * MILLION
+    settings = ["editor.dtype=bfloat16", "learner.editor.dtype=bfloat16", "learner.editor.zero_stage=2"]
+    config = load_config(PRESET, settings)
+    assert pipeline_replica(config, config.editor, config.models.flux).memory.weights == 2 * (TRANSFORMER + PIPELINE)
+    assert pipeline_replica(config, config.diffuser, config.models.flux).memory.weights == 4 * (TRANSFORMER + PIPELINE)
+    assert learner_rank(config, "editor").memory.weights == 2 * (TRANSFORMER + PIPELINE)
 
-    defaults = {name: p.default for name, p in inspect.signature(FluxModel).parameters.items()}
-    assert defaults["max_batch"] == memory_estimate.PIPELINE_BATCH
-    assert defaults["max_sequence_length"] == memory_estimate.PIPELINE_TEXT
-    assert defaults["dtype"] == "float32"
+
+def test_layers_that_are_computed_again_keep_their_inputs_only():
+    assert training_activations(10, 4, 3, 2, again=True) == 34 * 10 * 4 + 10 * 4 * 3 * 2
+    assert training_activations(10, 4, 30, again=True) < training_activations(10, 4, 30) / 10
+
+
+def test_the_samples_of_a_call_are_those_of_the_pipeline():
+    from actors.image_model import ImageModel
+
+    parameters = inspect.signature(ImageModel).parameters
+    assert parameters["max_batch"].default == memory_estimate.PIPELINE_BATCH
