@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticUndefinedType
 
-from learner.learner_config import LearnerConfig, NumberFormat
+from learner.learner_config import LearnerConfig
 from learner.transports.sync_config import SyncConfig
 from rollout.cluster.placement import PlacementConfig
 from rollout.config_checks import contradictions, impossible_combinations
+from rollout.config_section import Pair, Section
+from rollout.image_config import DiffuserConfig, EditorConfig
 from serving.vlm_config import VlmConfig
 
 Stage = Literal["actor", "editor"]
 Logger = Literal["tensorboard", "mlflow", "wandb"]
-# YAML has no tuples, so a list is taken for one; everything else must already have the right type.
-Pair = Annotated[tuple[int, int], Field(strict=False)]
 
 HUB_PREFIX = "hf://"
 DERIVED = {  # settings of the engines that the run file says once, elsewhere
@@ -27,10 +27,6 @@ DERIVED = {  # settings of the engines that the run file says once, elsewhere
     "vlm.actor.transport": "sync.actor",
     "learner.actor.temperature": "rollout.sampling_temperature",
 }
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class StageConfig(Section):
@@ -129,61 +125,6 @@ class RolloutConfig(Section):
     """Share of an update's members that may be rejected for values that are not finite or images that are black."""
     deadline_s: float = Field(300.0, gt=0)
     """Seconds that sampling a prompt may take; then its EnvRunner is ended."""
-
-
-class PipelineConfig(Section):
-    """How a diffusers pipeline is called. The learner of the editor calls it in the same way."""
-
-    guidance: float = Field(1.0, ge=1)
-    """How closely an image keeps to its prompt: what FLUX.1 [dev] is told, or the scale of Qwen-Image-Edit's true
-    classifier-free guidance, whose second forward pass 1 leaves out. Nothing to models that know no guidance."""
-    max_prompt_tokens: int = Field(32, ge=1)
-    """Prompts are cut to so many tokens of the T5 encoder."""
-    dtype: NumberFormat = "float32"
-    """Number format of the workers' pipeline."""
-
-    @property
-    def model_settings(self) -> dict[str, Any]:
-        """What the workers' pipeline and that of the learner have in common."""
-        return {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
-
-
-class DiffuserConfig(PipelineConfig):
-    """The frozen text-to-image workers."""
-
-    steps: int = Field(8, ge=1)
-    """Denoising steps."""
-    workers: int = Field(1, ge=1)
-    """Ray actors."""
-    image_size: int = Field(64, ge=16, multiple_of=8)
-    """Height and width of every image, in pixels."""
-    cpus: float = Field(1.0, ge=0)
-    """Logical CPUs that Ray sets aside for each worker."""
-    gpus: int = Field(0, ge=0, le=1)
-    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
-    start_deadline_s: float = Field(300.0, gt=0)
-    """Seconds from starting the workers until every one of them must have loaded."""
-
-
-class EditorConfig(PipelineConfig):
-    """The Inverse Diffuser workers."""
-
-    steps: int = Field(8, ge=2)
-    """Denoising steps."""
-    evaluation_steps: int | None = Field(None, ge=2)
-    """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
-    eta: float = Field(0.7, gt=0)
-    """Noise level of the SDE sampler that training samples with."""
-    sde_window: Pair | None = None
-    """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
-    workers: int = Field(1, ge=1)
-    """Ray actors."""
-    cpus: float = Field(1.0, ge=0)
-    """Logical CPUs that Ray sets aside for each worker."""
-    gpus: int = Field(0, ge=0, le=1)
-    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
-    start_deadline_s: float = Field(300.0, gt=0)
-    """Seconds from starting the workers until every one of them must have loaded."""
 
 
 class VlmsConfig(Section):
@@ -296,7 +237,7 @@ class RunConfig(Section):
     """Held-out evaluation, before and after training."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Checkpoints, from which `--resume` goes on."""
-    loggers: list[Logger] = []
+    loggers: list[Logger] = Field(default_factory=list)
     """Ray Tune's loggers that get every update and evaluation, each in `loggers/NAME` of the run's folder:
     `tensorboard`, `mlflow` (an SQLite file) and `wandb` (offline, unless WANDB_MODE says otherwise). The packages of
     the last two come with `pip install mlflow`, `pip install wandb`. A logger that fails loses no run."""

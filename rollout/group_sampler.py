@@ -12,8 +12,9 @@ import numpy as np
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from learner.advantages import group_advantages, has_signal
-from rollout.config import EditorConfig, RolloutConfig
+from rollout.config import RolloutConfig
 from rollout.episode import draw_states
+from rollout.image_config import EditorConfig
 from rollout.models import Models
 from rollout.rejection import rejection
 from rollout.seeds import derive_seed

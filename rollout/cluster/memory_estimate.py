@@ -13,7 +13,8 @@ from rollout.cluster.model_size import DTYPE_BYTES, ModelSize, UnknownSize, adap
 
 if TYPE_CHECKING:
     from learner.learner_config import LearnerConfig
-    from rollout.config import PipelineConfig, RunConfig
+    from rollout.config import RunConfig
+    from rollout.image_config import PipelineConfig
     from serving.vlm_config import VlmConfig
 
 PIPELINE_BATCH = 16  # ImageModel's max_batch

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
-from rollout.config import EditorConfig, RolloutConfig
+from rollout.config import RolloutConfig
 from rollout.group_sampler import GroupSampler, Job, Started
+from rollout.image_config import EditorConfig
 from rollout.state import improves, reward_of
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs

@@ -11,10 +11,11 @@ import pytest
 import ray
 from ray.rllib.utils.actor_manager import FaultAwareApply, FaultTolerantActorManager
 
-from rollout.config import DataConfig, EditorConfig, RolloutConfig
+from rollout.config import DataConfig, RolloutConfig
 from rollout.errors import RunFailed
 from rollout.group_sampler import GroupSampler
 from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
+from rollout.image_config import EditorConfig
 from rollout.prompts import load_prompts
 from rollout.trajectory import to_table
 from tests.rollout.scripted_models import ScriptedModels

@@ -99,7 +99,7 @@ def test_a_snippet_prints_what_it_promises(code: str, folder: Path) -> None:
     printed = run_snippet(code, folder)
     expected = {
         "held_out": r"mean\s+0\.(09|1)",
-        "report.parquet": r"NAME\s+0(\.0)?\s+actor\s+0\.\d+ .*prompts",
+        "report.parquet": r"\s0(\.0)?\s+actor\s+0\.\d+\s+0\.\d+\s+0\.\d+",
         'columns=["flow"]': r"\(3, 4, 2\) 2",
         "edit_prompt": r"move .*",
         "groupby": r"editor\s+2 ",

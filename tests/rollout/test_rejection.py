@@ -6,8 +6,9 @@ import pytest
 
 from actors.flow_path import FlowPath
 from rollout.batches import actor_samples, describe, editor_samples
-from rollout.config import EditorConfig, RolloutConfig
+from rollout.config import RolloutConfig
 from rollout.group_sampler import GroupSampler, Job, Started, compared
+from rollout.image_config import EditorConfig
 from rollout.rejection import rejection, rejections
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels

@@ -1,0 +1,65 @@
+"""The image models of a run: how the Diffuser's and the Inverse Diffuser's pipelines are called, and by how many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from learner.learner_config import NumberFormat
+from rollout.config_section import Pair, Section
+
+
+class PipelineConfig(Section):
+    """How a diffusers pipeline is called. The learner of the editor calls it in the same way."""
+
+    guidance: float = Field(1.0, ge=1)
+    """How closely an image keeps to its prompt: what FLUX.1 [dev] is told, or the scale of Qwen-Image-Edit's true
+    classifier-free guidance, whose second forward pass 1 leaves out. Nothing to models that know no guidance."""
+    max_prompt_tokens: int = Field(32, ge=1)
+    """Prompts are cut to so many tokens of the T5 encoder."""
+    dtype: NumberFormat = "float32"
+    """Number format of the workers' pipeline."""
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """What the workers' pipeline and that of the learner have in common."""
+        return {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
+
+
+class DiffuserConfig(PipelineConfig):
+    """The frozen text-to-image workers."""
+
+    steps: int = Field(8, ge=1)
+    """Denoising steps."""
+    workers: int = Field(1, ge=1)
+    """Ray actors."""
+    image_size: int = Field(64, ge=16, multiple_of=8)
+    """Height and width of every image, in pixels."""
+    cpus: float = Field(1.0, ge=0)
+    """Logical CPUs that Ray sets aside for each worker."""
+    gpus: int = Field(0, ge=0, le=1)
+    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
+    start_deadline_s: float = Field(300.0, gt=0)
+    """Seconds from starting the workers until every one of them must have loaded."""
+
+
+class EditorConfig(PipelineConfig):
+    """The Inverse Diffuser workers."""
+
+    steps: int = Field(8, ge=2)
+    """Denoising steps."""
+    evaluation_steps: int | None = Field(None, ge=2)
+    """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
+    eta: float = Field(0.7, gt=0)
+    """Noise level of the SDE sampler that training samples with."""
+    sde_window: Pair | None = None
+    """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
+    workers: int = Field(1, ge=1)
+    """Ray actors."""
+    cpus: float = Field(1.0, ge=0)
+    """Logical CPUs that Ray sets aside for each worker."""
+    gpus: int = Field(0, ge=0, le=1)
+    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
+    start_deadline_s: float = Field(300.0, gt=0)
+    """Seconds from starting the workers until every one of them must have loaded."""
