@@ -180,8 +180,8 @@ def test_ray_s_own_store_keeps_the_progress_and_knows_actors_by_their_roles() ->
         replicas = [ray.remote(Clerk).options(num_cpus=0).remote(name) for name in (*names, "Diffuser-0")]
         ray.get([replica.site.remote() for replica in replicas], timeout=300)  # two of the same role, as two runs have
 
-        ray.nodes()  # connects the state that the next line reads
-        rows = [ActorTableData.FromString(row) for row in state.global_state_accessor.get_actor_table(None, None)]
+        accessor = state._connect_and_get_accessor()
+        rows = [ActorTableData.FromString(row) for row in accessor.get_actor_table(None, None)]
         assert sorted(row.repr_name for row in rows) == ["Diffuser-0", "Diffuser-0", "Diffuser-1"]
     finally:
         ray.shutdown()
