@@ -25,6 +25,10 @@ EXCLUDES = (".git", ".venv", "runs", "**/__pycache__", ".pytest_cache", ".ruff_c
 _TOOK_OVER = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # Ray prefers these to what it is told
 _REQUEST_S = 60.0
 _NOT_READY, _READY_S = "No available agent", 60.0  # what a head says that has only just started
+_NO_AGENT = (
+    f" This went on for {_READY_S:g} s. The agent of the head did not start: look into dashboard_agent.log there. Where "
+    "another Ray runs on that machine, both want port 52365: start this one with --dashboard-agent-listen-port"
+)
 _QUIET_S = 30.0  # silence of the log after which the job's status is asked
 _END_S = 120.0  # from the end of the log until the job has an end, too
 
@@ -161,7 +165,8 @@ def submit(client: Client, job: Job, resume: bool) -> str:
             )
         except (RuntimeError, ValueError, requests.exceptions.RequestException) as error:
             if _NOT_READY not in str(error) or time.monotonic() > ends:
-                raise RunFailed(f"{client.get_address()}: the job could not be submitted: {error}") from error
+                remedy = _NO_AGENT if _NOT_READY in str(error) else ""
+                raise RunFailed(f"{client.get_address()}: the job could not be submitted: {error}{remedy}") from error
         time.sleep(1.0)
 
 

@@ -78,17 +78,24 @@ def cluster(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     """The address of the dashboard of a head and two more nodes, each started by `ray start`."""
     logs, port, dashboard = tmp_path_factory.mktemp("nodes"), free_port(), free_port()
     common = ["--block", "--num-cpus=4", "--object-store-memory=300000000", "--disable-usage-stats"]
-    # In a folder of its own, for Ray notes there which cluster this machine joins; its sockets want a short path.
+    # Each node in a folder of its own: there Ray notes which cluster a machine joins, and unpacks a job's working
+    # directory, which nodes that share it take from under each other. Sockets want a short path.
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
-    head.append(f"--temp-dir={place}")
     started: list[subprocess.Popen] = []
     try:
         for number, role in enumerate((head, *[[f"--address=127.0.0.1:{port}"]] * 2)):
             with (logs / f"{number}.log").open("w") as log:
                 # Every node's agent takes this port, 52365 if it is not told another; without one a head takes no job.
                 agent = f"--dashboard-agent-listen-port={free_port()}"
-                command = [str(Path(sys.executable).with_name("ray")), "start", *role, *common, agent]
+                command = [
+                    str(Path(sys.executable).with_name("ray")),
+                    "start",
+                    *role,
+                    *common,
+                    agent,
+                    f"--temp-dir={place}/{number}",
+                ]
                 started.append(subprocess.Popen(command, stdout=log, stderr=log))
             wait_for_nodes(f"http://127.0.0.1:{dashboard}", number + 1, logs)
         yield f"http://127.0.0.1:{dashboard}"
@@ -121,7 +128,10 @@ def test_a_job_trains_on_the_cluster_and_leaves_its_results_in_the_bucket(
     out, said = bucket.format("first"), []
     job = Job(REPOSITORY, Path("presets/tiny/run.yaml"), SMALL, out)
     client = connect(cluster)
-    name = run_job(client, job, 0, said.append)
+    try:
+        name = run_job(client, job, 0, said.append)
+    except RunFailed as error:
+        pytest.fail(f"{error}\n{''.join(said)[-5000:]}")
     log = "".join(said)
     assert name in log
     assert "report:" in log
