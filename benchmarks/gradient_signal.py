@@ -5,8 +5,8 @@
 The editor as it lies in the run's preset edits images that the run's Actor asked about. Each group gives the gradient g
 of its own loss, with advantages from the exact extractor. Over N groups, |E g|² is estimated without bias by
 (|Σ g|² − Σ |g|²) / (N (N − 1)), E |g|² by Σ |g|² / N, and ρ is their ratio. An update with n groups then has a gradient
-whose cosine with the true one is sqrt(nρ / (1 + nρ)), where ρ is small. A wider window of stochastic steps costs the learner a
-pass more for each.
+whose cosine with the true one is sqrt(nρ / (1 + nρ)), where ρ is small. A wider window of stochastic steps costs the
+learner a pass more for each.
 """
 
 from __future__ import annotations

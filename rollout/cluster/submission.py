@@ -26,8 +26,8 @@ _TOOK_OVER = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # Ray prefers these to w
 _REQUEST_S = 60.0
 _NOT_READY, _READY_S = "No available agent", 60.0  # what a head says that has only just started
 _NO_AGENT = (
-    f" This went on for {_READY_S:g} s. The agent of the head did not start: look into dashboard_agent.log there. Where "
-    "another Ray runs on that machine, both want port 52365: start this one with --dashboard-agent-listen-port"
+    f" This went on for {_READY_S:g} s. The agent of the head did not start: look into dashboard_agent.log there. "
+    "Where another Ray runs on that machine, both want port 52365: start this one with --dashboard-agent-listen-port"
 )
 _QUIET_S = 30.0  # silence of the log after which the job's status is asked
 _END_S = 120.0  # from the end of the log until the job has an end, too
