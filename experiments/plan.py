@@ -9,11 +9,6 @@ from experiments.sweeps import SWEEPS, Sweep
 WEAK = "weak-checker"
 
 
-def job_folder(job: str, seed: int) -> str:
-    """Where a training job with this seed leaves its run."""
-    return f"{job}-seed{seed}"
-
-
 @dataclass(frozen=True)
 class TrainingJob:
     """One run of `rlrig train` with settings on top of the preset."""
@@ -24,7 +19,8 @@ class TrainingJob:
 
     @property
     def folder(self) -> str:
-        return job_folder(self.name, self.seed)
+        """Where the job leaves its run."""
+        return f"{self.name}-seed{self.seed}"
 
 
 @dataclass(frozen=True)

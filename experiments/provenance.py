@@ -55,6 +55,12 @@ def settings_digest(config: RunConfig, trained: bool = True) -> str:
     return _digest(values)
 
 
+@lru_cache(maxsize=256)
+def _preset_digest(preset: Path, overrides: tuple[str, ...], *, trained: bool) -> str:
+    """Each is asked for at every look into the archive."""
+    return settings_digest(load_config(preset, list(overrides)), trained)
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Digests of what the jobs and cells of a plan are made from."""
@@ -62,18 +68,14 @@ class Provenance:
     preset: Path
     judge: Path
 
-    def of_run(self, config: RunConfig) -> str:
-        """Of a training run with this configuration."""
-        return settings_digest(config)
-
     def of_job(self, job: TrainingJob) -> str:
         """Of the run that the job asks for."""
-        return self.of_run(load_config(self.preset, list(job.overrides)))
+        return _preset_digest(self.preset, job.overrides, trained=True)
 
     def of_cell(self, cell: Cell) -> str:
         """Of the cell's rows: its training, or the settings without those of training, and how it is evaluated. The
         evaluation itself uses the preset's settings, whatever a job trained with."""
-        preset = settings_digest(load_config(self.preset), trained=False)
+        preset = _preset_digest(self.preset, (), trained=False)
         trained = self.of_job(cell.job) if cell.job else None
         asked = {"prompts": cell.prompts, "count": cell.count, "turns": cell.turns, "policies": cell.arm.policies}
         return _digest([preset, trained, cell.arm.kind, asked, _folder_digest(self.judge)])

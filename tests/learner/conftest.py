@@ -15,6 +15,16 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray on this machine, for learners with two ranks."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture(scope="session")
 def vlm_folder(tmp_path_factory) -> Path:
     from learner.pretraining.vlm_model import build

@@ -5,7 +5,6 @@ from dataclasses import replace
 import diffusers
 import peft
 import pytest
-import ray
 import torch
 
 from actors.conditioning import velocity
@@ -140,13 +139,6 @@ def test_a_lora_that_binds_to_nothing_is_refused_by_name(family):
     nothing = LearnerConfig(lora={"target_modules": ["to_q", "to_nowhere"]})
     with pytest.raises(ValueError, match="'to_nowhere' binds to zero modules; linear layers that exist are"):
         FlowPolicy(family.folder, nothing, **family.settings)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.engines

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import peft
 import pytest
-import ray
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -140,13 +139,6 @@ def test_peft_and_transformers_load_what_is_exported_and_compute_the_same(folder
 def test_a_lora_that_binds_to_nothing_is_refused_by_name(folder):
     with pytest.raises(ValueError, match=r"Qwen2_5_VL.*'to_q' binds to zero modules.*q_proj"):
         VlmPolicy(folder, LearnerConfig(lora={"target_modules": ["to_q"]}))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.engines
