@@ -23,6 +23,7 @@ from actors.conditioning import Conditioning
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.flow_sde import FlowSdeScheduler
+from actors.gpu import avoid_cudnn_attention
 
 INDEX = "model_index.json"
 _SDE_STREAM = 1
@@ -68,6 +69,7 @@ class ImageModel(ABC):
         device: str = "cpu",
         dtype: str = "float32",
     ) -> None:
+        avoid_cudnn_attention()
         self.pipe: Any = self._load(path, getattr(torch, dtype)).to(device)
         self.image_size = image_size
         self.steps = steps

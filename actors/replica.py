@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from actors.gpu import peak_gpu_bytes
 from actors.site import Site, this_site
 
 
@@ -26,3 +27,7 @@ class Replica:
         began = time.monotonic()
         answer = getattr(self, method)(*arguments, **keywords)
         return answer, time.monotonic() - began
+
+    def peak_gpu_bytes(self) -> int:
+        """See `actors.gpu`."""
+        return peak_gpu_bytes()

@@ -118,9 +118,10 @@ class LearnerConfig(BaseModel):
     def _check(self) -> LearnerConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas is {self.betas}; both must lie in [0, 1)")
-        if self.zero_stage > 0 and self.ranks == 1:
+        if self.zero_stage > 0 and self.ranks == 1 and self.dtype == "float32":
             raise ValueError(
-                f"zero_stage is {self.zero_stage} with ranks 1; there is nothing to split: set zero_stage 0 or ranks 2"
+                f"zero_stage is {self.zero_stage} with ranks 1; there is nothing to split: set zero_stage 0, ranks 2, "
+                "or dtype bfloat16, for which ZeRO keeps float32 besides"
             )
         if self.dtype == "bfloat16" and self.zero_stage < 2:
             raise ValueError(

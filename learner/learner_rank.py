@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from actors.gpu import peak_gpu_bytes
 from learner.checkpoint import atomic_directory
 from learner.deepspeed_engine import frozen_engine, join, listen, new_engine, step
 from learner.learner_config import LearnerConfig
@@ -97,6 +98,7 @@ class LearnerRank:
             )
         self._version, self._held = self._version + 1, after
         stats.seconds += time.monotonic() - began
+        stats.gpu_bytes = peak_gpu_bytes()
         return stats
 
     def weights(self, version: int | None) -> WeightUpdate | None:

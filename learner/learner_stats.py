@@ -26,6 +26,7 @@ class RankStats:
     tensors_changed: int = 0
     digest: str = ""
     seconds: float = 0.0
+    gpu_bytes: int = 0
 
     def add(self, sums: dict[str, float]) -> None:
         """Add the sums of one forward pass."""
@@ -73,6 +74,7 @@ class LearnerStats:
         tensors_changed: parameters, of `tensors`, that the update changed.
         seconds: wall-clock time, as the caller sees it.
         compute_seconds: the part of it that the slowest rank worked.
+        gpu_bytes: the most GPU memory that a rank held meanwhile; 0 on CPUs.
     """
 
     policy: str
@@ -95,6 +97,7 @@ class LearnerStats:
     tensors: int
     seconds: float
     compute_seconds: float
+    gpu_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a metrics line."""
@@ -138,4 +141,5 @@ def merge(
         tensors=ranks[0].tensors,
         seconds=seconds,
         compute_seconds=max(rank.seconds for rank in ranks),
+        gpu_bytes=max(rank.gpu_bytes for rank in ranks),
     )

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
+from actors.gpu import avoid_cudnn_attention
 from actors.qwen_vl_processor import load_processor
 from actors.repeats import without_repeats
 from learner.learner_config import LearnerConfig
@@ -81,6 +82,7 @@ class VlmPolicy:
     """
 
     def __init__(self, model_path: str | Path, config: LearnerConfig) -> None:
+        avoid_cudnn_attention()
         self.config = config
         self.processor = load_processor(model_path)
         dtype = getattr(torch, config.dtype)

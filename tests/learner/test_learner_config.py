@@ -37,6 +37,7 @@ def test_zero_needs_ranks_to_split_over():
     with pytest.raises(ValidationError, match="zero_stage is 2 with ranks 1"):
         LearnerConfig(zero_stage=2)
     assert LearnerConfig(zero_stage=2, ranks=2).ranks == 2
+    assert LearnerConfig(zero_stage=2, dtype="bfloat16").ranks == 1  # for the float32 that ZeRO keeps besides
 
 
 def test_adapters_are_named_by_a_list_or_by_one_expression():
