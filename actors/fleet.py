@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _POLL_S = 0.2
+_ROWS_IN_A_DEADLINE = 16  # as many as a pipeline takes at a time
 
 
 class FleetError(RuntimeError):
@@ -44,7 +45,8 @@ class Fleet:
 
     Args:
         handles: Ray actor handles, by replica name or as a list.
-        deadline_s: seconds until a call without its own deadline fails; waiting behind other callers counts.
+        deadline_s: seconds until a call without its own deadline fails; waiting behind other callers counts. A batch
+            may take so long for every 16 rows of a replica.
         restart_s: seconds that Ray may take to start a replica again that died, or that is ended because it missed a
             deadline; its calls are then made again. 0: the error is raised at once.
 
@@ -149,11 +151,13 @@ class Fleet:
         if len(set(lengths)) != 1:
             raise ValueError(f"{method}: columns have lengths {lengths}; they must be equal")
         parts = split(lengths[0], len(self.handles))
+        limit_s = self.deadline_s if deadline_s is None else deadline_s
+        limit_s *= max(1, -(-max((part.stop - part.start for part in parts), default=0) // _ROWS_IN_A_DEADLINE))
         calls = {
             name: lambda handle, part=part: handle.timed.remote(method, *(c[part] for c in columns), **arguments)
             for name, part in zip(self.handles, parts, strict=False)
         }
-        answers = self._gather(method, calls, deadline_s).values()
+        answers = self._gather(method, calls, limit_s).values()
         self.compute_seconds += max((seconds for _, seconds in answers), default=0.0)
         return [row for rows, _ in answers for row in rows]
 

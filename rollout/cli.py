@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -70,9 +70,9 @@ def _config_of(run: Path | None, preset: Path, overrides: list[str]) -> RunConfi
     return load_config(run / "config.yaml", overrides)
 
 
-def _show(values: dict[str, Any], progress: Progress, as_json: bool) -> None:
+def _show(values: dict[str, Any], progress: Progress, as_json: bool, out: TextIO) -> None:
     if as_json:
-        print(json.dumps({"event": "result", **values}, default=str), flush=True)
+        print(json.dumps({"event": "result", **values}, default=str), file=out, flush=True)
     else:
         progress.finish(values)
 
@@ -90,7 +90,7 @@ def train(
     json_: Json = False,
 ) -> None:
     """Train, and write models, trajectories, metrics and a report into the run's folder."""
-    with exit_codes(json_):
+    with exit_codes(json_) as out_:
         if resume and out is None:
             raise BadInput("--resume: say which run with --out runs/NAME")
         mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
@@ -104,7 +104,7 @@ def train(
                 raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
         from rollout.run import train as run_training
 
-        with make_progress(quiet, json_) as progress:
+        with make_progress(quiet, json_, out=out_) as progress:
             run_training(config, folder, resume, progress, mirror)
 
 
@@ -148,7 +148,7 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """Measure the preset's models, or those of a run, on held-out prompts."""
-    with exit_codes(json_):
+    with exit_codes(json_) as out_:
         overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
         config = _config_of(run, preset, overrides)
         from rollout.measuring.measures import MeasureOptions, choose_measures, unmeasured
@@ -157,9 +157,9 @@ def evaluate(
         measures = choose_measures(options, config.data.source)
         from rollout.run import evaluate as run_evaluation
 
-        with make_progress(quiet, json_) as progress:
+        with make_progress(quiet, json_, out=out_) as progress:
             metrics = run_evaluation(config, run, progress, measures)
-            _show(metrics, progress, json_)
+            _show(metrics, progress, json_, out_)
         if problem := unmeasured(metrics):
             raise RunFailed(problem)
 
@@ -176,7 +176,7 @@ def generate(
     json_: Json = False,
 ) -> None:
     """Draw one prompt and correct it turn by turn; write every image and trace.json."""
-    with exit_codes(json_):
+    with exit_codes(json_) as out_:
         from scenes.scene_graph import parse_prompt
         from scenes.shape_world import PREDICATES
 
@@ -188,10 +188,10 @@ def generate(
         folder = out or Path("runs") / f"generate-{time.strftime('%Y%m%d-%H%M%S')}"
         from rollout.run import generate as run_generation
 
-        with make_progress(quiet, json_) as progress:
+        with make_progress(quiet, json_, out=out_) as progress:
             trace = run_generation(config, graph, run, folder, seed, progress)
         if json_:
-            _show(trace, progress, json_)
+            _show(trace, progress, json_, out_)
         elif not quiet:
             print(f"{folder}/trace.json")
 
@@ -220,14 +220,14 @@ def doctor(
     json_: Json = False,
 ) -> None:
     """Say whether this machine can run the preset, and what to do where it cannot."""
-    with exit_codes(json_):
+    with exit_codes(json_) as out_:
         from rollout.doctor import examine, show
 
         with Console(stderr=True).status("looking" if quick else "starting each engine once, about 30 s"):
             findings = examine(preset_at(preset), set_ or [], engines=not quick)
         if json_:
             for finding in findings:
-                print(json.dumps(finding.as_dict()), flush=True)
+                print(json.dumps(finding.as_dict()), file=out_, flush=True)
         else:
             show(findings, preset)
         if any(finding.blocks for finding in findings):

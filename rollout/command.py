@@ -8,9 +8,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -27,12 +27,14 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on st
 
 
 @contextmanager
-def exit_codes(as_json: bool = False) -> Iterator[None]:
-    """Turn what is raised inside into one message on standard error and an exit code."""
-    code, message = OK, ""
+def exit_codes(as_json: bool = False) -> Iterator[TextIO]:
+    """Turn what is raised inside into one message on standard error and an exit code. Yields standard output; with
+    `as_json` nothing else may write to it, and what libraries print goes to standard error."""
+    code, message, out = OK, "", sys.stdout
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            yield out
     except KeyboardInterrupt:
         code, message = INTERRUPTED, "interrupted"
     except BadInput as error:

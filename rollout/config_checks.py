@@ -65,6 +65,13 @@ def impossible_combinations(config: RunConfig) -> list[str]:
             "learner.actor.gradient_checkpointing: True is refused: transformers does it in training mode only, and a "
             "learner computes as the rollout does. Lower learner.actor.micro_batch instead"
         )
+    for role in ("diffuser", "editor"):
+        call_s = getattr(config, role).call_deadline_s
+        if call_s >= config.rollout.deadline_s:
+            problems.append(
+                f"{role}.call_deadline_s: {call_s:g} is refused with rollout.deadline_s {config.rollout.deadline_s:g}: "
+                "an EnvRunner would be ended before it finds that a worker hangs. Lower it, or raise the other"
+            )
     problems += _unreachable(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:

@@ -20,6 +20,9 @@ class PipelineConfig(Section):
     """Prompts are cut to so many tokens of the T5 encoder."""
     dtype: NumberFormat = "float32"
     """Number format of the workers' pipeline."""
+    call_deadline_s: float = Field(60.0, gt=0)
+    """Seconds that a worker may take for 16 images; a longer batch may take so many times that. A worker that misses
+    it counts as hung and is started again. Less than `rollout.deadline_s`, so that sampling outlives it."""
 
     @property
     def model_settings(self) -> dict[str, Any]:

@@ -32,8 +32,9 @@ _RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 
 @dataclass(frozen=True)
 class Models:
-    """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, and what brings new weights to the
-    replicas of each policy that trains."""
+    """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, what brings new weights to the
+    replicas of each policy that trains, and which of the four (by the names `diffuser`, `editor`, `actor`, `checker`)
+    compute on GPUs."""
 
     diffuser: Fleet
     editor: Fleet
@@ -41,6 +42,7 @@ class Models:
     checker_vlm: VlmClient
     board: WeightBoard
     transports: dict[str, Transport]
+    on_gpus: frozenset[str] = frozenset()
 
     @cached_property
     def actor(self) -> Actor:
@@ -64,6 +66,19 @@ class Models:
         replicas = list(self.actor_vlm.versions()) if policy == "actor" else self.editor.names  # some may be new
         verify_receipts(update.manifest, receipts, replicas)
         return receipts
+
+    def peak_gpu_bytes(self) -> dict[str, int]:
+        """The most GPU memory that a process of each role on GPUs held since the last call.
+
+        Raises:
+            FleetError, VlmError, TimeoutError: a replica did not answer.
+        """
+        fleets = {"diffuser": self.diffuser, "editor": self.editor}
+        vlms = {"actor": self.actor_vlm, "checker": self.checker_vlm}
+        return {
+            **{role: max(fleets[role].broadcast("peak_gpu_bytes").values()) for role in fleets if role in self.on_gpus},
+            **{role: vlms[role].peak_gpu_bytes() for role in vlms if role in self.on_gpus},
+        }
 
     def close(self, keep_serve: bool = False) -> None:
         """End all processes; `keep_serve` leaves Serve itself to the Ray instance that ends with the run."""
@@ -106,7 +121,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
                     kind,
                     settings.workers,
                     {**resources, **placement, "max_restarts": _RESTARTS, "max_concurrency": calls},
-                    deadline_s=config.rollout.deadline_s,
+                    deadline_s=settings.call_deadline_s,
                     restart_s=config.rollout.restart_s,
                     start_deadline_s=settings.start_deadline_s,
                     path=model_source(path),
@@ -130,7 +145,9 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
         if isinstance(error, TransportUnusable):
             raise BadInput(str(error)) from error
         raise
-    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board, transports)
+    gpus = {"diffuser": config.diffuser, "editor": config.editor, **vlms}
+    on_gpus = frozenset(role for role, settings in gpus.items() if settings.gpus)
+    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board, transports, on_gpus)
 
 
 def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:

@@ -266,10 +266,12 @@ class RichProgress(LineProgress):
         return Group(*parts, self._spinner)
 
 
-def make_progress(quiet: bool = False, as_json: bool = False, console: Console | None = None) -> Progress:
-    """The display for where the output goes: JSON lines, nothing, a terminal, or plain lines."""
+def make_progress(
+    quiet: bool = False, as_json: bool = False, console: Console | None = None, out: TextIO | None = None
+) -> Progress:
+    """The display for where the output goes: JSON lines (to `out`), nothing, a terminal, or plain lines."""
     if as_json:
-        return JsonProgress()
+        return JsonProgress(out)
     if quiet:
         return Progress()
     console = console or Console()

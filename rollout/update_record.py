@@ -61,6 +61,7 @@ def update_record(
         "answer_tokens": sum(len(turn.token_ids) for turn in turns),
         "images": len({(turn.prompt, turn.draw_seed) for turn in turns if turn.draw_seed is not None})
         + sum(turn.image_after is not None for turn in turns),
+        "gpu_bytes": models.peak_gpu_bytes() | ({"learner": stats.gpu_bytes} if stats.gpu_bytes else {}),
         "object_store_bytes": object_store_bytes(),
     }
 

@@ -160,6 +160,10 @@ class VlmServer(LLMServer):
         gpus = await self._client.collective_rpc("gpu_uuid")
         return Address(self._replica, ray.get_runtime_context().get_node_id(), tuple(gpu for gpu in gpus if gpu))
 
+    async def peak_gpu_bytes(self) -> int:
+        """The most memory of one GPU that the engine's workers held since the last call; 0 on CPUs."""
+        return max(await self._client.collective_rpc("peak_gpu_bytes"))
+
     async def transfer(self, step: Step, arguments: Mapping[str, Any]) -> tuple[str, Any] | None:
         """A step of an update that a sender pushes: the method of `ReplicaWeights`, with the argument for this replica.
 

@@ -184,6 +184,10 @@ class VlmClient:
         self._sites = {name: site for name, _, site in found}
         return {name: version for name, version, _ in found}
 
+    def peak_gpu_bytes(self) -> int:
+        """The most memory of one GPU that a replica held since the last call; 0 on CPUs."""
+        return max(self._broadcast("peak_gpu_bytes", deadline_s=self.settings.call_deadline_s))
+
     @property
     def _places(self) -> str:
         known = "; ".join(f"{name} was {site}" for name, site in self._sites.items())

@@ -23,6 +23,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
+from actors.gpu import peak_gpu_bytes
 from learner.weights import Manifest, TensorSpec, WeightUpdate, unpack
 from serving.copy_watch import CopyWatch
 
@@ -178,6 +179,10 @@ class WeightReports:
         """The GPU that holds the model, as NVIDIA names it on every host; None on a CPU."""
         device = self.weight_transfer_engine.device
         return None if device.type == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
+
+    def peak_gpu_bytes(self) -> int:
+        """See `actors.gpu`."""
+        return peak_gpu_bytes()
 
 
 @torch.no_grad()

@@ -35,7 +35,8 @@ _END_S = 20.0
 
 
 class WatchedRun:
-    """`rlrig train … --json` in a session of its own. What it prints to standard error goes to `log`.
+    """`rlrig train … --json` in a session of its own. What it prints to standard error goes to `log`, and so does a line
+    of standard output that is no JSON.
 
     Used as a context manager it leaves no process behind.
     """
@@ -54,7 +55,11 @@ class WatchedRun:
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            self.events.append((time.monotonic(), json.loads(line)))
+            try:
+                self.events.append((time.monotonic(), json.loads(line)))
+            except json.JSONDecodeError:
+                with self.log.open("a", encoding="utf-8") as log:
+                    log.write(f"standard output: {line}")
 
     def wait_for(self, wanted: Callable[[dict[str, Any]], bool], what: str, deadline_s: float, since: int = 0) -> int:
         """The position in `events` of the first event from `since` on that is `wanted`.

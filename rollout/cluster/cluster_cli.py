@@ -64,7 +64,7 @@ def plan(
     json_: Json = False,
 ) -> None:
     """Say what a run asks of Ray, and how much memory it takes, without starting anything."""
-    with exit_codes(json_):
+    with exit_codes(json_) as out:
         joins = [f"ray.address={address or 'auto'}"] if address or cluster else []
         config = load_config(preset_at(preset), [*joins, *(set_ or [])])
         from rollout.cluster.cluster_nodes import Cluster, cluster_at, node_types
@@ -77,7 +77,7 @@ def plan(
         planned = make_plan(config)
         verdict = judge(planned, found) if found else None
         if json_:
-            print(json.dumps(plan_as_dict(planned, verdict)), flush=True)
+            print(json.dumps(plan_as_dict(planned, verdict)), file=out, flush=True)
         else:
             show_plan(planned, str(preset), verdict)
         if verdict and not verdict.fits:

@@ -62,6 +62,8 @@ class LiveMetrics:
                 self._set(name, value)
         for phase, seconds in record["seconds"].items():
             self._series["rlrig_phase_seconds"].set(seconds, {"phase": phase})
+        for role, size in record["gpu_bytes"].items():
+            self._series["rlrig_gpu_memory_bytes"].set(size, {"role": role})
         self._count("rlrig_groups_total", record["groups"])
         self._count("rlrig_groups_dropped_total", record["groups_dropped"])
         self._count("rlrig_rejected_samples_total", sum(record["rejected"].values()))

@@ -61,7 +61,9 @@ METRICS: tuple[Metric, ...] = (
     _gauge("rlrig_sync_seconds", "s", "Seconds from publishing the last weights until every replica had proven them."),
     _gauge("rlrig_actor_version", "1", "Version of the Actor's weights that its replicas serve."),
     _gauge("rlrig_editor_version", "1", "Version of the Inverse Diffuser's weights that its workers use."),
-    _gauge("rlrig_gpu_memory_bytes", "B", "GPU memory that a role's processes hold.", "role"),
+    _gauge(
+        "rlrig_gpu_memory_bytes", "B", "Most GPU memory that a process of a role held during the last update.", "role"
+    ),
     _counter("rlrig_groups_total", "groups", "Groups that updates learned from."),
     _counter("rlrig_groups_dropped_total", "groups", "Groups left out because their rewards were all equal."),
     _counter("rlrig_restarts_total", "1", "Workers and replicas that were started again after they died or hung."),

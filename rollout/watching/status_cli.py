@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console, RenderableType
@@ -44,18 +44,18 @@ def status(
     ] = None,
 ) -> None:
     """Show how a run goes: phase, updates, reward, throughput, versions, staleness, what went wrong."""
-    with exit_codes(json_):
+    with exit_codes(json_) as out:
         look = _at_cluster(address, run) if address else _at_run(run or _newest())
-        _show(look, json_, watch)
+        _show(look, out if json_ else None, watch)
 
 
-def _show(look: Callable[[], View], as_json: bool, watch: float | None) -> None:
+def _show(look: Callable[[], View], json_out: TextIO | None, watch: float | None) -> None:
     view = look()
-    if as_json:
-        _print(view)
+    if json_out:
+        _print(view, json_out)
         while watch and not view.over:
             time.sleep(watch)
-            _print(view := look())
+            _print(view := look(), json_out)
         return
     console = Console()
     if not watch or not console.is_terminal:
@@ -70,8 +70,8 @@ def _show(look: Callable[[], View], as_json: bool, watch: float | None) -> None:
             live.update((view := look()).page, refresh=True)
 
 
-def _print(view: View) -> None:
-    print(json.dumps({"event": "status", **view.values}), flush=True)
+def _print(view: View, out: TextIO) -> None:
+    print(json.dumps({"event": "status", **view.values}), file=out, flush=True)
 
 
 def _at_run(run: str) -> Callable[[], View]:
