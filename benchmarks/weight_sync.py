@@ -25,7 +25,7 @@ from rich.table import Table
 
 from learner.receipts import verify_receipts
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightUpdate, pack, publish
+from learner.weights import WeightUpdate, publish_tensors
 
 _DEADLINE_S = 300.0
 _HEADINGS = (
@@ -56,7 +56,7 @@ class Sender:
         for tensor in self._tensors.values():
             tensor[0] += 1
         began = time.perf_counter()
-        update = publish(pack("editor", self._version, self._tensors))
+        update = publish_tensors("editor", self._version, self._tensors)
         return update, time.perf_counter() - began
 
     def one(self, name: str) -> torch.Tensor:

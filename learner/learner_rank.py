@@ -18,7 +18,7 @@ from learner.learner_config import LearnerConfig
 from learner.learner_stats import RankStats
 from learner.samples import ActorSample, EditorSample
 from learner.weight_parts import distinct, parts, whole_nbytes, whole_numel
-from learner.weights import WeightUpdate, checksums_digest, pack, publish, tensor_checksum
+from learner.weights import WeightUpdate, checksums_digest, publish_tensors, tensor_checksum
 
 _TAG = "engine"
 _STATE = "state.json"
@@ -109,7 +109,7 @@ class LearnerRank:
             )
         spec, tensors = self._policy.weights.spec(), self._policy.weights.tensors()
         if self._rank == 0:
-            return publish(pack(self._policy_name, self._version, tensors, adapter=spec))
+            return publish_tensors(self._policy_name, self._version, tensors, adapter=spec)
         for _ in parts(distinct(tensors)[0]):
             pass
         return None

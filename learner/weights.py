@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 import xxhash
 
+from learner.pieces import Pieces
 from learner.weight_parts import BUCKET_BYTES, distinct, parts, whole_numel
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class WeightUpdate:
-    """A manifest and its buckets: uint8 arrays or tensors, or Ray references to them after `publish`."""
+    """A manifest and its buckets: uint8 arrays, tensors or `Pieces`, or Ray references to them once published."""
 
     manifest: Manifest
     buckets: list[Any]
@@ -94,9 +96,7 @@ def tensor_checksum(tensor: torch.Tensor) -> str:
 
     It finds damage, for which it need not withstand an attacker, and it keeps up with the memory.
     """
-    hasher = xxhash.xxh3_128(f"{_dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode())
-    hasher.update(_bytes_of(tensor))
-    return hasher.hexdigest()
+    return _checksum(tensor, _bytes_of(tensor))
 
 
 def checksums_digest(checksums: Mapping[str, str]) -> str:
@@ -127,27 +127,13 @@ def pack(
     Raises:
         ValueError: no tensors, or a tensor without elements.
     """
-    where = f"policy {policy!r} version {version}"
-    if not tensors:
-        raise ValueError(f"{where}: there are no tensors to send; give at least one")
-    kept, aliases = distinct(tensors)
-    for name, tensor in kept.items():
-        if whole_numel(tensor) == 0:
-            raise ValueError(f"{where}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); leave it out")
+    kept, aliases = _kept(policy, version, tensors)
     specs: list[TensorSpec] = []
     buckets: list[np.ndarray] = []
     for part in parts(kept, bucket_bytes):
-        size = 0
-        contents = []
-        for name, tensor in part.items():
-            raw, dtype, checksum = _bytes_of(tensor), _dtype_name(tensor.dtype), tensor_checksum(tensor)
-            specs.append(TensorSpec(name, tuple(tensor.shape), dtype, checksum, len(buckets), size))
-            contents.append((size, raw))
-            size += -(-raw.size // _ALIGNMENT) * _ALIGNMENT
-        bucket = np.zeros(size, dtype=np.uint8)
-        for offset, raw in contents:
-            bucket[offset : offset + raw.size] = raw
-        buckets.append(bucket)
+        pieces = _pieces(part)
+        specs += _specs(part, pieces, list(map(_checksum, part.values(), pieces.arrays)), len(buckets))
+        buckets.append(np.asarray(pieces))
     return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
 
 
@@ -158,13 +144,70 @@ def publish(update: WeightUpdate) -> WeightUpdate:
     return replace(update, buckets=[ray.put(bucket) for bucket in update.buckets])
 
 
+def publish_tensors(
+    policy: str,
+    version: int,
+    tensors: Mapping[str, torch.Tensor],
+    bucket_bytes: int = BUCKET_BYTES,
+    adapter: AdapterSpec | None = None,
+) -> WeightUpdate:
+    """What `publish` makes of what `pack` makes, with one copy of each tensor instead of two: checksums are taken while
+    the object store copies.
+
+    Raises:
+        ValueError: as `pack`.
+    """
+    import ray
+
+    kept, aliases = _kept(policy, version, tensors)
+    specs: list[TensorSpec] = []
+    buckets: list[ray.ObjectRef] = []
+    with ThreadPoolExecutor(1) as beside:
+        for part in parts(kept, bucket_bytes):
+            pieces = _pieces(part)
+            checksums = beside.map(_checksum, part.values(), pieces.arrays)
+            buckets.append(ray.put(pieces))
+            specs += _specs(part, pieces, list(checksums), len(buckets) - 1)
+    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
+
+
+def _kept(
+    policy: str, version: int, tensors: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], tuple[tuple[str, str], ...]]:
+    """The tensors to send, and the aliases of the others."""
+    where = f"policy {policy!r} version {version}"
+    if not tensors:
+        raise ValueError(f"{where}: there are no tensors to send; give at least one")
+    kept, aliases = distinct(tensors)
+    for name, tensor in kept.items():
+        if whole_numel(tensor) == 0:
+            raise ValueError(f"{where}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); leave it out")
+    return kept, aliases
+
+
+def _pieces(part: Mapping[str, torch.Tensor]) -> Pieces:
+    arrays, offsets, size = [], [], 0
+    for tensor in part.values():
+        arrays.append(_bytes_of(tensor))
+        offsets.append(size)
+        size += -(-arrays[-1].size // _ALIGNMENT) * _ALIGNMENT
+    return Pieces(arrays, tuple(offsets), size)
+
+
+def _specs(part: Mapping[str, torch.Tensor], pieces: Pieces, checksums: Sequence[str], bucket: int) -> list[TensorSpec]:
+    return [
+        TensorSpec(name, tuple(tensor.shape), _dtype_name(tensor.dtype), checksum, bucket, offset)
+        for (name, tensor), checksum, offset in zip(part.items(), checksums, pieces.offsets, strict=True)
+    ]
+
+
 def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
-    """The update with its buckets in local memory.
+    """The update with its buckets in local memory, as they lie there: arrays, tensors or `Pieces`.
 
     Raises:
         TimeoutError: the object store did not deliver the buckets within `deadline_s` seconds.
     """
-    if all(isinstance(bucket, np.ndarray | torch.Tensor) for bucket in update.buckets):
+    if all(isinstance(bucket, np.ndarray | torch.Tensor | Pieces) for bucket in update.buckets):
         return update
     import ray
 
@@ -175,6 +218,17 @@ def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
             f"weights of policy {update.manifest.policy!r} version {update.manifest.version}: {len(update.buckets)} "
             f"buckets did not arrive from the object store within {deadline_s} s"
         ) from error
+
+
+def fetch_whole(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
+    """As `fetch`, each bucket in one piece, for what sends buckets on.
+
+    Raises:
+        TimeoutError: see `fetch`.
+    """
+    update = fetch(update, deadline_s)
+    whole = [np.asarray(bucket) if isinstance(bucket, Pieces) else bucket for bucket in update.buckets]
+    return replace(update, buckets=whole)
 
 
 def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
@@ -212,6 +266,12 @@ def _as_tensor(raw: np.ndarray | torch.Tensor) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of memory that is read-only, as the object store's is
         return torch.as_tensor(raw)
+
+
+def _checksum(tensor: torch.Tensor, raw: np.ndarray) -> str:
+    hasher = xxhash.xxh3_128(f"{_dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode())
+    hasher.update(raw)
+    return hasher.hexdigest()
 
 
 def _bytes_of(tensor: torch.Tensor) -> np.ndarray:

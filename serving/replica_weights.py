@@ -146,7 +146,7 @@ class ReplicaWeights:
         self._check_names(update.manifest)
         update = fetch(update, self._settings.call_deadline_s)
         try:
-            for _ in unpack(update):  # compares every checksum
+            for _ in unpack(update, own=False):  # compares every checksum
                 pass
         except WeightMismatch as error:
             raise WeightMismatch(f"{self._name}, {error}") from error

@@ -35,8 +35,8 @@ _END_S = 20.0
 
 
 class WatchedRun:
-    """`rlrig train … --json` in a session of its own. What it prints to standard error goes to `log`, and so does a line
-    of standard output that is no JSON.
+    """`rlrig train … --json` in a session of its own. What it prints to standard error goes to `log`, as does a line of
+    standard output that is no JSON.
 
     Used as a context manager it leaves no process behind.
     """

@@ -16,7 +16,7 @@ import torch
 from torch.distributed import PrefixStore, TCPStore
 
 from learner.transports.transport import TransferFailed
-from learner.weights import Manifest, WeightUpdate, fetch
+from learner.weights import Manifest, WeightUpdate, fetch_whole
 
 _POLL_S = 0.005
 _FAILED, _START = "failed", "start"
@@ -102,7 +102,7 @@ class GroupSender:
     def __init__(
         self, update: WeightUpdate, receivers: Sequence[str], backend: str, host: str, deadline_s: float
     ) -> None:
-        self._buckets = fetch(update, deadline_s).buckets
+        self._buckets = fetch_whole(update, deadline_s).buckets
         timeout = timedelta(seconds=deadline_s)
         self._store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=timeout)
         sizes = tuple(len(bucket) for bucket in self._buckets)

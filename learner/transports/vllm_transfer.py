@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from learner.receipts import WeightReceipt
 from learner.transports.exchange import Address
 from learner.transports.transport import TransportUnusable, from_the_object_store
-from learner.weights import WeightMismatch, WeightUpdate, fetch
+from learner.weights import WeightMismatch, WeightUpdate, fetch_whole
 
 if TYPE_CHECKING:
     from vllm.distributed.weight_transfer.base import TrainerWeightTransferEngine
@@ -82,7 +82,7 @@ class Sender:
             TimeoutError: neither this side nor a replica got on within the deadline.
             Exception: what a replica raised, at once.
         """
-        update = fetch(update, self._vlm.settings.call_deadline_s)
+        update = fetch_whole(update, self._vlm.settings.call_deadline_s)
         where = f"policy {update.manifest.policy!r} version {update.manifest.version}, {self._name}"
         if self._addresses != list(addresses):
             self._addresses = []

@@ -17,7 +17,7 @@ from actors.inverse_diffuser import InverseDiffuser
 from actors.replica import Replica
 from learner.receipts import verify_receipts
 from learner.weight_board import WeightBoard
-from learner.weights import pack, publish
+from learner.weights import pack, publish, publish_tensors
 
 PROMPTS = ["red circle left of blue square", "blue square above green star", "green star below red circle"]
 ROOT = str(Path(__file__).parents[2])
@@ -160,7 +160,8 @@ def test_two_replicas_draw_edit_and_take_new_weights(ray_cluster, flux_folder, f
             np.testing.assert_allclose(there.path.latents, mine.path.latents, atol=1e-4)
 
         tensors = {name: tensor + 0.1 for name, tensor in flux.transformer.state_dict().items()}
-        update = publish(pack("editor", 1, tensors, bucket_bytes=1 << 20))
+        update = publish_tensors("editor", 1, tensors, bucket_bytes=1 << 20)
+        assert update.manifest == pack("editor", 1, tensors, bucket_bytes=1 << 20).manifest
         receipts = editors.broadcast("apply_weights", update)
         verify_receipts(update.manifest, receipts.values(), editors.names)
         assert set(editors.broadcast("version").values()) == {1}
