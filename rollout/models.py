@@ -18,6 +18,7 @@ from learner.weight_board import WeightBoard
 from learner.weights import WeightUpdate
 from rollout.config_file import model_source
 from rollout.errors import BadInput
+from serving.own_checker import OwnChecker, new_checker
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
 from serving.vlm_client import VlmClient, deploy_vlms, stop_vlms, wait_for_vlms
@@ -33,7 +34,7 @@ _RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 @dataclass(frozen=True)
 class Models:
     """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, and what brings new weights to the
-    replicas of each policy that trains."""
+    replicas of each policy that trains. `checker_name` is `rollout.checker`: the VLM, or code of the user's own."""
 
     diffuser: Fleet
     editor: Fleet
@@ -41,14 +42,15 @@ class Models:
     checker_vlm: VlmClient
     board: WeightBoard
     transports: dict[str, Transport]
+    checker_name: str = "vlm"
 
     @cached_property
     def actor(self) -> Actor:
         return Actor(self.actor_vlm)
 
     @cached_property
-    def checker(self) -> Checker:
-        return Checker(self.checker_vlm)
+    def checker(self) -> Checker | OwnChecker:
+        return new_checker(self.checker_name, self.checker_vlm)
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """Give new weights to every replica of the policy that they are for, and check what each one then holds. A
@@ -130,7 +132,8 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
         if isinstance(error, TransportUnusable):
             raise BadInput(str(error)) from error
         raise
-    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board, transports)
+    name = config.rollout.checker
+    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board, transports, name)
 
 
 def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:
