@@ -109,7 +109,7 @@ def users_code(config: RunConfig) -> Iterator[Finding]:
         check_own_code(config)
     except BadInput as error:
         problem = str(error)
-    remedy = "see docs/extending for what each key takes" if problem else ""
+    remedy = "docs/extending/README.md says what each key takes" if problem else ""
     yield Finding("own code", ", ".join(named.values()), problem, remedy, blocks=bool(problem))
 
 
