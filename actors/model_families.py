@@ -1,16 +1,27 @@
-"""Which family of image models a pipeline folder holds. The folder says it; nobody is asked."""
+"""Which family of image models a pipeline folder holds. The folder says it, unless the user brings other code."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from diffusers import DiffusionPipeline
 
 from actors.flux_model import FluxModel
 from actors.image_model import INDEX, ImageModel, ModelLoadError, check_index
 from actors.qwen_image_model import QwenImageModel
+from scenes.entry_point import load_entry_point
+
+
+class Drawer(Protocol):
+    """What a Diffuser needs; `ImageModel` is one."""
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
+        """One (H, W, 3) uint8 image for each prompt; equal seed and prompt give equal images."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,33 +60,71 @@ def family_of(path: str | Path) -> Family:
     return FAMILIES[name]
 
 
-def load_drawer(path: str | Path, **settings: Any) -> ImageModel:
-    """The pipeline of a folder or hub id, to draw with; settings as `ImageModel` takes them.
+def own_drawer(family: str) -> type[Drawer]:
+    """The user's class at `module:name` that draws.
+
+    Raises:
+        EntryPointError: there is no such code.
+        ModelLoadError: it has no `draw`.
+    """
+    own: Any = load_entry_point("diffuser.family", family)
+    if not callable(getattr(own, "draw", None)):
+        raise ModelLoadError(f"diffuser.family: {family!r} is refused: it has no method draw; see Drawer")
+    return own
+
+
+def own_editor(family: str) -> type[ImageModel]:
+    """The user's class at `module:name` that edits, and that the learner computes with.
+
+    Raises:
+        EntryPointError: there is no such code.
+        ModelLoadError: it is no `ImageModel`.
+    """
+    own: Any = load_entry_point("editor.family", family)
+    if not (isinstance(own, type) and issubclass(own, ImageModel)):
+        raise ModelLoadError(
+            f"editor.family: {family!r} is refused: it is no subclass of actors.image_model.ImageModel"
+        )
+    return own
+
+
+def load_drawer(path: str | Path, family: str | None = None, **settings: Any) -> Drawer:
+    """The pipeline of a folder or hub id, to draw with.
+
+    Args:
+        family: the user's class at `module:name`; None: the family of the folder's pipeline.
+        settings: as `ImageModel` takes them.
 
     Raises:
         ModelLoadError: it cannot be loaded, or its pipeline needs an image.
+        EntryPointError: see `own_drawer`.
         ValueError: see `ImageModel`.
     """
-    family = family_of(path)
-    if not family.draws:
+    if family is not None:
+        return own_drawer(family)(path, **settings)
+    found = family_of(path)
+    if not found.draws:
         raise ModelLoadError(
             f"model path {str(path)!r} holds a pipeline that only edits images; name one that draws in models.flux, "
             "and this one in models.editor"
         )
-    return family.model(path, **settings)
+    return found.model(path, **settings)
 
 
-def load_editor(path: str | Path, **settings: Any) -> ImageModel:
-    """The pipeline of a folder or hub id, to edit with; settings as `ImageModel` takes them.
+def load_editor(path: str | Path, family: str | None = None, **settings: Any) -> ImageModel:
+    """The pipeline of a folder or hub id, to edit with; arguments as those of `load_drawer`.
 
     Raises:
         ModelLoadError: it cannot be loaded, or its pipeline takes no image.
+        EntryPointError: see `own_editor`.
         ValueError: see `ImageModel`.
     """
-    family = family_of(path)
-    if not family.edits:
+    if family is not None:
+        return own_editor(family)(path, **settings)
+    found = family_of(path)
+    if not found.edits:
         raise ModelLoadError(
             f"model path {str(path)!r} holds a pipeline that draws from a prompt and takes no image; name an editor in "
             "models.editor"
         )
-    return family.model(path, **settings)
+    return found.model(path, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticUndefinedType
@@ -12,7 +12,8 @@ from learner.learner_config import LearnerConfig
 from learner.transports.sync_config import SyncConfig
 from rollout.cluster.placement import PlacementConfig
 from rollout.config_checks import contradictions, impossible_combinations
-from rollout.config_section import Pair, Section
+from rollout.config_section import OrOwn, Section
+from rollout.data_config import DataConfig
 from rollout.image_config import DiffuserConfig, EditorConfig
 from serving.vlm_config import VlmConfig
 
@@ -45,21 +46,6 @@ class StageConfig(Section):
         if self.stage != "alternate":
             return self.stage
         return "editor" if update // self.switch_every % 2 else "actor"
-
-
-class DataConfig(Section):
-    """The scene graphs that are asked for."""
-
-    source: Literal["shape_world", "laion_sg"] = "shape_world"
-    """`shape_world` makes them without end; `laion_sg` reads records from `path`."""
-    path: str | None = None
-    """LAION-SG file (JSON); needed for, and only for, `source: laion_sg`."""
-    relations: Pair = (2, 3)
-    """Least and greatest number of relations in a scene graph."""
-    train_size: int = Field(4096, ge=1)
-    """Training prompts in one pass."""
-    held_out_size: int = Field(512, ge=1)
-    """Prompts that only evaluation sees."""
 
 
 class ModelsConfig(Section):
@@ -97,8 +83,12 @@ class RolloutConfig(Section):
     """RLlib EnvRunners that collect at the same time."""
     env_runner_cpus: float = Field(0.1, ge=0)
     """Logical CPUs that Ray sets aside for each EnvRunner, which mostly waits for the models."""
-    reward: Literal["hard", "soft"] = "soft"
-    """Mean over requirements of the Checker's yes-probability as it is (soft), or cut at ½ (hard)."""
+    reward: Annotated[str, OrOwn(("hard", "soft"))] = "soft"
+    """Mean over requirements of the Checker's yes-probability as it is (soft), or cut at ½ (hard); or a function of
+    yours, `module:name`, see docs/extending/reward.md."""
+    checker: Annotated[str, OrOwn(("vlm",))] = "vlm"
+    """What judges requirements: the VLM of `models.checker`; or a function of yours, `module:name`, which may ask that
+    VLM, too, see docs/extending/checker.md."""
     sampling_temperature: float = Field(1.0, gt=0)
     """Temperature of the Actor's answers while training."""
     max_answer_tokens: int = Field(48, ge=1)

@@ -18,6 +18,7 @@ SETTLED = (
     "rollout.concurrency",
     "rollout.max_staleness",
 )
+_TAKES_PATH = {"laion_sg": True, "shape_world": False}  # code of the user's own may take one
 
 
 def cpu_demand(config: RunConfig) -> dict[str, float]:
@@ -41,7 +42,7 @@ def impossible_combinations(config: RunConfig) -> list[str]:
     low, high = config.data.relations
     if not 1 <= low <= high <= 5:
         problems.append(f"data.relations: {[low, high]} is refused: needs 1 <= least <= greatest <= 5")
-    if (config.data.source == "laion_sg") != (config.data.path is not None):
+    if config.data.source in _TAKES_PATH and _TAKES_PATH[config.data.source] != (config.data.path is not None):
         problems.append(
             f"data.path: {config.data.path!r} is refused with data.source {config.data.source}: laion_sg needs a path, "
             "shape_world takes none"

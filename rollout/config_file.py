@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rollout.config import DERIVED, HUB_PREFIX, RunConfig
 from rollout.errors import BadInput
+from scenes.entry_point import is_entry_point
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _INDEX_FILE = {
@@ -148,7 +149,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
     """Make the model folders and the data file of a raw configuration absolute, in place. They are looked for in
-    `folder`, then in the repository. The result says what is missing.
+    `folder`, then in the repository. The result says what is missing. What code of the user's own is told as
+    `data.path` need not be there.
     """
     problems = []
     models = values.get("models")
@@ -169,7 +171,10 @@ def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
     if isinstance(data, dict) and isinstance(data.get("path"), str):
         places = list(dict.fromkeys((base / data["path"]).resolve() for base in (folder, REPOSITORY)))
         place = next((p for p in places if p.is_file()), None)
-        if place is None:
+        if is_entry_point(str(data.get("source"))):
+            here = Path(data["path"]).resolve()  # beside the code, which is looked for in the working directory
+            data["path"] = next((str(p) for p in (here, *places) if p.exists()), data["path"])
+        elif place is None:
             problems.append(f"data.path: {data['path']!r} is no file (looked for {' and '.join(map(str, places))})")
         else:
             data["path"] = str(place)

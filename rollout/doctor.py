@@ -21,7 +21,7 @@ from rollout.config_file import load_config
 from rollout.engine_checks import engine_codes, start_engine
 from rollout.errors import BadInput
 from rollout.local_ray import port_is_free
-from rollout.preflight import LOGGER_PACKAGES
+from rollout.preflight import LOGGER_PACKAGES, check_own_code, own_code
 
 GIB = 2**30
 _PACKAGES = ("ray", "torch", "transformers", "diffusers", "deepspeed", "peft", "pyarrow")
@@ -62,6 +62,7 @@ def examine(preset: Path, overrides: Sequence[str] = (), engines: bool = True) -
     if config is not None:
         findings += machine(config)
         findings += loggers(config)
+        findings += users_code(config)
         findings += ports(config)
         findings += ray_cluster(config)
     findings += compiler()
@@ -97,6 +98,19 @@ def packages() -> Iterator[Finding]:
             if (version := _version(package)) and "+cpu" not in version:
                 problem = f"a CUDA build of {package} beside a CPU torch raises on import"
                 yield Finding(package, version, problem, f"pip uninstall {package}", blocks=True)
+
+
+def users_code(config: RunConfig) -> Iterator[Finding]:
+    """Whether the code that the run file names as `module:name` can be imported; nothing where it names none."""
+    if not (named := own_code(config)):
+        return
+    problem = ""
+    try:
+        check_own_code(config)
+    except BadInput as error:
+        problem = str(error)
+    remedy = "docs/extending/README.md says what each key takes" if problem else ""
+    yield Finding("own code", ", ".join(named.values()), problem, remedy, blocks=bool(problem))
 
 
 def loggers(config: RunConfig) -> Iterator[Finding]:

@@ -17,8 +17,9 @@ from rollout.episode import draw_states
 from rollout.image_config import EditorConfig
 from rollout.models import Models
 from rollout.rejection import rejection
+from rollout.rewards import load_reward
 from rollout.seeds import derive_seed
-from rollout.state import State, reward_of
+from rollout.state import State
 from rollout.trajectory import Turn, TurnSeconds
 from scenes.scene_graph import SceneGraph
 from serving.vlm_actor import ActorAnswer
@@ -57,6 +58,7 @@ class GroupSampler:
 
     def __init__(self, models: Models, rollout: RolloutConfig, editor: EditorConfig) -> None:
         self.models, self.settings = models, rollout
+        self.reward = load_reward(rollout.reward)
         self.sde = FlowSde(editor.eta, editor.steps, editor.sde_window)
 
     def sample(self, job: Job) -> list[Turn]:
@@ -149,7 +151,10 @@ class GroupSampler:
 
     def _final_reward(self, state: State, last: Turn) -> float:
         """The reward of a whole episode: that of the image it ended with, or of the answer that broke it off."""
-        return last.reward if last.image_after is None else reward_of(state.satisfaction, self.settings.reward)
+        return last.reward if last.image_after is None else self._worth(state)
+
+    def _worth(self, state: State) -> float:
+        return self.reward(state.satisfaction, state.image, state.graph)
 
     def _turn(
         self, job: Job, turn: int, states: list[State], members: list[tuple[int, int]], shared: bool
@@ -182,8 +187,9 @@ class GroupSampler:
         seconds = TurnSeconds(reflect=reflected - began, edit=edited - reflected, check=time.monotonic() - edited)
         computed = self._computed() - before
         results = dict(zip(parsed, zip(edits, checked, strict=True), strict=True))
+        worth = {k: self._worth(states[k]) for k in set(starts)}
         rows = [
-            self._row(job, turn, states[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])
+            self._row(job, turn, states[k], worth[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])
             for m, k in enumerate(starts)
         ]
         return [replace(row, seconds=seconds, compute_seconds=computed, rejected=rejection(row)) for row in rows]
@@ -217,13 +223,13 @@ class GroupSampler:
         job: Job,
         turn: int,
         state: State,
+        reward_before: float,
         answer: ActorAnswer,
         result: tuple[Edit, list[float]] | None,
         actor_seed: int,
         edit_seed: int,
     ) -> Turn:
         edit, after = result or (None, state.satisfaction)
-        kind = self.settings.reward
         record: dict[str, Any] = state.graph.record()
         return Turn(
             run=job.run,
@@ -250,8 +256,8 @@ class GroupSampler:
             requirements=[requirement.text for requirement in state.graph.requirements],
             satisfaction_before=state.satisfaction,
             satisfaction_after=after,
-            reward_before=reward_of(state.satisfaction, kind),
-            reward=self.settings.unparsable_reward if edit is None else reward_of(after, kind),
+            reward_before=reward_before,
+            reward=self.settings.unparsable_reward if edit is None else self.reward(after, edit.image, state.graph),
             flow=None if edit is None else edit.path,
             draw_seed=state.draw_seed,
             actor_seed=actor_seed,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from learner.learner_config import NumberFormat
-from rollout.config_section import Pair, Section
+from rollout.config_section import OrOwn, Pair, Section
 
 
 class PipelineConfig(Section):
@@ -23,11 +23,15 @@ class PipelineConfig(Section):
     call_deadline_s: float = Field(60.0, gt=0)
     """Seconds that a worker may take for 16 images; a longer batch may take so many times that. A worker that misses
     it counts as hung and is started again. Less than `rollout.deadline_s`, so that sampling outlives it."""
+    family: Annotated[str, OrOwn()] | None = None
+    """Class of yours that loads and calls the model, `module:name`, see docs/extending; null: the code for the pipeline
+    class that the model folder names."""
 
     @property
     def model_settings(self) -> dict[str, Any]:
         """What the workers' pipeline and that of the learner have in common."""
-        return {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
+        settings = {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
+        return settings if self.family is None else {**settings, "family": self.family}
 
 
 class DiffuserConfig(PipelineConfig):

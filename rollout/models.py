@@ -18,6 +18,7 @@ from learner.weight_board import WeightBoard
 from learner.weights import WeightUpdate
 from rollout.config_file import model_source
 from rollout.errors import BadInput
+from serving.own_checker import OwnChecker, new_checker
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
 from serving.vlm_client import VlmClient, deploy_vlms, stop_vlms, wait_for_vlms
@@ -34,7 +35,7 @@ _RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 class Models:
     """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, what brings new weights to the
     replicas of each policy that trains, and which of the four (by the names `diffuser`, `editor`, `actor`, `checker`)
-    compute on GPUs."""
+    compute on GPUs. `checker_name` is `rollout.checker`: the VLM, or code of the user's own."""
 
     diffuser: Fleet
     editor: Fleet
@@ -43,14 +44,15 @@ class Models:
     board: WeightBoard
     transports: dict[str, Transport]
     on_gpus: frozenset[str] = frozenset()
+    checker_name: str = "vlm"
 
     @cached_property
     def actor(self) -> Actor:
         return Actor(self.actor_vlm)
 
     @cached_property
-    def checker(self) -> Checker:
-        return Checker(self.checker_vlm)
+    def checker(self) -> Checker | OwnChecker:
+        return new_checker(self.checker_name, self.checker_vlm)
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """Give new weights to every replica of the policy that they are for, and check what each one then holds. A
@@ -147,7 +149,8 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
         raise
     gpus = {"diffuser": config.diffuser, "editor": config.editor, **vlms}
     on_gpus = frozenset(role for role, settings in gpus.items() if settings.gpus)
-    return Models(fleets[0], fleets[1], clients["actor"], clients["checker"], board, transports, on_gpus)
+    vlm_clients = (clients["actor"], clients["checker"])
+    return Models(fleets[0], fleets[1], *vlm_clients, board, transports, on_gpus, config.rollout.checker)
 
 
 def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:

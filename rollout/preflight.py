@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rollout.config_file import model_source
 from rollout.errors import BadInput
+from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
 from serving.model_folder import BrokenModelFolder, check_model_folder
 
 if TYPE_CHECKING:
@@ -19,12 +20,50 @@ LOGGER_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "
 _PIPELINE_PARTS = ("vae", "transformer", "text_encoder", "text_encoder_2")
 
 
-def check_models(config: RunConfig) -> None:
-    """Look at the headers and sizes of all weights.
+def own_code(config: RunConfig) -> dict[str, str]:
+    """The keys of a run file that name code of the user's own, with what they name."""
+    given = {
+        "data.source": config.data.source,
+        "rollout.reward": config.rollout.reward,
+        "rollout.checker": config.rollout.checker,
+        "diffuser.family": config.diffuser.family or "",
+        "editor.family": config.editor.family or "",
+    }
+    return {key: value for key, value in given.items() if is_entry_point(value)}
+
+
+def check_own_code(config: RunConfig) -> None:
+    """Import the code that the user brings.
 
     Raises:
-        BadInput: weights that are missing, damaged or cut short; the message names the key and the file.
+        BadInput: it is not there, cannot be imported, or is not what its key needs; a line for each key.
     """
+    problems = []
+    for key, value in own_code(config).items():
+        try:
+            if key.endswith(".family"):
+                from actors.model_families import ModelLoadError, own_drawer, own_editor  # they load torch
+
+                try:
+                    (own_drawer if key == "diffuser.family" else own_editor)(value)
+                except ModelLoadError as error:
+                    problems.append(str(error))
+            else:
+                load_entry_point(key, value)
+        except EntryPointError as error:
+            problems.append(str(error))
+    if problems:
+        raise BadInput("\n".join(problems))
+
+
+def check_models(config: RunConfig) -> None:
+    """Look at the user's own code, and at the headers and sizes of all weights.
+
+    Raises:
+        BadInput: weights that are missing, damaged or cut short; the message names the key and the file. Or as
+            `check_own_code`.
+    """
+    check_own_code(config)
     models = config.models
     folders = {"models.checker": [models.checker], "models.actor": [models.actor]}
     for key, pipeline in (("models.flux", models.flux), ("models.editor", models.edits_with)):

@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from rollout.config import DERIVED, RunConfig
 from rollout.config_file import section_of
+from rollout.config_section import OrOwn
 from rollout.reporting.held_out import HELD_OUT_SCHEMA
 from rollout.reporting.number import NUMBERS_SCHEMA
 from rollout.trajectory import SCHEMA
@@ -92,7 +93,9 @@ def _table(path: str, model: type[BaseModel], given: Any) -> dict[str, tuple[str
         default = getattr(given, name) if given is not None else field.get_default(call_default_factory=True)
         key = f"{path}.{name}".lstrip(".")
         told = f"*follows* `{DERIVED[key]}`" if key in DERIVED else _value(default)
-        rows[name] = (_kind(field.annotation), told, _range(field), _plain(field.description or ""))
+        marks = [mark for mark in field.metadata if isinstance(mark, OrOwn)]
+        kind = _kind(Annotated[field.annotation, marks[0]] if marks else field.annotation)
+        rows[name] = (kind, told, _range(field), _plain(field.description or ""))
     return rows
 
 
@@ -118,7 +121,8 @@ def _kind(annotation: Any) -> str:
         return f"{_kind(inner)} or null"
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _kind(args[0])
+        own = next((mark for mark in args[1:] if isinstance(mark, OrOwn)), None)
+        return _kind(args[0]) if own is None else " \\| ".join(f"`{name}`" for name in (*own.names, "module:name"))
     if origin is Literal:
         return " \\| ".join(f"`{option}`" for option in args)
     if origin in (Union, UnionType):

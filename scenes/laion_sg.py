@@ -86,7 +86,7 @@ def load_records(path: Path) -> tuple[list[SceneGraph], LoadReport]:
     graphs: list[SceneGraph] = []
     dropped = 0
     for index, raw in enumerate(_raw_records(path)):
-        graph = _read(raw, f"{path}, record {index}")
+        graph = read_record(raw, f"{path}, record {index}")
         if graph.relations:
             graphs.append(graph)
         else:
@@ -120,8 +120,15 @@ def _parse(text: str, name: str, first_line: int) -> Any:
         ) from error
 
 
-def _read(raw: Any, where: str) -> SceneGraph:
-    """The scene graph of one parsed record; `where` opens the message of an error."""
+def read_record(raw: Any, where: str) -> SceneGraph:
+    """The scene graph of one parsed record.
+
+    Args:
+        where: opens the message of an error.
+
+    Raises:
+        RecordError: as `load_records`.
+    """
     if not isinstance(raw, dict):
         raise RecordError(f"{where}: is {_shown(raw)}; a record is an object with 'img_id', 'items' and 'relations'")
     try:

@@ -72,7 +72,7 @@ def check_job(job: Job, config: RunConfig) -> None:
         BadInput: a model folder or data file that does not travel with the working directory, or one that is too large.
     """
     places = {f"models.{name}": value for name, value in config.models.model_dump().items() if value}
-    if config.data.path:
+    if config.data.path and (config.data.source == "laion_sg" or Path(config.data.path).exists()):
         places["data.path"] = config.data.path
     base = job.working_dir.resolve()
     for field, value in places.items():

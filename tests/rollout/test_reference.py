@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,8 @@ def test_a_page_without_a_mark_is_refused_and_pages_are_written(tmp_path: Path) 
 
 def run_snippet(code: str, folder: Path) -> str:
     """What a snippet of the page prints in a folder that holds `runs/NAME`."""
-    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent), "RAY_ADDRESS": "local"}
+    path = os.pathsep.join([str(DOCS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "RAY_ADDRESS": "local", "HF_HOME": str(folder / "hub")}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
@@ -90,14 +92,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_has_a_snippet_for_each_tool() -> None:
-    for tool in ("import pandas", "import pyarrow.dataset", "import ray", "from rollout.trajectory import"):
-        assert any(tool in snippet for snippet in SNIPPETS)
+    for tool in ("pandas", "pyarrow.dataset", "datasets", "ray", "rollout.trajectory"):
+        assert any(re.search(rf"^(import|from) {tool}\b", snippet, re.MULTILINE) for snippet in SNIPPETS)
 
 
 @pytest.mark.parametrize("code", [code for code in SNIPPETS if "import ray" not in code])
 def test_a_snippet_prints_what_it_promises(code: str, folder: Path) -> None:
+    if "from datasets" in code and find_spec("datasets") is None:
+        pytest.skip("Hugging Face datasets is not installed")
     printed = run_snippet(code, folder)
     expected = {
+        "from datasets": r"^\d+ move .* 0\.\d+ \(64, 64\)$",
         "held_out": r"mean\s+0\.(09|1)",
         "report.parquet": r"\s0(\.0)?\s+actor\s+0\.\d+\s+0\.\d+\s+0\.\d+",
         'columns=["flow"]': r"\(3, 4, 2\) 2",

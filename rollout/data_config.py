@@ -1,0 +1,26 @@
+"""Where the scene graphs of a run come from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rollout.config_section import OrOwn, Pair, Section
+
+
+class DataConfig(Section):
+    """The scene graphs that are asked for."""
+
+    source: Annotated[str, OrOwn(("shape_world", "laion_sg"))] = "shape_world"
+    """`shape_world` makes them without end; `laion_sg` reads records from `path`; `module:name` is a function of yours
+    that gives them, see docs/extending/dataset.md."""
+    path: str | None = None
+    """LAION-SG file (JSON), which `source: laion_sg` needs; what a function of yours is told; nothing for
+    `shape_world`."""
+    relations: Pair = (2, 3)
+    """Least and greatest number of relations in a scene graph."""
+    train_size: int = Field(4096, ge=1)
+    """Training prompts in one pass."""
+    held_out_size: int = Field(512, ge=1)
+    """Prompts that only evaluation sees."""
