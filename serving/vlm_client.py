@@ -204,23 +204,30 @@ class VlmClient:
 
 
 @ray.remote(num_cpus=0, max_calls=1, max_retries=0)
-def _deploy(vlms: Mapping[str, VlmConfig], board: str | None, labels: Mapping[str, str] | None) -> None:
+def _deploy(
+    vlms: Mapping[str, VlmConfig], board: str | None, labels: Mapping[str, str] | None, max_replicas: int | None
+) -> None:
     from serving.vlm import build_vlm
 
     targets = [
-        serve.RunTarget(build_vlm(role, vlms[role], board, labels), name=role, route_prefix=None) for role in vlms
+        serve.RunTarget(build_vlm(role, vlms[role], board, labels, max_replicas), name=role, route_prefix=None)
+        for role in vlms
     ]
     serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
 
 
 def deploy_vlms(
-    vlms: Mapping[str, VlmConfig], board: str | None = None, labels: Mapping[str, str] | None = None
+    vlms: Mapping[str, VlmConfig],
+    board: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    max_replicas: int | None = None,
 ) -> ray.ObjectRef:
     """Begin to start all VLMs at once, by role, and return without waiting; `wait_for_vlms` takes what is returned.
 
-    A task builds the applications, so that this process need not import vLLM. Serve listens on no port: callers use
-    handles. `board` names the `WeightBoard` that replicas take their newest weights from when they start,
-    `labels` what a node must have to hold one.
+    A task builds the applications, so that this process need not import vLLM. Where Serve is not running it is started
+    and listens on no port: callers use handles. `board` names the `WeightBoard` that replicas take their newest
+    weights from when they start, `labels` what a node must have to hold one. With `max_replicas` Serve starts up to so
+    many replicas of each VLM as requests come, and ends them again.
 
     Raises:
         BrokenModelFolder: weights that are missing, damaged or cut short.
@@ -228,7 +235,7 @@ def deploy_vlms(
     for settings in vlms.values():
         check_model_folder(settings.model)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
-    return _deploy.remote(dict(vlms), board, labels)
+    return _deploy.remote(dict(vlms), board, labels, max_replicas)
 
 
 def wait_for_vlms(

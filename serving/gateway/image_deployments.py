@@ -1,0 +1,164 @@
+"""The Diffuser and the Inverse Diffuser as Serve deployments: requests of all users in batches, replicas as needed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray import serve
+
+from serving.generation import ReplicaBroken
+from serving.replica_count import replica_count
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+    from actors.replica import Replica
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
+
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+_QUEUED_BATCHES = 4  # what a replica holds, so that the next batch is there when one is done
+
+
+class ImageReplica:
+    """One replica: a model that works on a thread of its own, one batch at a time, so that its health can always be
+    asked for.
+
+    Args:
+        kind: `actors.diffuser.Diffuser` or `actors.inverse_diffuser.InverseDiffuser`.
+        arguments: of its constructor.
+        hang_s: seconds after which a batch counts as hanging; Serve then replaces the replica.
+    """
+
+    def __init__(self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float) -> None:
+        self._name = serve.get_replica_context().replica_id.unique_id
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")  # OMP_NUM_THREADS holds on each thread anew
+        self._model: Any = self._thread.submit(kind, replica=self._name, **arguments).result()
+        self._hang_s, self._began = hang_s, None
+
+    async def check_health(self) -> None:
+        """Serve replaces the replica when this raises.
+
+        Raises:
+            ReplicaBroken: a batch hangs.
+        """
+        if self._began is not None and (late := time.monotonic() - self._began) > self._hang_s:
+            raise ReplicaBroken(f"replica {self._name!r}: a batch takes {late:.0f} s, more than {self._hang_s:g} s")
+
+    async def _work(self, method: Callable[..., Sequence[Any]], *columns: Sequence[Any]) -> list[Any]:
+        self._began = time.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, answer_each, method, columns)
+        finally:
+            self._began = None
+
+
+class DrawReplica(ImageReplica):
+    """A replica of the Diffuser."""
+
+    def __init__(
+        self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float, max_batch: int, wait_s: float
+    ) -> None:
+        super().__init__(kind, arguments, hang_s)
+        self._draw.set_max_batch_size(max_batch)
+        self._draw.set_batch_wait_timeout_s(wait_s)
+
+    async def draw(self, prompt: str, seed: int) -> np.ndarray:
+        """One image, (H, W, 3) uint8; see `ImageModel.draw`."""
+        return _value(await self._draw(prompt, seed))
+
+    @serve.batch
+    async def _draw(self, prompts: list[str], seeds: list[int]) -> list[Any]:
+        return await self._work(self._model.draw, prompts, seeds)
+
+
+class EditReplica(ImageReplica):
+    """A replica of the Inverse Diffuser."""
+
+    def __init__(
+        self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float, max_batch: int, wait_s: float
+    ) -> None:
+        super().__init__(kind, arguments, hang_s)
+        self._edit.set_max_batch_size(max_batch)
+        self._edit.set_batch_wait_timeout_s(wait_s)
+
+    async def edit(self, image: np.ndarray, prompt: str, seed: int) -> tuple[np.ndarray, int]:
+        """The edited image, (H, W, 3) uint8, and the version of the weights that made it; see `ImageModel.edit`."""
+        edit = _value(await self._edit(image, prompt, seed))
+        return edit.image, edit.version
+
+    @serve.batch
+    async def _edit(self, images: list[np.ndarray], prompts: list[str], seeds: list[int]) -> list[Any]:
+        return await self._work(self._model.edit, images, prompts, seeds)
+
+    async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
+        """`InverseDiffuser.apply_weights`; edits go on until the parameters change."""
+        return await asyncio.to_thread(self._model.apply_weights, update)
+
+    async def receipt(self) -> WeightReceipt:
+        """What it holds now."""
+        return self._model.receipt()
+
+
+def answer_each(method: Callable[..., Sequence[Any]], columns: Sequence[Sequence[Any]]) -> list[Any]:
+    """The answers of `method` to a batch, given by columns, in its order. Where it raises, each row is asked for alone,
+    and the error stands in the place of those answers that raise it: one bad request spoils no other."""
+    try:
+        return list(method(*columns))
+    except Exception as error:
+        if len(columns[0]) == 1:
+            return [error]
+        rows = range(len(columns[0]))
+        return [answer for row in rows for answer in answer_each(method, [[column[row]] for column in columns])]
+
+
+def _value(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def build_image_app(
+    name: str,
+    deployment: type[ImageReplica],
+    kind: type[Replica],
+    arguments: Mapping[str, Any],
+    *,
+    replicas: int,
+    max_replicas: int | None,
+    actor_options: Mapping[str, Any],
+    max_batch: int,
+    batch_wait_s: float,
+    hang_s: float,
+) -> Application:
+    """The Serve application of one image model.
+
+    Args:
+        name: of the deployment.
+        deployment: `DrawReplica` or `EditReplica`.
+        kind, arguments, hang_s: see `ImageReplica`.
+        replicas, max_replicas: see `replica_count`.
+        actor_options: Ray's, such as num_cpus and label_selector.
+        max_batch: requests in one batch.
+        batch_wait_s: seconds that a batch which is not full waits for more requests.
+    """
+    return (
+        serve.deployment(deployment)
+        .options(
+            name=name,
+            **replica_count(replicas, max_replicas, max_batch),
+            ray_actor_options=dict(actor_options),
+            max_ongoing_requests=_QUEUED_BATCHES * max_batch,
+            graceful_shutdown_timeout_s=5,
+            health_check_period_s=5,
+            health_check_timeout_s=10,
+            max_constructor_retry_count=1,  # a model that cannot be loaded fails in the same way again
+            logging_config=_QUIET,
+        )
+        .bind(kind, arguments, hang_s, max_batch, batch_wait_s)
+    )
