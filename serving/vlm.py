@@ -29,8 +29,8 @@ from learner.weight_board import latest_weights
 from serving import probe
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
-from serving.replica_weights import ReplicaWeights
 from serving.replica_count import replica_count
+from serving.replica_weights import ReplicaWeights
 from serving.vlm_config import VlmConfig
 
 if TYPE_CHECKING:
@@ -229,8 +229,8 @@ def build_vlm(
     max_replicas: int | None = None,
 ) -> Application:
     """The Serve application of one VLM; `role` names the application and the policy whose weights it takes, `board` the
-    `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`. With
-    `max_replicas`, requests decide how many there are, from `settings.replicas` on."""
+    `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`.
+    With `max_replicas`, requests decide how many there are, from `settings.replicas` on."""
     job_variables = (ray.get_runtime_context().runtime_env or {}).get("env_vars", {})
     config = LLMConfig(
         model_loading_config={"model_id": role, "model_source": settings.model},

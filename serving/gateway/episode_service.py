@@ -88,6 +88,11 @@ class EpisodeService:
         """How many episodes are inside now."""
         return sum(line.gate.inside for line in self._lines.values())
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many requests lost replicas left unanswered so far, by role."""
+        return {role.name: role.lost for role in self._roles()}
+
     def models(self) -> list[ModelInfo]:
         """See `Service`."""
         found = []
@@ -102,11 +107,13 @@ class EpisodeService:
         """See `Service`; what it says is at most a second old."""
         asked, found = self._status
         if not found or time.monotonic() - asked > _STATUS_S:
-            policies = [role for line in self._lines.values() for role in (line.actor, line.editor)]
-            names = [role.name for role in (self._diffuser, self._checker, *policies)]
-            found = await asyncio.to_thread(role_status, names)
+            found = await asyncio.to_thread(role_status, [role.name for role in self._roles()])
             self._status = time.monotonic(), found
         return dict(found)
+
+    def _roles(self) -> list[Role]:
+        policies = [role for line in self._lines.values() for role in (line.actor, line.editor)]
+        return [self._diffuser, self._checker, *policies]
 
     async def episode(self, ask: Ask) -> AsyncIterator[TurnReady | Finished]:
         """See `Service`. The episode goes on at its own pace, however slowly its frames are taken.

@@ -1,4 +1,4 @@
-"""The newest weights of a run that trains, or has trained, from its checkpoints. It only reads; the run need not know."""
+"""The newest weights of a run, from its checkpoints. It only reads, so that the run need not know."""
 
 from __future__ import annotations
 

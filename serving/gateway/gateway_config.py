@@ -48,6 +48,13 @@ class GatewayConfig(Section):
     """How long a role waits for more requests before it answers those it has."""
     max_batch: int = Field(default=16, ge=1)
     """The most requests that a role answers at once."""
+    max_image_replicas: int | None = Field(default=None, ge=1)
+    """Replicas of the Diffuser, and of the editor, that many requests may bring about; null keeps to `diffuser.workers`
+    and `editor.workers`, which are there in any case."""
+    max_vlm_replicas: int | None = Field(default=None, ge=1)
+    """The same for the Actor and the Checker; null keeps to their `replicas`."""
+    update_deadline_s: float = Field(default=600.0, gt=0)
+    """How long new weights may wait for the episodes under way, then take, and how long new episodes wait for them."""
 
     @property
     def loopback(self) -> bool:

@@ -80,4 +80,3 @@ def is_loss(error: Exception) -> bool:
     if isinstance(error, RayTaskError):
         return isinstance(error, ReplicaBroken | TimeoutError)
     return isinstance(error, RayError | RayServeException)
-

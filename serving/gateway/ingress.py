@@ -1,0 +1,135 @@
+"""The endpoint as a Serve deployment: the app in front of the service, and the way in for new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ray import serve
+
+from serving.gateway.app import make_app
+from serving.gateway.episode_service import EpisodeService, Line
+from serving.gateway.gateway_config import GatewayConfig
+from serving.gateway.role import Role
+from serving.gateway.service import TRAINED_MODEL
+from serving.gateway.service_weights import ServiceWeights
+from serving.gateway.version_gate import VersionGate
+from serving.vlm_checker import Checker
+from serving.vlm_client import VlmClient
+from serving.vlm_config import VlmConfig
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from ray.serve import Application
+
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
+
+ENDPOINT = "endpoint"
+_OTHER_REQUESTS = 64  # those beside the ones that make images: probes, pages
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of the endpoint: the Serve applications of its two policies, and what their weights on disk are
+    called."""
+
+    actor: str
+    editor: str
+    versions: dict[str, int] = field(default_factory=lambda: {"actor": 0, "editor": 0})
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the endpoint serves, by the names of Serve applications.
+
+    Attributes:
+        models: by the name that a request gives.
+        checker_settings: of the Checker's VLM.
+        max_tokens: most tokens of one answer of the Actor.
+        call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
+        image_size: side of the images, in pixels.
+        board: name of the `WeightBoard`.
+    """
+
+    diffuser: str
+    checker: str
+    models: Mapping[str, ServedModel]
+    checker_settings: VlmConfig
+    max_tokens: int
+    call_deadline_s: float
+    image_size: int
+    board: str
+
+
+@serve.ingress()
+class Endpoint:
+    """The one process that requests come to. It holds the gate between episodes and new weights and counts the requests
+    of each client, so there is one of it; it only waits for the models.
+
+    Args:
+        served: what it serves.
+        config: settings of the endpoint.
+        token: the bearer token, empty for none.
+    """
+
+    def __init__(self, served: Served, config: GatewayConfig, token: str) -> None:
+        self._config, self._token = config, token
+        lines = {name: _line(model, config) for name, model in served.models.items()}
+        trained = lines[TRAINED_MODEL]
+        handles = {"actor": trained.actor.handle, "editor": trained.editor.handle}
+        self._weights = ServiceWeights(handles, served.board, trained.gate, config.update_deadline_s)
+        checker = _role(served.checker)
+        self._service = EpisodeService(
+            _role(served.diffuser),
+            checker,
+            lines,
+            image_size=served.image_size,
+            max_tokens=served.max_tokens,
+            checks=Checker(VlmClient(checker.handle, checker.name, served.checker_settings)),
+            call_deadline_s=served.call_deadline_s,
+            turn_deadline_s=config.turn_deadline_s,
+            repair=self._weights.repair,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """What Serve asks for the app."""
+        return make_app(self._service, self._config, token=self._token)
+
+    async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
+        """See `ServiceWeights.apply`."""
+        return await self._weights.apply(update)
+
+    async def load(self) -> dict[str, Any]:
+        """How many episodes are under way (`episodes`), and how many requests lost replicas left unanswered so far, by
+        role (`lost`)."""
+        return {"episodes": self._service.under_way, "lost": self._service.lost}
+
+
+def _line(model: ServedModel, config: GatewayConfig) -> Line:
+    gate = VersionGate({"actor": 0, "editor": 0}, config.update_deadline_s)
+    return Line(_role(model.actor), _role(model.editor), gate, model.versions)
+
+
+def _role(application: str) -> Role:
+    return Role(application, serve.get_app_handle(application))
+
+
+def build_endpoint(served: Served, config: GatewayConfig, token: str) -> Application:
+    """The Serve application of the endpoint."""
+    return (
+        serve.deployment(Endpoint)
+        .options(
+            name=ENDPOINT,
+            num_replicas=1,
+            ray_actor_options={"num_cpus": 0},
+            max_ongoing_requests=config.max_requests + _OTHER_REQUESTS,  # the app itself refuses what is too much
+            graceful_shutdown_timeout_s=5,
+            health_check_period_s=5,
+            health_check_timeout_s=15,
+            max_constructor_retry_count=1,
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
+        .bind(served, config, token)
+    )
