@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from pydantic import Field
 
 from rollout.config_section import Section
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class GatewayConfig(Section):
@@ -17,11 +17,7 @@ class GatewayConfig(Section):
     port: int = Field(default=8000, ge=0, le=65535)
     """The port that it listens on; 0 takes a free one."""
     token_env: str = Field(default="RLRIG_TOKEN", min_length=1)
-    """The environment variable that holds the bearer token; the token itself is in no file."""
-    token_required: bool = False
-    """Whether requests need the token on a loopback address too."""
-    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
-    """The largest body of a request, upload included."""
+    """The environment variable that holds the bearer token; where it is set, every request needs the token."""
     max_prompt_chars: int = Field(default=2000, ge=1)
     """The longest prompt, in characters."""
     max_requirements: int = Field(default=32, ge=1)
@@ -42,6 +38,8 @@ class GatewayConfig(Section):
     """How many requests may be under way in all."""
     turn_deadline_s: float = Field(default=60.0, gt=0)
     """How long one turn may take."""
+    body_deadline_s: float = Field(default=30.0, gt=0)
+    """How long a client may take to send the body of its request."""
     keep_alive_s: float = Field(default=10.0, gt=0)
     """How often a stream with nothing to tell sends a comment, so that proxies keep it open."""
     batch_wait_s: float = Field(default=0.01, ge=0)
@@ -59,9 +57,19 @@ class GatewayConfig(Section):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the address."""
-        return self.host in _LOOPBACK
+        return is_loopback(self.host)
 
     @property
     def needs_token(self) -> bool:
-        """Whether a request must bring the bearer token."""
-        return self.token_required or not self.loopback
+        """Whether the endpoint may not start without a bearer token."""
+        return not self.loopback
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or an address means this machine only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # another name; where it leads is not known here
+        return False
