@@ -109,6 +109,8 @@ class ServiceWeights:
             response = handle.broadcast(method, *arguments)
             left = max(0.0, ends - time.monotonic())
             answers = await response.results_async(timeout_s=left, return_exceptions=True)
+        except TimeoutError as error:
+            raise TimeoutError(f"{method}: not every replica answered within {self._deadline_s:g} s") from error
         except Exception as error:
             if is_loss(error):  # there is no replica at the moment
                 return []
