@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
+from learner.weight_board import latest_weights
 from serving.gateway.app import make_app
 from serving.gateway.episode_service import EpisodeService, Line
 from serving.gateway.gateway_config import GatewayConfig
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from learner.weights import WeightUpdate
 
 ENDPOINT = "endpoint"
+_BOARD_DEADLINE_S = 60.0
 _OTHER_REQUESTS = 64  # those beside the ones that make images: probes, pages
 
 
@@ -76,11 +78,14 @@ class Endpoint:
 
     def __init__(self, served: Served, config: GatewayConfig, token: str) -> None:
         self._config, self._token = config, token
-        lines = {name: _line(model, config) for name, model in served.models.items()}
+        lines = {
+            name: _line(model, served.board if name == TRAINED_MODEL else None, config)
+            for name, model in served.models.items()
+        }
         trained = lines[TRAINED_MODEL]
         handles = {"actor": trained.actor.handle, "editor": trained.editor.handle}
         self._weights = ServiceWeights(handles, served.board, trained.gate, config.update_deadline_s)
-        checker = _role(served.checker)
+        checker = _role(served.checker, patient=True)
         self._service = EpisodeService(
             _role(served.diffuser),
             checker,
@@ -107,13 +112,17 @@ class Endpoint:
         return {"episodes": self._service.under_way, "lost": self._service.lost}
 
 
-def _line(model: ServedModel, config: GatewayConfig) -> Line:
-    gate = VersionGate({"actor": 0, "editor": 0}, config.update_deadline_s)
-    return Line(_role(model.actor), _role(model.editor), gate, model.versions)
+def _line(model: ServedModel, board: str | None, config: GatewayConfig) -> Line:
+    """The policies behind a model; replicas of those on the board hold what it says, also where this process is one that
+    Serve started again."""
+    held = {policy: board and latest_weights(board, policy, _BOARD_DEADLINE_S) for policy in ("actor", "editor")}
+    versions = {policy: update.manifest.version if update else 0 for policy, update in held.items()}
+    gate = VersionGate(versions, config.update_deadline_s)
+    return Line(_role(model.actor, patient=True), _role(model.editor), gate, model.versions)
 
 
-def _role(application: str) -> Role:
-    return Role(application, serve.get_app_handle(application))
+def _role(application: str, patient: bool = False) -> Role:
+    return Role(application, serve.get_app_handle(application), patient)
 
 
 def build_endpoint(served: Served, config: GatewayConfig, token: str) -> Application:

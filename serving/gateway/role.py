@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -29,13 +29,16 @@ class Role:
     Args:
         name: what messages call the role.
         handle: of its deployment.
+        patient: leave a call that ran out of time to the replica, which notices by a deadline of its own that it hangs;
+            otherwise it is cancelled.
 
     Attributes:
         lost: how many requests a lost replica left unanswered so far.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle) -> None:
+    def __init__(self, name: str, handle: DeploymentHandle, patient: bool = False) -> None:
         self.name, self.handle, self.lost = name, handle, 0
+        self._patient, self._left_alone = patient, set[asyncio.Task[Any]]()
 
     async def ask(
         self, method: str, *arguments: Any, ends: float, stale: Callable[[Any], bool] = lambda _: False
@@ -56,15 +59,19 @@ class Role:
         """
         lost = False
         while (left := ends - time.monotonic()) > 0:
-            response = getattr(self.handle, method).remote(*arguments)
+            call = asyncio.create_task(_result(getattr(self.handle, method).remote(*arguments)))
             try:
-                async with asyncio.timeout(left) as limit:
-                    answer = await response
-                if not stale(answer):
+                await asyncio.wait({call}, timeout=left)
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            if not call.done():
+                self._give_up(call)
+                break
+            try:
+                if not stale(answer := call.result()):
                     return answer
             except Exception as error:
-                if limit.expired():
-                    break
                 if not is_loss(error):
                     raise
             lost = True
@@ -73,6 +80,18 @@ class Role:
         if lost:
             raise ServiceUnavailable(f"the {self.name} cannot answer now; ask again", _RETRY_AFTER_S)
         raise TurnTimeout(f"the {self.name} did not answer within the time that a turn may take")
+
+    def _give_up(self, call: asyncio.Task[Any]) -> None:
+        if not self._patient:
+            call.cancel()
+            return
+        self._left_alone.add(call)
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        call.add_done_callback(self._left_alone.discard)
+
+
+async def _result(response: Awaitable[Any]) -> Any:
+    return await response
 
 
 def is_loss(error: Exception) -> bool:

@@ -76,7 +76,32 @@ def test_an_answer_with_other_weights_is_not_taken() -> None:
         ask(in_turn(("old", 1)), seconds=0.3, stale=lambda answer: answer[1] != 2)
 
 
-def test_cancelling_ends_the_call() -> None:
+@pytest.mark.parametrize(("patient", "expected"), [(False, ["cancelled"]), (True, ["done"])])
+def test_a_call_that_ran_out_of_time_is_left_to_a_replica_that_sees_for_itself(
+    patient: bool, expected: list[str]
+) -> None:
+    ended: list[str] = []
+
+    async def slow(*_: Any) -> None:
+        try:
+            await asyncio.sleep(0.2)
+            ended.append("done")
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def go() -> None:
+        role = Role("actor", ScriptedHandle(draw=slow), patient)
+        with pytest.raises(TurnTimeout):
+            await role.ask("draw", ends=time.monotonic() + 0.05)
+        await asyncio.sleep(0.3)
+
+    asyncio.run(go())
+    assert ended == expected
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_cancelling_ends_the_call(patient: bool) -> None:
     ended: list[str] = []
 
     async def slow(*_: Any) -> None:
@@ -87,10 +112,12 @@ def test_cancelling_ends_the_call() -> None:
             raise
 
     async def go() -> None:
-        asking = asyncio.create_task(Role("r", ScriptedHandle(draw=slow)).ask("draw", ends=time.monotonic() + 60))
+        role = Role("actor", ScriptedHandle(draw=slow), patient)
+        asking = asyncio.create_task(role.ask("draw", ends=time.monotonic() + 60))
         await asyncio.sleep(0.01)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
+        await asyncio.sleep(0.01)
         assert asking.cancelled()
 
     asyncio.run(go())
