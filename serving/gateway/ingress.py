@@ -113,8 +113,8 @@ class Endpoint:
 
 
 def _line(model: ServedModel, board: str | None, config: GatewayConfig) -> Line:
-    """The policies behind a model; replicas of those on the board hold what it says, also where this process is one that
-    Serve started again."""
+    """The policies behind a model. Where this process is one that Serve started again, the board says what the replicas
+    hold."""
     held = {policy: board and latest_weights(board, policy, _BOARD_DEADLINE_S) for policy in ("actor", "editor")}
     versions = {policy: update.manifest.version if update else 0 for policy, update in held.items()}
     gate = VersionGate(versions, config.update_deadline_s)
