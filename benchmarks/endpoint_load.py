@@ -29,10 +29,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rollout.command import TINY, Set, exit_codes, preset_at
+from rollout.config import RunConfig
 from rollout.config_file import load_config
 from rollout.local_ray import ray_for_run
 from rollout.progress import LineProgress, Progress
 from rollout.prompts import load_prompts
+from scenes.scene_graph import SceneGraph
 from serving.gateway.gateway_config import GatewayConfig
 
 _MOST = 4096
@@ -142,7 +144,7 @@ def main(
             out.write_text(json.dumps({"bare": bare, "loads": rows}, indent=1), encoding="utf-8")
 
 
-def _bare_throughput(config, graphs, progress: Progress) -> float:
+def _bare_throughput(config: RunConfig, graphs: Sequence[SceneGraph], progress: Progress) -> float:
     from rollout.episode import play
     from rollout.models import start_models
 
@@ -156,7 +158,9 @@ def _bare_throughput(config, graphs, progress: Progress) -> float:
         models.close()
 
 
-def _endpoint_loads(config, graphs, clients: Sequence[int], seconds: float, progress: Progress) -> list[Load]:
+def _endpoint_loads(
+    config: RunConfig, graphs: Sequence[SceneGraph], clients: Sequence[int], seconds: float, progress: Progress
+) -> list[Load]:
     from serving.gateway.deployed_service import DeployedService
 
     gateway = GatewayConfig(port=0, max_requests=_MOST, max_requests_per_client=_MOST)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rollout.local_ray import ray_for_run
 from rollout.preflight import check_models
 from serving.gateway.exposure import check_exposure
-from serving.gateway.follow import RunFollower
+from serving.gateway.follow import CheckpointGone, RunFollower
 
 if TYPE_CHECKING:
     from rollout.config import RunConfig
@@ -96,7 +96,7 @@ class ServiceWatch:
 
     def _catch_up(self, follower: RunFollower) -> None:
         from learner.weights import WeightMismatch
-        from serving.gateway.follow import CheckpointGone
+        from serving.gateway.role import is_loss
 
         checkpoint = follower.newest()
         if checkpoint is None or checkpoint == self._checkpoint:
@@ -109,14 +109,23 @@ class ServiceWatch:
                     update = follower.update(checkpoint, policy)
                     receipts = self._service.apply_weights(update)
                 except WeightMismatch as error:
-                    self._progress.note(f"{policy} version {version} is refused, what is served stays: {error}")
+                    self._progress.note(
+                        f"{policy} version {version} is refused, what is served stays: {_last_line(error)}"
+                    )
                 else:
                     held = ", ".join(sorted(receipt.replica for receipt in receipts))
                     self._progress.note(f"{policy} version {version}, {update.manifest.digest}: held by {held}")
                 self._versions[policy] = version
         except CheckpointGone:  # a newer one has taken its place
             return
-        except TimeoutError as error:
-            self._progress.note(f"new weights are not in place, which is tried again: {error}")
+        except Exception as error:
+            if not (isinstance(error, TimeoutError) or is_loss(error)):
+                raise
+            self._progress.note(f"new weights are not in place, which is tried again: {_last_line(error)}")
             return
         self._checkpoint = checkpoint
+
+
+def _last_line(error: Exception) -> str:
+    """What a process said, without Ray's traceback before it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

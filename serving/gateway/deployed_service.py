@@ -65,6 +65,7 @@ class DeployedService:
         check_exposure(gateway, token)
         self._config = config
         gateway = _with_turns(gateway, config)
+        self._update_deadline_s = 4 * gateway.update_deadline_s  # the endpoint's own deadlines come first and say more
         port = free_port(gateway.host, gateway.port)
         self.url = f"http://{in_url(gateway.host)}:{port}"
         serve.start(
@@ -138,7 +139,7 @@ class DeployedService:
         from learner.weights import publish
 
         shared = update if _in_store(update) else publish(update)
-        return self._endpoint.apply_weights.remote(shared).result()
+        return self._endpoint.apply_weights.remote(shared).result(timeout_s=self._update_deadline_s)
 
     def load(self) -> dict[str, Any]:
         """See `Endpoint.load`."""

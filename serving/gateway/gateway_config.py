@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
 from rollout.config_section import Section
+from serving.endpoint_config import EndpointConfig
 
 
 class GatewayConfig(Section):
@@ -51,8 +52,39 @@ class GatewayConfig(Section):
     and `editor.workers`, which are there in any case."""
     max_vlm_replicas: int | None = Field(default=None, ge=1)
     """The same for the Actor and the Checker; null keeps to their `replicas`."""
+    parser_url: str | None = None
+    """An OpenAI-compatible endpoint, for most of them ending in `/v1`, whose model rewrites prompts that cannot be read
+    as requirements; null refuses these."""
+    parser_model: str | None = None
+    """The model there."""
+    parser_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key for it; empty sends none."""
+    parser_timeout_s: float = Field(default=20.0, gt=0)
+    """How long it may take."""
     update_deadline_s: float = Field(default=600.0, gt=0)
     """How long new weights may wait for the episodes under way, then take, and how long new episodes wait for them."""
+
+    @property
+    def parser(self) -> EndpointConfig | None:
+        """The endpoint of the model that rewrites prompts, where there is one."""
+        if self.parser_url is None or self.parser_model is None:
+            return None
+        return EndpointConfig(
+            base_url=self.parser_url,
+            model=self.parser_model,
+            api_key_env=self.parser_key_env,
+            timeout_s=self.parser_timeout_s,
+        )
+
+    @model_validator(mode="after")
+    def _parser_can_be_asked(self) -> GatewayConfig:
+        if (self.parser_url is None) != (self.parser_model is None):
+            raise ValueError("parser_url and parser_model: give both, or neither")
+        try:
+            _ = self.parser
+        except ValidationError as error:
+            raise ValueError(f"parser_url: {error.errors()[0]['msg']}") from error
+        return self
 
     @property
     def loopback(self) -> bool:

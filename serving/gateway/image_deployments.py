@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray import serve
 
+from serving.gateway.batch_queue import BatchQueue, Row
 from serving.generation import ReplicaBroken
 from serving.replica_count import replica_count
 
@@ -25,21 +27,24 @@ _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 _QUEUED_BATCHES = 4  # what a replica holds, so that the next batch is there when one is done
 
 
-class ImageReplica:
-    """One replica: a model that works on a thread of its own, one batch at a time, so that its health can always be
-    asked for.
+class ImageReplica(ABC):
+    """One replica: a model that works on a thread of its own, so that its health can always be asked for.
 
     Args:
         kind: `actors.diffuser.Diffuser` or `actors.inverse_diffuser.InverseDiffuser`.
         arguments: of its constructor.
         hang_s: seconds after which a batch counts as hanging; Serve then replaces the replica.
+        max_batch, wait_s: see `BatchQueue`.
     """
 
-    def __init__(self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float) -> None:
+    def __init__(
+        self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float, max_batch: int, wait_s: float
+    ) -> None:
         self._name = serve.get_replica_context().replica_id.unique_id
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")  # OMP_NUM_THREADS holds on each thread anew
         self._model: Any = self._thread.submit(kind, replica=self._name, **arguments).result()
         self._hang_s, self._began = hang_s, None
+        self._batches = BatchQueue(self._work, max_batch, wait_s)
 
     async def check_health(self) -> None:
         """Serve replaces the replica when this raises.
@@ -50,51 +55,40 @@ class ImageReplica:
         if self._began is not None and (late := time.monotonic() - self._began) > self._hang_s:
             raise ReplicaBroken(f"replica {self._name!r}: a batch takes {late:.0f} s, more than {self._hang_s:g} s")
 
-    async def _work(self, method: Callable[..., Sequence[Any]], *columns: Sequence[Any]) -> list[Any]:
+    async def _work(self, rows: Sequence[Row]) -> list[Any]:
         self._began = time.monotonic()
+        columns = [list(column) for column in zip(*rows, strict=True)]
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, answer_each, method, columns)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, answer_each, self._answer, columns)
         finally:
             self._began = None
+
+    @abstractmethod
+    def _answer(self, *columns: Sequence[Any]) -> list[Any]:
+        """The model's answers to a batch, on its thread."""
 
 
 class DrawReplica(ImageReplica):
     """A replica of the Diffuser."""
 
-    def __init__(
-        self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float, max_batch: int, wait_s: float
-    ) -> None:
-        super().__init__(kind, arguments, hang_s)
-        self._draw.set_max_batch_size(max_batch)
-        self._draw.set_batch_wait_timeout_s(wait_s)
-
     async def draw(self, prompt: str, seed: int) -> np.ndarray:
         """One image, (H, W, 3) uint8; see `ImageModel.draw`."""
-        return _value(await self._draw(prompt, seed))
+        return await self._batches.ask(prompt, seed)
 
-    @serve.batch
-    async def _draw(self, prompts: list[str], seeds: list[int]) -> list[Any]:
-        return await self._work(self._model.draw, prompts, seeds)
+    def _answer(self, *columns: Sequence[Any]) -> list[Any]:
+        return self._model.draw(*columns)
 
 
 class EditReplica(ImageReplica):
     """A replica of the Inverse Diffuser."""
 
-    def __init__(
-        self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float, max_batch: int, wait_s: float
-    ) -> None:
-        super().__init__(kind, arguments, hang_s)
-        self._edit.set_max_batch_size(max_batch)
-        self._edit.set_batch_wait_timeout_s(wait_s)
-
     async def edit(self, image: np.ndarray, prompt: str, seed: int) -> tuple[np.ndarray, int]:
         """The edited image, (H, W, 3) uint8, and the version of the weights that made it; see `ImageModel.edit`."""
-        edit = _value(await self._edit(image, prompt, seed))
+        edit = await self._batches.ask(image, prompt, seed)
         return edit.image, edit.version
 
-    @serve.batch
-    async def _edit(self, images: list[np.ndarray], prompts: list[str], seeds: list[int]) -> list[Any]:
-        return await self._work(self._model.edit, images, prompts, seeds)
+    def _answer(self, *columns: Sequence[Any]) -> list[Any]:
+        return self._model.edit(*columns)
 
     async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
         """`InverseDiffuser.apply_weights`; edits go on until the parameters change."""
@@ -115,12 +109,6 @@ def answer_each(method: Callable[..., Sequence[Any]], columns: Sequence[Sequence
             return [error]
         rows = range(len(columns[0]))
         return [answer for row in rows for answer in answer_each(method, [[column[row]] for column in columns])]
-
-
-def _value(answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 def build_image_app(

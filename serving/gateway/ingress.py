@@ -12,6 +12,7 @@ from learner.weight_board import latest_weights
 from serving.gateway.app import make_app
 from serving.gateway.episode_service import EpisodeService, Line
 from serving.gateway.gateway_config import GatewayConfig
+from serving.gateway.prompt_parser import PromptParser
 from serving.gateway.role import Role
 from serving.gateway.service import TRAINED_MODEL
 from serving.gateway.service_weights import ServiceWeights
@@ -100,7 +101,8 @@ class Endpoint:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Serve asks for the app."""
-        return make_app(self._service, self._config, token=self._token)
+        parser = PromptParser(self._config.parser, self._service.predicates) if self._config.parser else None
+        return make_app(self._service, self._config, token=self._token, parse_prompt=parser)
 
     async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """See `ServiceWeights.apply`."""

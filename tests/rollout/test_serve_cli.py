@@ -37,6 +37,7 @@ def test_the_endpoint_is_told_by_its_own_keys_and_by_options() -> None:
     [
         ("gateway.max_nn=3", "gateway.max_nn: unknown key, did you mean 'max_n'?"),
         ("gateway.port=high", "gateway.port: 'high' is refused"),
+        ("gateway.parser_url=http://127.0.0.1:1/v1", "parser_url and parser_model: give both"),
         ("gateway.max_batch=0", "gateway.max_batch: 0 is refused"),
     ],
 )

@@ -65,9 +65,9 @@ def ask(client: OpenAI, seed: int, model: str = "rlrig", **options: Any) -> Any:
 def changed(policy: str, version: int, factor: float) -> WeightUpdate:
     """Weights of a policy that differ a little from those on disk."""
     folder = PRESET / "models" / "actor" if policy == "actor" else PRESET / "models" / "flux" / "transformer"
-    tensors = {
-        name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()
-    }
+    tensors: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(file)
     return pack(policy, version, {name: t * factor if t.ndim == 2 else t for name, t in tensors.items()})
 
 
@@ -157,12 +157,10 @@ def test_an_uploaded_image_is_edited(client: OpenAI) -> None:
 
 
 def test_turns_arrive_one_by_one(client: OpenAI) -> None:
-    arrived = []
     with client.images.generate(
         model="rlrig", prompt=PROMPTS[0], stream=True, extra_body={"seed": 2, "turns": 2}
     ) as stream:
-        for event in stream:
-            arrived.append((event.type, time.monotonic()))
+        arrived = [(event.type, time.monotonic()) for event in stream]
     kinds = [kind for kind, _ in arrived]
     assert kinds == ["image_generation.turn"] * (len(kinds) - 1) + ["image_generation.completed"]
     assert len(kinds) >= 3, "this prompt and seed need an edit"
