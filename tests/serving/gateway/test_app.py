@@ -74,6 +74,13 @@ def test_each_of_n_images_has_a_seed_of_its_own() -> None:
     assert [ask.seed for ask in service.asked] == [7, 8, 9]
 
 
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    service = ScriptedService()
+    client(service).post(GENERATIONS, json={"prompt": PROMPT, "seed": 7.0, "n": 2.0})
+    assert [ask.seed for ask in service.asked] == [7, 8]
+    assert client(service).post(GENERATIONS, json={"prompt": PROMPT, "n": 1.5}).status_code == 400
+
+
 def test_without_a_seed_one_is_drawn_and_told() -> None:
     answers = [client().post(GENERATIONS, json={"prompt": PROMPT}).json() for _ in range(2)]
     assert len({answer["data"][0]["rlrig"]["seed"] for answer in answers}) == 2
@@ -288,7 +295,16 @@ def test_an_edit_streams_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "param"), [({"n": "9"}, "n"), ({"n": "two"}, "n"), ({"mask": "x"}, "mask"), ({"seed": "1.5"}, "seed")]
+    ("fields", "param"),
+    [
+        ({"n": "9"}, "n"),
+        ({"n": "two"}, "n"),
+        ({"mask": "x"}, "mask"),
+        ({"seed": "1.5"}, "seed"),
+        ({"n": "+1"}, "n"),
+        ({"stream": "yes"}, "stream"),
+        ({"user": "x" * 300}, "user"),
+    ],
 )
 def test_a_wrong_field_of_a_form_is_refused_by_its_name(fields: dict, param: str) -> None:
     answer = edit(client(), **fields)
