@@ -11,7 +11,8 @@ from serving.endpoint_config import EndpointConfig
 
 
 class GatewayConfig(Section):
-    """The endpoint of `rlrig serve`."""
+    """The endpoint of `rlrig serve`, which takes these keys as `--set gateway.KEY=VALUE`. They are no part of a run
+    file."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     """The address that it listens on; any but a loopback address needs a token."""
