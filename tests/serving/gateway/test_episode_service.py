@@ -11,7 +11,9 @@ from rollout.seeds import derive_seed
 from scenes.dialogue import Reflection
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
+from serving.gateway.episode_batch import EpisodeBatch
 from serving.gateway.episode_service import EpisodeService, Line
+from serving.gateway.gateway_metrics import GatewayMetrics
 from serving.gateway.role import Role
 from serving.gateway.service import Ask, Finished, TurnReady, TurnTimeout
 from serving.gateway.version_gate import VersionGate
@@ -229,3 +231,43 @@ def test_an_answer_of_a_replica_with_other_weights_is_asked_for_again() -> None:
         assert finished.versions == {"actor": 2, "editor": 2}
 
     asyncio.run(go())
+
+
+def test_all_images_of_a_request_are_made_by_one_version_while_weights_are_replaced() -> None:
+    async def go() -> list[set[tuple[int, int]]]:
+        scripted, asking = Scripted(versions=(1, 1)), True
+
+        async def pause(*_: Any) -> None:
+            await asyncio.sleep(0.003)
+
+        scripted.hooks["check"] = pause
+
+        async def replace_again_and_again() -> None:
+            while asking:
+                version = scripted.versions["editor"] + 1
+                async with scripted.gate.update("editor", version):
+                    await asyncio.sleep(0.002)
+                    scripted.versions["editor"] = version
+                await asyncio.sleep(0.003)
+
+        async def request(number: int) -> set[tuple[int, int]]:
+            await asyncio.sleep(number * 0.0047)
+            asks = [ask(seed=number + item, turns=1) for item in range(4)]
+            batch, found = EpisodeBatch(scripted.service, asks, GatewayMetrics(), 5.0), set()
+            while batch.open:
+                event = (await batch.next()).event
+                if isinstance(event, Finished):
+                    found.add((event.versions["actor"], event.versions["editor"]))
+            await batch.close()
+            return found
+
+        replacing = asyncio.create_task(replace_again_and_again())
+        found = await asyncio.gather(*(request(number) for number in range(40)))
+        asking = False
+        await replacing
+        assert scripted.service.lost["editor"] == 0
+        return found
+
+    found = asyncio.run(go())
+    assert [len(versions) for versions in found] == [1] * 40
+    assert len(set().union(*found)) > 3
