@@ -37,9 +37,10 @@ def service() -> Iterator[Any]:
     from serving.gateway.deployed_service import DeployedService
 
     config = load_config(PRESET / "run.yaml", ["ray.object_store_gib=0.3"])
+    raw = load_config(PRESET / "run.yaml", ["editor.workers=1"])
     gateway = GatewayConfig(port=0, max_requests_per_client=32, turn_deadline_s=TURN_S, max_turns=3)
     with ray_for_run(config.ray):
-        deployed = DeployedService(config, gateway, raw=config, token=TOKEN, versions={"actor": 0, "editor": 7})
+        deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions={"actor": 0, "editor": 7})
         yield deployed
         deployed.close()
 
