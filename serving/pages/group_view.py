@@ -18,6 +18,7 @@ from serving.pages.trajectory_file import (
     chips,
     failed,
     finite,
+    key_of,
     read_rows,
     shown_image,
     updates_of,
@@ -167,24 +168,20 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _key(row: Row) -> tuple[int, int, int]:
-    return row["group"], row["turn"], row["member"]
-
-
 def _images(
     folder: RunsFolder, name: str, update: int, groups: Sequence[Sequence[Row]]
 ) -> dict[tuple[int, int, int], dict[str, str | None]]:
     """Data URIs by member: `after` of every one, `before` of the first of each group."""
-    wanted = {_key(row) for rows in groups for row in rows}
-    first = {_key(rows[0]) for rows in groups}
+    wanted = {key_of(row) for rows in groups for row in rows}
+    first = {key_of(rows[0]) for rows in groups}
     columns = ("group", "turn", "member", "image_before", "image_after")
     found: dict[tuple[int, int, int], dict[str, str | None]] = {}
 
     def shrink(row: Row) -> bool:  # one at a time, so that large images are not all kept
-        if _key(row) in wanted:
-            before = shown_image(row["image_before"], _SIDE) if _key(row) in first else None
-            found[_key(row)] = {"before": before, "after": shown_image(row["image_after"], _SIDE)}
-            found[_key(row)]["without"] = "no edit" if row["image_after"] is None else "the image cannot be read"
+        if key_of(row) in wanted:
+            before = shown_image(row["image_before"], _SIDE) if key_of(row) in first else None
+            found[key_of(row)] = {"before": before, "after": shown_image(row["image_after"], _SIDE)}
+            found[key_of(row)]["without"] = "no edit" if row["image_after"] is None else "the image cannot be read"
         return False
 
     if wanted:
@@ -207,7 +204,7 @@ def _shown(
         prompt=first["prompt"],
         stage=first["stage"],
         requirements="; ".join(first["requirements"]),
-        image=images[_key(first)]["before"],
+        image=images[key_of(first)]["before"],
         chips=chips(first, "before"),
         reward_before=finite(first["reward_before"]),
         spread=float(np.std(sound)) if sound else None,
@@ -216,8 +213,8 @@ def _shown(
         members=[
             ShownMember(
                 member=row["member"],
-                image=images[_key(row)]["after"],
-                without=str(images[_key(row)]["without"]),
+                image=images[key_of(row)]["after"],
+                without=str(images[key_of(row)]["without"]),
                 reward=finite(row["reward"]),
                 advantage=finite(row["advantage"]),
                 carried_on=row["carried_on"],

@@ -97,7 +97,7 @@ class RunsFolder:
         run = self.find(name)
         lines, damaged = self.lines(run)
         summary, faults = self._values(run / "summary.json", json.loads)
-        config, more = self._values(run / "config.yaml", yaml.safe_load)
+        config, more = self._values(run / "config.yaml", _yaml)
         if not isinstance(config.get("stages", []), list):
             config = {key: value for key, value in config.items() if key != "stages"}
             more = [*more, "config.yaml: stages is left out: it is not a list"]
@@ -155,6 +155,10 @@ class RunsFolder:
             truth=last.get("truth_mean"),
             written=datetime.fromtimestamp(self._written(record.folder), UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def progress_of(record: RunRecord) -> str:

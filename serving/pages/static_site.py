@@ -15,9 +15,8 @@ from serving.pages.links import FileLinks
 from serving.pages.rendering import assets, groups_fragment, render
 from serving.pages.run_index import NotThere, RunsFolder
 from serving.pages.run_view import run_page
-from serving.pages.trajectory_file import LIGHT, file_of, shown_image, updates_of
-from serving.pages.trajectory_file import read_rows as rows_of
-from serving.pages.trajectory_view import trajectory_page
+from serving.pages.trajectory_file import file_of, shown_image, updates_of
+from serving.pages.trajectory_view import trajectory_pages
 
 UPDATES = 2
 _SIDE = 512  # pixels that an image of Studio is at most high and wide
@@ -91,10 +90,8 @@ class _Site:
         self.page(str(name), title, "", groups_fragment(groups, self.links), ("group_filter.js",))
         if groups.problem:
             return False
-        rows = rows_of(self.folder, self.folder.find(self.run), update, LIGHT)
-        for group, member in sorted({(row["group"], row["member"]) for row in rows}):
-            page = trajectory_page(self.folder, self.run, update, group, member, self.links, anywhere=True)
-            place = self.links.trajectory(self.run, update, group, member)
+        for page in trajectory_pages(self.folder, self.run, update, self.links):
+            place = self.links.trajectory(self.run, update, page.group, page.member)
             self.page(str(place), page.requirements, "", render("trajectory", page=page, links=self.links))
         return True
 

@@ -76,6 +76,11 @@ def read_rows(
     return rows
 
 
+def key_of(row: Row) -> tuple[int, int, int]:
+    """Group, turn and member, which name a row of an update."""
+    return row["group"], row["turn"], row["member"]
+
+
 def failed(row: Row) -> bool:
     """Whether a member's answer could not be parsed, or it was rejected."""
     return row["edit_prompt"] is None or row["rejected"] is not None

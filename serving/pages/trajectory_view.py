@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,11 @@ from scenes.png import data_uri, encode_png
 from serving.pages.latent_strip import latent_pictures
 from serving.pages.run_index import NotThere
 from serving.pages.token_texts import token_texts, tokenizer_of
-from serving.pages.trajectory_file import LIGHT, Row, chips, finite, read_rows, shown_image
+from serving.pages.trajectory_file import LIGHT, Row, chips, finite, key_of, read_rows, shown_image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from serving.pages.links import Links
     from serving.pages.run_index import RunsFolder
 
@@ -106,12 +108,9 @@ class TrajectoryPage:
 
 
 def trajectory_page(
-    folder: RunsFolder, name: str, update: int, group: int, member: int, links: Links, anywhere: bool = False
+    folder: RunsFolder, name: str, update: int, group: int, member: int, links: Links
 ) -> TrajectoryPage:
     """The turns of one member, before them those of its prompt from which its group started.
-
-    Args:
-        anywhere: as for `tokenizer_of`.
 
     Raises:
         NotThere: no such run, update or member.
@@ -122,67 +121,86 @@ def trajectory_page(
     own = [row for row in light if (row["group"], row["member"]) == (group, member)]
     if not own:
         raise NotThere(f"update {update}: group {group} has no member {member}")
-    prompt, first = own[0]["prompt"], min(row["turn"] for row in own)
-    led = _led(light, own[0], first)
-    wanted = {(row["group"], row["turn"], row["member"]) for row in (*led, *own)}
-    rows = read_rows(
-        folder, run, update, SCHEMA.names, lambda row: (row["group"], row["turn"], row["member"]) in wanted
-    )
-    rows.sort(key=lambda row: row["turn"])
-    texts, note = _texts(folder, name, rows, anywhere)
-    last = own[-1]
-    return TrajectoryPage(
-        run=name,
-        update=update,
-        stage=last["stage"],
-        group=group,
-        member=member,
-        prompt=prompt,
-        requirements="; ".join(last["requirements"]),
-        advantage=finite(last["advantage"]),
-        dropped=last["dropped"],
-        steps=[
-            _step(
-                row,
-                (row["group"], row["member"]) == (group, member),
-                texts[k],
-                links.trajectory(name, update, row["group"], row["member"]),
-            )
-            for k, row in enumerate(rows)
-        ],
-        siblings=_siblings(light, name, update, group, links),
-        tokens_note=note,
-    )
+    wanted = {key_of(row) for row in (*_led(light, own), *own)}
+    full = read_rows(folder, run, update, SCHEMA.names, lambda row: key_of(row) in wanted)
+    return _Pages(name, update, links, tokenizer_of(folder.record(name)), light).page(group, member, full)
 
 
-def _led(rows: Sequence[Row], own: Row, before: int) -> list[Row]:
+def trajectory_pages(folder: RunsFolder, name: str, update: int, links: Links) -> Iterator[TrajectoryPage]:
+    """A page for every member of every group of an update, read prompt by prompt. The tokenizer is taken from wherever
+    the run's configuration says.
+
+    Raises:
+        NotThere: no such run or update.
+        DamagedFile: the update's file cannot be read.
+    """
+    run = folder.find(name)
+    light = read_rows(folder, run, update, LIGHT)
+    pages = _Pages(name, update, links, tokenizer_of(folder.record(name), anywhere=True), light)
+    for prompt in dict.fromkeys(row["prompt"] for row in light):
+        full = read_rows(folder, run, update, SCHEMA.names, lambda row, prompt=prompt: row["prompt"] == prompt)
+        for group, member in dict.fromkeys((row["group"], row["member"]) for row in full):
+            yield pages.page(group, member, full)
+
+
+class _Pages:
+    """Makes the pages of one update; `light` are all of its rows, without images and tokens."""
+
+    def __init__(self, run: str, update: int, links: Links, tokenizer: Path | None, light: Sequence[Row]) -> None:
+        self.run, self.update, self.links, self.tokenizer, self.light = run, update, links, tokenizer, light
+
+    def page(self, group: int, member: int, rows: Sequence[Row]) -> TrajectoryPage:
+        """The page of one member; `rows` hold, complete, its own and those that led to them."""
+        own = [row for row in rows if (row["group"], row["member"]) == (group, member)]
+        shown = sorted((*_led(rows, own), *own), key=lambda row: row["turn"])
+        texts, note = _texts(self.tokenizer, shown)
+        last = max(own, key=lambda row: row["turn"])
+        return TrajectoryPage(
+            run=self.run,
+            update=self.update,
+            stage=last["stage"],
+            group=group,
+            member=member,
+            prompt=last["prompt"],
+            requirements="; ".join(last["requirements"]),
+            advantage=finite(last["advantage"]),
+            dropped=last["dropped"],
+            steps=[
+                _step(row, row["group"] == group, texts[k], self._link(row["group"], row["member"]))
+                for k, row in enumerate(shown)
+            ],
+            siblings=self._siblings(group),
+            tokens_note=note,
+        )
+
+    def _link(self, group: int, member: int) -> str | None:
+        return self.links.trajectory(self.run, self.update, group, member)
+
+    def _siblings(self, group: int) -> list[Sibling]:
+        last: dict[int, Row] = {}
+        for row in sorted(self.light, key=lambda row: row["turn"]):
+            if row["group"] == group:
+                last[row["member"]] = row
+        return [Sibling(m, finite(row["reward"]), self._link(group, m)) for m, row in sorted(last.items())]
+
+
+def _led(rows: Sequence[Row], own: Sequence[Row]) -> list[Row]:
     """Of each turn of the same prompt before `own`, where other groups took it, the member that was carried on; none
     where no edit was kept, as the next turn then starts from the same image."""
+    first = min(row["turn"] for row in own)
+    one = own[0]
     same = [
-        r for r in rows if (r["prompt"], r["stage"]) == (own["prompt"], own["stage"]) and r["group"] != own["group"]
+        r for r in rows if (r["prompt"], r["stage"]) == (one["prompt"], one["stage"]) and r["group"] != one["group"]
     ]
-    return [row for row in same if row["turn"] < before and row["carried_on"]]
+    return [row for row in same if row["turn"] < first and row["carried_on"]]
 
 
-def _siblings(rows: Sequence[Row], name: str, update: int, group: int, links: Links) -> list[Sibling]:
-    last: dict[int, Row] = {}
-    for row in sorted(rows, key=lambda row: row["turn"]):
-        if row["group"] == group:
-            last[row["member"]] = row
-    return [
-        Sibling(m, finite(row["reward"]), links.trajectory(name, update, group, m)) for m, row in sorted(last.items())
-    ]
-
-
-def _texts(folder: RunsFolder, name: str, rows: Sequence[Row], anywhere: bool) -> tuple[list[list[str]], str | None]:
+def _texts(tokenizer: Path | None, rows: Sequence[Row]) -> tuple[list[list[str]], str | None]:
     """The texts of each row's tokens, empty ones with the reason where they are not known."""
     nothing = [[""] * len(row["token_ids"]) for row in rows]
-    tokenizer = tokenizer_of(folder.record(name), anywhere)
     if tokenizer is None:
-        return (
-            nothing,
-            "The tokens have no text: the run holds no models/actor/tokenizer.json yet. Their numbers are shown.",
-        )
+        why = "the run holds no models/actor/tokenizer.json yet"
+        return nothing, f"The tokens have no text: {why}. Their numbers are shown."
     try:
         return [token_texts(tokenizer, row["token_ids"]) for row in rows], None
     except ValueError as error:
