@@ -23,8 +23,9 @@ const rlrig = {};
   };
 
   /** What went wrong, for a person to read: {title, lines}. */
-  rlrig.problemOf = (status, body, retryAfter) => {
+  rlrig.problemOf = (answered, body, retryAfter) => {
     const error = (body && body.error) || {};
+    const status = { service_unavailable: 503, turn_timeout: 504 }[error.code] || answered; // a stream has one status
     const titles = {
       401: "The service needs an access token, or the one that was given is wrong",
       403: "The service refuses requests from here",
