@@ -16,6 +16,7 @@ from serving.pages.trajectory_file import (
     DamagedFile,
     Row,
     chips,
+    each_row,
     failed,
     finite,
     key_of,
@@ -176,16 +177,13 @@ def _images(
     first = {key_of(rows[0]) for rows in groups}
     columns = ("group", "turn", "member", "image_before", "image_after")
     found: dict[tuple[int, int, int], dict[str, str | None]] = {}
-
-    def shrink(row: Row) -> bool:  # one at a time, so that large images are not all kept
+    for row in each_row(folder, folder.find(name), update, columns) if wanted else ():
         if key_of(row) in wanted:
-            before = shown_image(row["image_before"], _SIDE) if key_of(row) in first else None
-            found[key_of(row)] = {"before": before, "after": shown_image(row["image_after"], _SIDE)}
-            found[key_of(row)]["without"] = "no edit" if row["image_after"] is None else "the image cannot be read"
-        return False
-
-    if wanted:
-        read_rows(folder, folder.find(name), update, columns, shrink)
+            found[key_of(row)] = {
+                "before": shown_image(row["image_before"], _SIDE) if key_of(row) in first else None,
+                "after": shown_image(row["image_after"], _SIDE),
+                "without": "no edit" if row["image_after"] is None else "the image cannot be read",
+            }
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +61,26 @@ def read_rows(
         NotThere: the update has no file.
         DamagedFile: the file is not whole, or of another schema.
     """
+    return [row for row in each_row(folder, run, update, columns) if wanted is None or wanted(row)]
+
+
+def each_row(folder: RunsFolder, run: Path, update: int, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of one update one after the other, few of them in memory.
+
+    Raises:
+        NotThere, DamagedFile: as `read_rows`.
+    """
     path = file_of(folder, run, update)
     place = f"trajectories/{path.name}"
     try:
         with pq.ParquetFile(path) as file:
             check_schema(file.schema_arrow)
-            rows: list[Row] = []
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
-                rows += [row for row in batch.to_pylist() if wanted is None or wanted(row)]
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:  # whose words may tell a path
         raise DamagedFile(f"{place} is left out: it is not a whole Parquet file ({type(error).__name__})") from error
     except ValueError as error:
         raise DamagedFile(f"{place} is left out: {error}") from error
-    return rows
 
 
 def key_of(row: Row) -> tuple[int, int, int]:

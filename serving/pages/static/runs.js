@@ -4,10 +4,13 @@
   const content = document.getElementById("content");
   const message = document.getElementById("message");
   const SLOWEST_MS = 60000;
+  const FOCUSABLE = "a, summary, [tabindex]";
   let timer = null;
   let failures = 0;
 
   const section = () => content.querySelector("section");
+
+  const called = (element) => element.getAttribute("aria-label") || element.textContent;
 
   // Parts that did not change stay as they are: a reader keeps the place, the focus, and what was folded out.
   const renew = (fresh) => {
@@ -20,10 +23,13 @@
     const open = new Set([...old.querySelectorAll("details[open] > summary")].map((one) => one.textContent));
     for (const place of places) {
       const there = old.querySelector(`#${CSS.escape(place.id)}`);
-      if (there.contains(document.activeElement) || there.innerHTML === place.innerHTML) continue;
+      if (there.innerHTML === place.innerHTML) continue;
+      const focused = there.contains(document.activeElement) ? called(document.activeElement) : null;
       there.replaceChildren(...place.childNodes);
+      for (const one of there.querySelectorAll("summary")) if (open.has(one.textContent)) one.parentElement.open = true;
+      const same = focused && [...there.querySelectorAll(FOCUSABLE)].find((one) => called(one) === focused);
+      if (same) same.focus({ preventScroll: true });
     }
-    for (const one of old.querySelectorAll("summary")) if (open.has(one.textContent)) one.parentElement.open = true;
     for (const name of ["state", "live"]) {
       if (fresh.dataset[name] === undefined) delete old.dataset[name];
       else old.dataset[name] = fresh.dataset[name];
