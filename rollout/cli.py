@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, results, chaos, doctor, pretrain.
+"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, results, chaos, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -20,6 +20,7 @@ from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
+from rollout.pages_cli import pages
 from rollout.progress import Progress, make_progress
 from rollout.serve_cli import serve
 from rollout.watching.status_cli import status
@@ -107,10 +108,8 @@ def train(
             run_training(config, folder, resume, progress, mirror)
 
 
-app.command()(submit)
-app.command()(plan)
-app.command()(status)
-app.command()(serve)
+for command in (submit, plan, status, serve, pages):
+    app.command()(command)
 
 
 @app.command("eval")

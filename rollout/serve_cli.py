@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,17 +46,19 @@ def serve(
     compare: Annotated[
         bool, typer.Option("--compare", help="Serve the models that the run started from as rlrig-raw besides.")
     ] = False,
+    runs: Annotated[Path, typer.Option(help="Folder whose runs the pages show.")] = Path("runs"),
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Serve images over HTTP, as OpenAI's Images API does, until interrupted.
+    """Serve images over HTTP, as OpenAI's Images API does, and pages (/studio, /runs), until interrupted.
 
     A bearer token is taken from the environment variable RLRIG_TOKEN.
     """
     with exit_codes(json_):
         overrides = settings(set_)
         gateway = gateway_config([one for one in overrides if one.startswith(f"{_SECTION}.")], host, port)
-        plan = serving_plan(source, follow, compare, [one for one in overrides if not one.startswith(f"{_SECTION}.")])
+        others = [one for one in overrides if not one.startswith(f"{_SECTION}.")]
+        plan = replace(serving_plan(source, follow, compare, others), runs=runs)
         token = os.environ.pop(gateway.token_env, "")  # the processes of the models need not know it
         from rollout.progress import make_progress
         from rollout.serving_run import serve as run_service

@@ -30,12 +30,14 @@ class ServingPlan:
         raw: those behind `rlrig-raw`, where there is one.
         versions: what the weights on disk of `rlrig` are called, by policy.
         follow: the folder of a run, whose configuration `config` is, and whose newest weights are put in.
+        runs: the folder whose runs the pages show.
     """
 
     config: RunConfig
     raw: RunConfig | None
     versions: dict[str, int]
     follow: Path | None
+    runs: Path = Path("runs")
 
 
 def serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progress) -> None:
@@ -55,7 +57,13 @@ def serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progr
 
         with progress.phase("start"):
             service = DeployedService(
-                plan.config, gateway, raw=plan.raw, versions=plan.versions, token=token, note=progress.note
+                plan.config,
+                gateway,
+                raw=plan.raw,
+                versions=plan.versions,
+                token=token,
+                runs=plan.runs,
+                note=progress.note,
             )
         try:
             watch = ServiceWatch(service, RunFollower(plan.follow, plan.config) if plan.follow else None, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -42,6 +43,7 @@ class DeployedService:
     Args:
         versions: what the weights on disk of `rlrig` are called, by policy.
         token: the bearer token, empty for none.
+        runs: the folder whose runs the pages show.
         note: hears of each part that became ready.
 
     Attributes:
@@ -60,10 +62,11 @@ class DeployedService:
         raw: RunConfig | None = None,
         versions: Mapping[str, int] | None = None,
         token: str = "",
+        runs: Path = Path("runs"),
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         check_exposure(gateway, token)
-        self._config = config
+        self._config, self._runs = config, runs.resolve()
         gateway = _with_turns(gateway, config)
         self._update_deadline_s = 4 * gateway.update_deadline_s  # the endpoint's own deadlines come first and say more
         port = free_port(gateway.host, gateway.port)
@@ -119,7 +122,7 @@ class DeployedService:
             image_size=config.diffuser.image_size,
             board=self._board.name,
         )
-        target = serve.RunTarget(build_endpoint(served, gateway, token), name=ENDPOINT, route_prefix="/")
+        target = serve.RunTarget(build_endpoint(served, gateway, token, self._runs), name=ENDPOINT, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
         wait_for_applications([ENDPOINT], deadline_s)
         _wait_for_answer(self.url, deadline_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -17,6 +18,7 @@ from serving.gateway.role import Role
 from serving.gateway.service import TRAINED_MODEL
 from serving.gateway.service_weights import ServiceWeights
 from serving.gateway.version_gate import VersionGate
+from serving.pages.router import pages_router
 from serving.vlm_checker import Checker
 from serving.vlm_client import VlmClient
 from serving.vlm_config import VlmConfig
@@ -75,10 +77,11 @@ class Endpoint:
         served: what it serves.
         config: settings of the endpoint.
         token: the bearer token, empty for none.
+        runs: the folder whose runs the pages show.
     """
 
-    def __init__(self, served: Served, config: GatewayConfig, token: str) -> None:
-        self._config, self._token = config, token
+    def __init__(self, served: Served, config: GatewayConfig, token: str, runs: Path) -> None:
+        self._config, self._token, self._runs = config, token, runs
         lines = {
             name: _line(model, served.board if name == TRAINED_MODEL else None, config)
             for name, model in served.models.items()
@@ -102,7 +105,8 @@ class Endpoint:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Serve asks for the app."""
         parser = PromptParser(self._config.parser, self._service.predicates) if self._config.parser else None
-        return make_app(self._service, self._config, token=self._token, parse_prompt=parser)
+        pages = pages_router(self._runs, self._config, self._service.predicates)
+        return make_app(self._service, self._config, [pages], token=self._token, parse_prompt=parser)
 
     async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """See `ServiceWeights.apply`."""
@@ -127,8 +131,8 @@ def _role(application: str, patient: bool = False) -> Role:
     return Role(application, serve.get_app_handle(application), patient)
 
 
-def build_endpoint(served: Served, config: GatewayConfig, token: str) -> Application:
-    """The Serve application of the endpoint."""
+def build_endpoint(served: Served, config: GatewayConfig, token: str, runs: Path) -> Application:
+    """The Serve application of the endpoint; see `Endpoint`."""
     return (
         serve.deployment(Endpoint)
         .options(
@@ -142,5 +146,5 @@ def build_endpoint(served: Served, config: GatewayConfig, token: str) -> Applica
             max_constructor_retry_count=1,
             logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
-        .bind(served, config, token)
+        .bind(served, config, token, runs)
     )
