@@ -243,10 +243,12 @@ def _json(body: dict[str, Any]) -> Response:
 def _body(media_type: str, model: type[ImageRequest], file: bool = False) -> dict[str, Any]:
     """A request's body for the OpenAPI document; it is read by hand, after the access check and up to a limit."""
     schema = model.model_json_schema()
+    content: dict[str, Any] = {"schema": schema}
     if file:
         for field in schema["properties"].values():  # a form has no null; a field is left out instead
             if "anyOf" in field:
                 field |= next(kind for kind in field.pop("anyOf") if kind != {"type": "null"})
         schema["properties"]["image"] = {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."}
         schema["required"] = [*schema["required"], "image"]
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
+        content["encoding"] = {"image": {"contentType": "image/png, image/jpeg, image/webp"}}
+    return {"requestBody": {"required": True, "content": {media_type: content}}}
