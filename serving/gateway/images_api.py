@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
 
 from scenes.scene_graph import SceneGraph
 from serving.gateway.access import require, slot
 from serving.gateway.api_errors import ApiError, from_prompt, from_service, internal, shown
 from serving.gateway.api_types import (
     MAX_SEED,
+    CompletedEvent,
     EditRequest,
     ErrorResponse,
     GenerationRequest,
     ImageRequest,
     ImagesResponse,
+    TurnEvent,
 )
 from serving.gateway.body_reader import read_form, read_json
 from serving.gateway.episode_batch import EpisodeBatch, ItemEvent
@@ -53,12 +56,30 @@ _STATUSES = {
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": text} for status, text in _STATUSES.items()
 }
+
+
+def _event_schema(name: dict[str, Any], data: type[BaseModel]) -> dict[str, Any]:
+    """One kind of server-sent event, whose data is JSON of this type."""
+    content = {"$ref": f"#/components/schemas/{data.__name__}"}
+    text = {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
+    return {"type": "object", "properties": {"event": name, "data": text}, "required": ["event", "data"]}
+
+
+_EVENTS = {
+    "oneOf": [
+        _event_schema({"enum": ["image_generation.turn", "image_edit.turn"]}, TurnEvent),
+        _event_schema({"enum": ["image_generation.completed", "image_edit.completed"]}, CompletedEvent),
+        _event_schema({"const": "error"}, ErrorResponse),
+        {"type": "object", "properties": {"data": {"const": "[DONE]"}}, "required": ["data"]},
+    ]
+}
 _ANSWER = {
     "model": ImagesResponse,
     "description": "The images; with `stream: true`, server-sent events: a `TurnEvent` for each image as soon as it "
     "is ready, a `CompletedEvent` for each of the `n` episodes, then `data: [DONE]`. A failure after the first event "
     "is an event `error` whose data is an `ErrorResponse`.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    # OpenAPI has had a word for the items of a stream since 3.2; readers of 3.1 pass over it.
+    "content": {"text/event-stream": {"itemSchema": _EVENTS}},
 }
 
 
@@ -224,6 +245,10 @@ def _body(media_type: str, model: type[ImageRequest], file: bool = False) -> dic
     schema = model.model_json_schema()
     content: dict[str, Any] = {"schema": schema}
     if file:
+        for field in schema["properties"].values():  # a form has no null; a field is left out instead
+            if "anyOf" in field:
+                field |= next(kind for kind in field.pop("anyOf") if kind != {"type": "null"})
         schema["properties"]["image"] = {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."}
         schema["required"] = [*schema["required"], "image"]
+        content["encoding"] = {"image": {"contentType": "image/png, image/jpeg, image/webp"}}
     return {"requestBody": {"required": True, "content": {media_type: content}}}

@@ -33,28 +33,37 @@ class StatusApi:
         """The routes. Those below `/v1` and the metrics need access; the two probes do not."""
         router = APIRouter(tags=["status"])
 
-        @router.get("/healthz", summary="Whether the process answers")
+        @router.get("/healthz", summary="Tells that the process answers", response_description="It does.")
         async def healthz() -> Health:
             return Health(status="ok")
 
         @router.get(
             "/readyz",
-            summary="Whether images can be made now",
+            summary="Tells whether images can be made now",
+            response_description="All roles can answer.",
             response_model=Readiness,
             responses={503: {"model": Readiness, "description": "A role cannot answer."}},
+            openapi_extra={"security": [{}]},  # the token is not needed
         )
         async def readyz(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> Response:
             told = self.access.allows(credentials.credentials if credentials else None)
             readiness = await self._readiness(told)
             return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
 
-        @router.get("/v1/models", summary="The models", dependencies=[Depends(require)], responses=_REFUSED)
+        @router.get(
+            "/v1/models",
+            summary="Lists the models",
+            response_description="The models.",
+            dependencies=[Depends(require)],
+            responses=_REFUSED,
+        )
         async def models() -> ModelList:
             return ModelList(object="list", data=[_card(model) for model in self.service.models()])
 
         @router.get(
             "/v1/models/{model}",
-            summary="One model and its versions",
+            summary="Tells the versions of a model",
+            response_description="The model.",
             dependencies=[Depends(require)],
             responses={**_REFUSED, 404: ERRORS[404], "4XX": {"model": ErrorResponse, "description": "Another error."}},
         )
@@ -73,10 +82,13 @@ class StatusApi:
 
         @router.get(
             "/metrics",
-            summary="Counters for Prometheus",
+            summary="Tells the counters, for Prometheus",
             dependencies=[Depends(require)],
             response_class=Response,
-            responses={**_REFUSED, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+            responses={
+                **_REFUSED,
+                200: {"description": "The counters.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            },
         )
         async def metrics() -> Response:
             return Response(self.metrics.text(self.service.models()), headers={"Content-Type": CONTENT_TYPE})

@@ -112,6 +112,7 @@ def webp(chunk: bytes, body: bytes) -> bytes:
     "data",
     [
         bomb(60_000, 60_000),
+        bomb(10_000, 10_000),  # below Pillow's own limit
         bomb(2**31 - 1, 1),
         webp(b"VP8X", bytes(4) + (16_382).to_bytes(3, "little") * 2 + bytes(20)),
         webp(b"VP8L", b"\x2f" + (16_382 | 16_382 << 14).to_bytes(4, "little") + bytes(20)),
@@ -140,7 +141,9 @@ def test_too_many_pixels_are_refused_before_they_take_memory(data: bytes) -> Non
 def test_the_dimensions_of_real_files_are_those_that_are_checked(kind: str, mode: str, options: dict) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (300, 301), (9, 99, 199, 99)[: len(mode)]).save(buffer, kind, **options)
-    assert "300×301" in refusal(buffer.getvalue()).message
+    error = refusal(buffer.getvalue())
+    assert error.code == "image_too_large"
+    assert "300×301" in error.message
 
 
 def read_or_refused(data: bytes) -> np.ndarray | ApiError:
