@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +48,17 @@ def file_of(folder: RunsFolder, run: Path, update: int) -> Path:
 
 
 def _files(folder: RunsFolder, run: Path) -> dict[int, Path]:
-    files = (run / "trajectories").glob("*.parquet")
-    named = {int(file.stem): file for file in files if file.stem.isascii() and file.stem.isdigit()}
-    return {update: file for update, file in named.items() if file.is_file() and folder.inside(file)}
+    place = run / "trajectories"
+    if not place.is_dir() or not folder.inside(place):
+        return {}
+    found = {}
+    with os.scandir(place) as entries:  # of a long run, which may hold thousands, only links are followed
+        for entry in entries:
+            stem, _, ending = entry.name.partition(".")
+            ours = ending == "parquet" and stem.isascii() and stem.isdigit()
+            if ours and (entry.is_file(follow_symlinks=False) or (entry.is_file() and folder.inside(Path(entry.path)))):
+                found[int(stem)] = Path(entry.path)
+    return found
 
 
 def read_rows(

@@ -26,7 +26,13 @@
           .map((line) => line.slice(5).replace(/^ /, ""))
           .join("\n");
         if (data === "[DONE]") return true;
-        if (data) heard(JSON.parse(data));
+        if (!data) continue;
+        try {
+          heard(JSON.parse(data));
+        } catch (error) {
+          await reader.cancel();
+          throw error;
+        }
       }
       if (piece.done) return false;
     }
