@@ -68,6 +68,10 @@ class InverseDiffuser(Replica):
         """Version of the weights in use; 0 is the model as it lies on disk."""
         return self._weights.receipt.version
 
+    def receipt(self) -> WeightReceipt:
+        """Of the last update; before the first, what it holds from disk, as version 0."""
+        return self._weights.receipt
+
     def edit(
         self,
         images: Sequence[np.ndarray],

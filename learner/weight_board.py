@@ -27,6 +27,11 @@ class _Board:
     def latest(self, policy: str) -> WeightUpdate | None:
         return self._latest.get(policy)
 
+    def put_back(self, policy: str, update: WeightUpdate | None) -> None:
+        self._latest.pop(policy, None)
+        if update is not None:
+            self._latest[policy] = update
+
 
 class WeightBoard:
     """The driver's side of a board. It lives as long as this object's process, or until `close`.
@@ -46,17 +51,39 @@ class WeightBoard:
         Raises:
             TimeoutError: the board did not have them within the deadline.
         """
-        try:
-            ray.get(self._actor.publish.remote(update, self._deadline_s), timeout=2 * self._deadline_s)
-        except ray.exceptions.GetTimeoutError as error:
-            raise TimeoutError(
-                f"weights of policy {update.manifest.policy!r} version {update.manifest.version}: the board "
-                f"{self.name} did not take them within {2 * self._deadline_s} s"
-            ) from error
+        publish_weights(self.name, update, self._deadline_s)
 
     def close(self) -> None:
         """End the board, and with it what it holds."""
         ray.kill(self._actor)
+
+
+def publish_weights(board: str, update: WeightUpdate, deadline_s: float) -> None:
+    """Make these the newest weights of their policy on the board of this name.
+
+    Raises:
+        ValueError: there is no such board.
+        TimeoutError: it did not have them within twice `deadline_s` seconds.
+    """
+    actor = ray.get_actor(board, namespace=_NAMESPACE)
+    try:
+        ray.get(actor.publish.remote(update, deadline_s), timeout=2 * deadline_s)
+    except ray.exceptions.GetTimeoutError as error:
+        raise TimeoutError(
+            f"weights of policy {update.manifest.policy!r} version {update.manifest.version}: the board "
+            f"{board} did not take them within {2 * deadline_s} s"
+        ) from error
+
+
+def put_back_weights(board: str, policy: str, update: WeightUpdate | None, deadline_s: float) -> None:
+    """Make what `latest_weights` said before the newest weights again, because every replica refused those that came
+    after; with None, replicas start with the weights on disk.
+
+    Raises:
+        ValueError, TimeoutError: see `latest_weights`.
+    """
+    actor = ray.get_actor(board, namespace=_NAMESPACE)
+    _answer(board, actor.put_back.remote(policy, update), deadline_s)
 
 
 def latest_weights(board: str, policy: str, deadline_s: float) -> WeightUpdate | None:
@@ -67,7 +94,11 @@ def latest_weights(board: str, policy: str, deadline_s: float) -> WeightUpdate |
         TimeoutError: it did not answer within `deadline_s` seconds.
     """
     actor = ray.get_actor(board, namespace=_NAMESPACE)
+    return _answer(board, actor.latest.remote(policy), deadline_s)
+
+
+def _answer(board: str, call: ray.ObjectRef, deadline_s: float) -> WeightUpdate | None:
     try:
-        return ray.get(actor.latest.remote(policy), timeout=deadline_s)
+        return ray.get(call, timeout=deadline_s)
     except ray.exceptions.GetTimeoutError as error:
         raise TimeoutError(f"the board {board} did not answer within {deadline_s} s") from error

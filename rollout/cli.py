@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, plan, status, eval, generate, report, results, chaos, doctor, pretrain.
+"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, results, chaos, doctor, pretrain.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -15,12 +15,14 @@ import typer
 from rich.console import Console
 
 from rollout.cluster.cluster_cli import plan, submit
-from rollout.command import FAILED, TINY, Json, Preset, Quiet, Set, exit_codes, preset_at, settings
+from rollout.command import FAILED, TINY, Json, Preset, Quiet, Run, Set, exit_codes, preset_at, settings
 from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config
 from rollout.errors import BadInput, RunFailed
+from rollout.pages_cli import pages
 from rollout.progress import Progress, make_progress
+from rollout.serve_cli import serve
 from rollout.watching.status_cli import status
 
 if TYPE_CHECKING:
@@ -35,8 +37,6 @@ app = typer.Typer(
     help="RL-RIG on Ray: draw, check, reflect, edit, and learn from it.",
     epilog="Exit codes: 0 it worked; 1 the run failed; 2 bad input; 130 interrupted.",
 )
-
-Run = Annotated[Path | None, typer.Option("--run", help="Use the trained models of this run's folder.")]
 
 
 def new_run_folder(preset: Path) -> Path:
@@ -108,9 +108,8 @@ def train(
             run_training(config, folder, resume, progress, mirror)
 
 
-app.command()(submit)
-app.command()(plan)
-app.command()(status)
+for command in (submit, plan, status, serve, pages):
+    app.command()(command)
 
 
 @app.command("eval")

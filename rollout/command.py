@@ -22,6 +22,7 @@ TINY = Path("presets/tiny/run.yaml")
 
 Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
+Run = Annotated[Path | None, typer.Option("--run", help="Use the trained models of this run's folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 

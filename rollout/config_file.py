@@ -198,8 +198,8 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def explain(error: ValidationError) -> list[str]:
-    """One line for each mistake: the key's dotted name, the value given, and what is allowed."""
+def explain(error: ValidationError, root: type[BaseModel] = RunConfig) -> list[str]:
+    """One line for each mistake in a `root`: the key's dotted name, the value given, and what is allowed."""
     lines = []
     for mistake in error.errors():
         location = [part for part in mistake["loc"] if part not in ("tuple", "list")]
@@ -208,10 +208,10 @@ def explain(error: ValidationError) -> list[str]:
         if key in DERIVED:  # its source has the same mistake
             continue
         if kind == "extra_forbidden":
-            allowed = list(_model_at(location[:-1]).model_fields)
+            allowed = list(_model_at(location[:-1], root).model_fields)
             lines.append(f"{key}: unknown key{_suggest(str(location[-1]), allowed)}; allowed: {', '.join(allowed)}")
         elif kind == "missing":
-            lines.append(f"{key}: is missing{_describe(location)}")
+            lines.append(f"{key}: is missing{_describe(location, root)}")
         elif kind == "value_error" and not location:
             lines += str(mistake["ctx"]["error"]).splitlines()
         elif kind == "value_error":
@@ -220,7 +220,7 @@ def explain(error: ValidationError) -> list[str]:
             wrong = mistake["msg"].replace("Input should be", "must be").replace("'", "")
             options = re.findall(r"'([^']+)'", mistake["msg"]) if kind == "literal_error" else []
             hint = _suggest(value, options) if isinstance(value, str) else ""
-            lines.append(f"{key}: {value!r} is refused: {wrong}{hint}{_describe(location)}")
+            lines.append(f"{key}: {value!r} is refused: {wrong}{hint}{_describe(location, root)}")
     return lines
 
 
@@ -229,17 +229,17 @@ def _suggest(word: str, allowed: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def _describe(location: Sequence[str | int]) -> str:
+def _describe(location: Sequence[str | int], root: type[BaseModel]) -> str:
     names = [part for part in location if isinstance(part, str)]
     if not names or isinstance(location[-1], int):
         return ""
-    field = _model_at(location[:-1]).model_fields.get(names[-1])
+    field = _model_at(location[:-1], root).model_fields.get(names[-1])
     return f" ({field.description})" if field is not None and field.description else ""
 
 
-def _model_at(location: Sequence[str | int]) -> type[BaseModel]:
+def _model_at(location: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel]:
     """The section that a location of the run file lies in."""
-    model: type[BaseModel] = RunConfig
+    model = root
     for part in location:
         fields: Mapping[str, Any] = model.model_fields
         if isinstance(part, str) and part in fields:

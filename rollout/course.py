@@ -68,6 +68,12 @@ def first_state(graph: SceneGraph, seed: int) -> Generator[Request, Any, State]:
     return State(graph, image, satisfaction, seed)
 
 
+def given_state(graph: SceneGraph, image: np.ndarray) -> Generator[Request, Any, State]:
+    """An image that was brought along, (H, W, 3) uint8, checked; nothing is drawn."""
+    satisfaction = yield Check(image, graph.requirements)
+    return State(graph, image, satisfaction, draw_seed=None)
+
+
 def course(state: State, seed: int, turns: int, episode: Episode | None = None) -> Course:
     """From a first image on: at most `turns` times one answer and one ODE edit, until every requirement holds.
 

@@ -25,6 +25,7 @@ from rollout.reporting.held_out import HELD_OUT_SCHEMA
 from rollout.reporting.number import NUMBERS_SCHEMA
 from rollout.trajectory import SCHEMA
 from scenes.whole_file import whole_file
+from serving.gateway.gateway_config import GatewayConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TABLES = {"trajectory": SCHEMA, "held_out": HELD_OUT_SCHEMA, "report": NUMBERS_SCHEMA}
@@ -47,10 +48,11 @@ This page is made from the types in the code: `python -m rollout.reference --wri
 
 
 def configuration_page() -> str:
-    """`docs/configuration.md`: a table for each section, from the pydantic types of the run file."""
+    """`docs/configuration.md`: a table for each section, from the pydantic types of the run file and of
+    the endpoint."""
     parts = [_INTRODUCTION]
     seen: dict[type[BaseModel], str] = {}
-    for path, model, given in _sections("", RunConfig, None):
+    for path, model, given in (*_sections("", RunConfig, None), *_sections("gateway", GatewayConfig, None)):
         parts.append(f"## {f'`{path}`' if path else 'Top level'}\n")
         if path and model.__doc__:
             parts.append(_plain(model.__doc__) + "\n")

@@ -34,13 +34,13 @@ def improves(before: Sequence[float], after: Sequence[float]) -> bool:
 
 @dataclass(frozen=True)
 class State:
-    """An image on its way to a scene graph, and the Checker's yes-probability for each requirement. `prompt` is the
-    position in a run's stream of prompts."""
+    """An image on its way to a scene graph, and the Checker's yes-probability for each requirement. `draw_seed` is None
+    where the image was not drawn; `prompt` is the position in a run's stream of prompts."""
 
     graph: SceneGraph
     image: np.ndarray
     satisfaction: list[float]
-    draw_seed: int
+    draw_seed: int | None
     prompt: int = -1
 
     @property
@@ -63,7 +63,7 @@ class State:
 @dataclass(frozen=True)
 class Frame:
     """One image of an episode, and the texts that led to it, None for the first image. The seed is that of its drawing
-    or edit."""
+    or edit, None for a first image that was brought along."""
 
     image: np.ndarray
     satisfaction: list[float]

@@ -29,6 +29,7 @@ from learner.weight_board import latest_weights
 from serving import probe
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
+from serving.replica_count import replica_count
 from serving.replica_weights import ReplicaWeights
 from serving.vlm_config import VlmConfig
 
@@ -225,10 +226,15 @@ class VlmServer(LLMServer):
 
 
 def build_vlm(
-    role: str, settings: VlmConfig, board: str | None = None, labels: Mapping[str, str] | None = None
+    role: str,
+    settings: VlmConfig,
+    board: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    max_replicas: int | None = None,
 ) -> Application:
     """The Serve application of one VLM; `role` names the application and the policy whose weights it takes, `board` the
-    `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`."""
+    `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`.
+    With `max_replicas`, requests decide how many there are, from `settings.replicas` on."""
     job_variables = (ray.get_runtime_context().runtime_env or {}).get("env_vars", {})
     config = LLMConfig(
         model_loading_config={"model_id": role, "model_source": settings.model},
@@ -237,7 +243,7 @@ def build_vlm(
         placement_group_config={"bundles": settings.bundles},
         runtime_env={"env_vars": {**job_variables, **settings.environment}},
         deployment_config={
-            "num_replicas": settings.replicas,
+            **replica_count(settings.replicas, max_replicas, settings.max_num_seqs),
             "ray_actor_options": {"num_cpus": 0},  # the placement group's bundle holds the replica's share
             "graceful_shutdown_timeout_s": 5,
             "health_check_period_s": 5,

@@ -64,10 +64,12 @@ class Actor:
             Question(request, index, None if seeds is None else seeds[index]) for index, request in enumerate(requests)
         ]
         sampling = Sampling(n=n, temperature=temperature, max_tokens=self._vlm.settings.max_tokens)
-        return [[_read(answer) for answer in answers] for answers in self._vlm.generate(images, questions, sampling)]
+        found = self._vlm.generate(images, questions, sampling)
+        return [[read_answer(answer) for answer in answers] for answers in found]
 
 
-def _read(answer: Answer) -> ActorAnswer:
+def read_answer(answer: Answer) -> ActorAnswer:
+    """What a generated text says, where it can be parsed."""
     try:
         reflection = parse_answer(answer.text)
     except UnparsableAnswer:

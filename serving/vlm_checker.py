@@ -13,6 +13,13 @@ from serving.generation import Answer, Question, Sampling
 from serving.vlm_client import VlmClient, VlmError
 
 _YES_WORDS, _NO_WORDS = (YES, YES.capitalize()), (NO, NO.capitalize())
+SAMPLING = Sampling(max_tokens=1, words=_YES_WORDS + _NO_WORDS)
+"""How the Checker answers."""
+
+
+def questions_of(requirements: Sequence[Requirement], image: int = 0) -> list[Question]:
+    """What the Checker is asked about the image at position `image` of a batch: one question a requirement."""
+    return [Question(checker_question(requirement), image) for requirement in requirements]
 
 
 class Checker:
@@ -44,14 +51,13 @@ class Checker:
         """
         if len(images) != len(requirements):
             raise ValueError(f"{len(images)} images and {len(requirements)} lists of requirements; give one for each")
-        questions = [
-            Question(checker_question(requirement), index)
-            for index, wanted in enumerate(requirements)
-            for requirement in wanted
-        ]
-        sampling = Sampling(max_tokens=1, words=_YES_WORDS + _NO_WORDS)
-        answers = iter(self._vlm.generate(images, questions, sampling))
-        return [[self._yes_probability(next(answers)[0]) for _ in wanted] for wanted in requirements]
+        questions = [question for index, wanted in enumerate(requirements) for question in questions_of(wanted, index)]
+        answers = iter(self.read(self._vlm.generate(images, questions, SAMPLING)))
+        return [[next(answers) for _ in wanted] for wanted in requirements]
+
+    def read(self, answers: Sequence[Sequence[Answer]]) -> list[float]:
+        """The yes-probability that each answer to a question of `questions_of` stands for; see `satisfaction`."""
+        return [self._yes_probability(samples[0]) for samples in answers]
 
     def _yes_probability(self, answer: Answer) -> float:
         yes = sum(exp(answer.word_log_probs[word]) for word in _YES_WORDS if word in answer.word_log_probs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,11 @@ import numpy as np
 import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
-from ray.serve.schema import ApplicationStatus, ReplicaState
+from ray.serve.schema import ReplicaState
 
 from actors.site import Site, end_of
 from learner.transports.exchange import Address, Step
+from serving.applications import StartFailed, wait_for_applications
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_model_folder
 from serving.vlm_config import VlmConfig
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.25
 _LOST = (RayActorError, ReplicaBroken)
-_ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
 class VlmError(RuntimeError):
@@ -208,23 +207,30 @@ class VlmClient:
 
 
 @ray.remote(num_cpus=0, max_calls=1, max_retries=0)
-def _deploy(vlms: Mapping[str, VlmConfig], board: str | None, labels: Mapping[str, str] | None) -> None:
+def _deploy(
+    vlms: Mapping[str, VlmConfig], board: str | None, labels: Mapping[str, str] | None, max_replicas: int | None
+) -> None:
     from serving.vlm import build_vlm
 
     targets = [
-        serve.RunTarget(build_vlm(role, vlms[role], board, labels), name=role, route_prefix=None) for role in vlms
+        serve.RunTarget(build_vlm(role, vlms[role], board, labels, max_replicas), name=role, route_prefix=None)
+        for role in vlms
     ]
     serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
 
 
 def deploy_vlms(
-    vlms: Mapping[str, VlmConfig], board: str | None = None, labels: Mapping[str, str] | None = None
+    vlms: Mapping[str, VlmConfig],
+    board: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    max_replicas: int | None = None,
 ) -> ray.ObjectRef:
     """Begin to start all VLMs at once, by role, and return without waiting; `wait_for_vlms` takes what is returned.
 
-    A task builds the applications, so that this process need not import vLLM. Serve listens on no port: callers use
-    handles. `board` names the `WeightBoard` that replicas take their newest weights from when they start,
-    `labels` what a node must have to hold one.
+    A task builds the applications, so that this process need not import vLLM. Where Serve is not running it is started
+    and listens on no port: callers use handles. `board` names the `WeightBoard` that replicas take their newest
+    weights from when they start, `labels` what a node must have to hold one. With `max_replicas` Serve starts up to so
+    many replicas of each VLM as requests come, and ends them again.
 
     Raises:
         BrokenModelFolder: weights that are missing, damaged or cut short.
@@ -232,7 +238,7 @@ def deploy_vlms(
     for settings in vlms.values():
         check_model_folder(settings.model)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
-    return _deploy.remote(dict(vlms), board, labels)
+    return _deploy.remote(dict(vlms), board, labels, max_replicas)
 
 
 def wait_for_vlms(
@@ -245,25 +251,13 @@ def wait_for_vlms(
         TimeoutError: not all were ready within the largest `start_deadline_s`.
     """
     deadline_s = max(settings.start_deadline_s for settings in vlms.values())
-    ends = time.monotonic() + deadline_s
-    waiting = set(vlms)
-    built = False
-    while waiting:
-        if not built:
-            built = bool(ray.wait([deployment], timeout=_POLL_S)[0])
-            if built:
-                _raise_build_error(deployment)
-        statuses = serve.status().applications
-        for role in sorted(waiting & statuses.keys()):
-            if statuses[role].status == ApplicationStatus.RUNNING:
-                waiting.remove(role)
-                progress(role)
-            elif statuses[role].status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
-                raise VlmError(f"the {role} failed to start from {vlms[role].model!r}: {_reason(statuses[role])}")
-        if waiting and time.monotonic() > ends:
-            states = {role: _reason(statuses[role]) if role in statuses else "not deployed" for role in sorted(waiting)}
-            raise TimeoutError(f"VLMs were not ready within {deadline_s} s (start_deadline_s): {states}")
-        time.sleep(_POLL_S if waiting else 0)
+    try:
+        wait_for_applications(vlms, deadline_s, deployment, progress)
+    except StartFailed as error:
+        if error.name not in vlms:
+            raise VlmError(str(error)) from error
+        model = vlms[error.name].model
+        raise VlmError(f"the {error.name} failed to start from {model!r}: {error.reason}") from error
     clients = {role: VlmClient(serve.get_app_handle(role), role, settings) for role, settings in vlms.items()}
     for client in clients.values():
         client.versions()  # from now on an error can say where each replica ran
@@ -292,19 +286,3 @@ def _cause(error: Exception) -> str:
 def _last_line(error: Exception) -> str:
     """What a replica said, without Ray's traceback before it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-def _raise_build_error(deployment: ray.ObjectRef) -> None:
-    try:
-        ray.get(deployment, timeout=_POLL_S)
-    except ray.exceptions.RayError as error:
-        raise VlmError(f"the applications of the VLMs could not be built: {error}") from error
-
-
-def _reason(application: Any) -> str:
-    """The last error in Serve's messages, which otherwise are pages of tracebacks."""
-    messages = [application.message, *(deployment.message for deployment in application.deployments.values())]
-    lines = "\n".join(messages).splitlines()
-    starts = [index for index, line in enumerate(lines) if _ERROR_LINE.match(line)]
-    text = " ".join(lines[starts[-1] :] if starts else lines).strip() or application.status.value
-    return f"{text[:600]} (all of it: Ray's session folder, logs/serve, or the Ray dashboard)"

@@ -1,0 +1,114 @@
+"""`rlrig serve`: the system behind an endpoint."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from rollout.command import TINY, Json, Quiet, exit_codes, preset_at, settings
+from rollout.config_file import ConfigError, apply_overrides, explain, load_config
+from rollout.errors import BadInput
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+    from rollout.serving_run import ServingPlan
+    from serving.gateway.gateway_config import GatewayConfig
+
+_SECTION = "gateway"
+
+
+def serve(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN | PRESET]", help="Folder of a run, or a run file; default the small preset."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set one key of the run file, or of the endpoint as gateway.KEY; may be repeated.",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; any but a loopback address needs a token.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, default 8000; 0 takes a free one.")] = None,
+    follow: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Put the newest weights of this run, which may still train, into service."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Serve the models that the run started from as rlrig-raw besides.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Folder whose runs the pages show.")] = Path("runs"),
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Serve images over HTTP, as OpenAI's Images API does, and pages (/studio, /runs), until interrupted.
+
+    A bearer token is taken from the environment variable RLRIG_TOKEN.
+    """
+    with exit_codes(json_):
+        overrides = settings(set_)
+        gateway = gateway_config([one for one in overrides if one.startswith(f"{_SECTION}.")], host, port)
+        others = [one for one in overrides if not one.startswith(f"{_SECTION}.")]
+        plan = replace(serving_plan(source, follow, compare, others), runs=runs)
+        token = os.environ.pop(gateway.token_env, "")  # the processes of the models need not know it
+        from rollout.progress import make_progress
+        from rollout.serving_run import serve as run_service
+
+        with make_progress(quiet, json_) as progress:
+            run_service(plan, gateway, token, progress)
+
+
+def gateway_config(overrides: list[str], host: str | None = None, port: int | None = None) -> GatewayConfig:
+    """The endpoint's settings: its defaults, with `gateway.KEY=VALUE` and the given address on top.
+
+    Raises:
+        BadInput: an unknown key or a value that is refused.
+    """
+    from serving.gateway.gateway_config import GatewayConfig
+
+    values = apply_overrides({_SECTION: {}}, overrides)[_SECTION]
+    values |= {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        return GatewayConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{_SECTION}.{line}" for line in explain(error, GatewayConfig))) from error
+
+
+def serving_plan(source: Path | None, follow: Path | None, compare: bool, overrides: list[str]) -> ServingPlan:
+    """What to serve: the preset's models, those that a run has trained, or the newest of a run that is followed, which
+    starts with the models that the run started from.
+
+    Raises:
+        BadInput: a folder that is no run's, a run that has trained nothing, or one to serve and another to follow.
+    """
+    from rollout.run import trained_models
+    from rollout.serving_run import ServingPlan
+    from serving.gateway.follow import last_versions
+
+    untrained = {"actor": 0, "editor": 0}
+    run = source if source is not None and source.is_dir() else None
+    if follow is not None:
+        if source is not None and source.resolve() != follow.resolve():
+            raise BadInput(f"--follow {follow}: what is served follows from the run; leave {source} out")
+        config = _config_of_run(follow, overrides, "--follow")
+        return ServingPlan(config, config if compare else None, untrained, follow)
+    if run is None:
+        config = load_config(preset_at(source or TINY), overrides)
+        return ServingPlan(config, config if compare else None, untrained, None)
+    config = _config_of_run(run, overrides, "RUN")
+    return ServingPlan(trained_models(config, run), config if compare else None, last_versions(run), None)
+
+
+def _config_of_run(run: Path, overrides: list[str], option: str) -> RunConfig:
+    if not (run / "config.yaml").is_file():
+        raise BadInput(f"{option} {run}: holds no config.yaml; give the folder of a run, runs/NAME")
+    return load_config(run / "config.yaml", overrides)

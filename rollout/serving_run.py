@@ -1,0 +1,139 @@
+"""What `rlrig serve` does: the endpoint until it is interrupted, with the newest weights of a run that it follows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rollout.local_ray import ray_for_run
+from rollout.preflight import check_models
+from serving.gateway.exposure import check_exposure
+from serving.gateway.follow import CheckpointGone, RunFollower
+
+if TYPE_CHECKING:
+    from rollout.config import RunConfig
+    from rollout.progress import Progress
+    from serving.gateway.deployed_service import DeployedService
+    from serving.gateway.gateway_config import GatewayConfig
+
+_POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class ServingPlan:
+    """What an endpoint serves.
+
+    Attributes:
+        config: the models behind `rlrig`, replicas and all else that a run file says.
+        raw: those behind `rlrig-raw`, where there is one.
+        versions: what the weights on disk of `rlrig` are called, by policy.
+        follow: the folder of a run, whose configuration `config` is, and whose newest weights are put in.
+        runs: the folder whose runs the pages show.
+    """
+
+    config: RunConfig
+    raw: RunConfig | None
+    versions: dict[str, int]
+    follow: Path | None
+    runs: Path = Path("runs")
+
+
+def serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progress) -> None:
+    """Serve until a `KeyboardInterrupt`, then end everything.
+
+    Raises:
+        BadInput: what was given cannot be used.
+        RunFailed, StartFailed, TimeoutError: a part did not start.
+    """
+    check_exposure(gateway, token)
+    for config in (plan.config, plan.raw):
+        if config is not None:
+            check_models(config)
+    progress.start("serve", [])
+    with ray_for_run(plan.config.ray):
+        from serving.gateway.deployed_service import DeployedService  # it loads the image models' libraries
+
+        with progress.phase("start"):
+            service = DeployedService(
+                plan.config,
+                gateway,
+                raw=plan.raw,
+                versions=plan.versions,
+                token=token,
+                runs=plan.runs,
+                note=progress.note,
+            )
+        try:
+            watch = ServiceWatch(service, RunFollower(plan.follow, plan.config) if plan.follow else None, progress)
+            while True:
+                watch.step()
+                time.sleep(_POLL_S)
+        except KeyboardInterrupt:
+            progress.note("interrupted; the endpoint ends")
+        finally:
+            with progress.phase("stop"):
+                service.close()
+
+
+class ServiceWatch:
+    """Brings the newest weights of a run to a service, and says what keeps a part of it from running.
+
+    Args:
+        service: the service.
+        follower: of the run; None follows none.
+        progress: hears of each change.
+    """
+
+    def __init__(self, service: DeployedService, follower: RunFollower | None, progress: Progress) -> None:
+        self._service, self._follower, self._progress = service, follower, progress
+        self._versions: dict[str, int] = {}
+        self._checkpoint: Path | None = None
+        self._trouble: dict[str, str] = {}
+
+    def step(self) -> None:
+        """Look once, and put in what is new. What goes wrong is said, and tried again at the next step, but for weights
+        that the replicas refuse."""
+        trouble = self._service.trouble()
+        if trouble != self._trouble:
+            self._progress.note("; ".join(f"{name}: {state}" for name, state in trouble.items()) or "all parts run")
+            self._trouble = trouble
+        if self._follower is not None:
+            self._catch_up(self._follower)
+
+    def _catch_up(self, follower: RunFollower) -> None:
+        from learner.weights import WeightMismatch
+        from serving.gateway.role import is_loss
+
+        checkpoint = follower.newest()
+        if checkpoint is None or checkpoint == self._checkpoint:
+            return
+        try:
+            for policy, version in follower.versions(checkpoint).items():
+                if self._versions.get(policy, 0) >= version:
+                    continue
+                try:
+                    update = follower.update(checkpoint, policy)
+                    receipts = self._service.apply_weights(update)
+                except WeightMismatch as error:
+                    self._progress.note(
+                        f"{policy} version {version} is refused, what is served stays: {_last_line(error)}"
+                    )
+                else:
+                    held = ", ".join(sorted(receipt.replica for receipt in receipts))
+                    self._progress.note(f"{policy} version {version}, {update.manifest.digest}: held by {held}")
+                self._versions[policy] = version
+        except CheckpointGone:  # a newer one has taken its place
+            return
+        except Exception as error:
+            if not (isinstance(error, TimeoutError) or is_loss(error)):
+                raise
+            self._progress.note(f"new weights are not in place, which is tried again: {_last_line(error)}")
+            return
+        self._checkpoint = checkpoint
+
+
+def _last_line(error: Exception) -> str:
+    """What a process said, without Ray's traceback before it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

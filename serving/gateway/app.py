@@ -1,0 +1,97 @@
+"""The endpoint as an ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from serving.gateway.access import Access
+from serving.gateway.api_errors import ApiError, from_service
+from serving.gateway.api_types import CompletedEvent, TurnEvent
+from serving.gateway.envelope import Envelope
+from serving.gateway.gateway_config import GatewayConfig
+from serving.gateway.gateway_metrics import GatewayMetrics
+from serving.gateway.images_api import ImagesApi, PromptParser
+from serving.gateway.service import Service, ServiceUnavailable, TurnTimeout
+from serving.gateway.status_api import StatusApi
+
+_TITLE = "rlrig"
+_DESCRIPTION = """\
+Makes images that meet spatial requirements: the Diffuser draws, the Checker asks of each requirement whether it holds,
+the Actor reflects on what does not, and the Inverse Diffuser edits, in turns. Compatible with OpenAI's Images API; what
+led to an image stands beside it in `rlrig`."""
+_REFERENCE = "#/components/schemas/{model}"
+
+
+def make_app(
+    service: Service,
+    config: GatewayConfig,
+    routers: Sequence[APIRouter] = (),
+    *,
+    token: str | None = None,
+    parse_prompt: PromptParser | None = None,
+) -> FastAPI:
+    """The endpoint before a service.
+
+    Args:
+        routers: more routes, for example the pages; those of them that need the access check say so with
+            `Depends(access.require)`.
+        token: the bearer token; None takes the environment variable `config.token_env`, empty means none.
+        parse_prompt: turns a prompt that cannot be read as requirements into triples that can.
+
+    Raises:
+        ValueError: the address needs a token and there is none, or the token is too short.
+    """
+    app = FastAPI(
+        title=_TITLE, description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.state.access = Access(config, token)
+    metrics = GatewayMetrics()
+    app.include_router(ImagesApi(service, config, metrics, parse_prompt).router())
+    app.include_router(StatusApi(service, app.state.access, metrics).router())
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ServiceUnavailable, _service_error)
+    app.add_exception_handler(TurnTimeout, _service_error)
+    app.add_middleware(Envelope, metrics=metrics)
+    app.openapi = partial(_openapi, app)
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's OpenAPI document, and the types of the server-sent events, for which OpenAPI 3.1 has no place."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        _, events = models_json_schema(
+            [(event, "serialization") for event in (TurnEvent, CompletedEvent)], ref_template=_REFERENCE
+        )
+        document["components"]["schemas"] = events["$defs"] | document["components"]["schemas"]
+    return app.openapi_schema
+
+
+async def _api_error(request: Request, error: ApiError) -> Response:
+    return error.response()
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+    return ApiError(error.status_code, str(error.detail), code=code, headers=error.headers).response()
+
+
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    name = str(first["loc"][-1]) if first["loc"] else None
+    return ApiError(400, f"{name}: {first['msg']}", param=name, code="invalid_value").response()
+
+
+async def _service_error(request: Request, error: ServiceUnavailable | TurnTimeout) -> Response:
+    return from_service(error).response()

@@ -1,0 +1,247 @@
+"""All of the endpoint's deployments on Ray Serve: started together, waited for, given new weights, ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import serve
+
+from actors.diffuser import Diffuser
+from actors.inverse_diffuser import InverseDiffuser
+from learner.weight_board import WeightBoard
+from rollout.config_file import model_source
+from rollout.errors import RunFailed
+from serving.applications import wait_for_applications
+from serving.gateway.exposure import check_exposure, free_port, in_url
+from serving.gateway.gateway_config import GatewayConfig
+from serving.gateway.image_deployments import DrawReplica, EditReplica, build_image_app
+from serving.gateway.ingress import ENDPOINT, Served, ServedModel, build_endpoint
+from serving.gateway.service import RAW_MODEL, TRAINED_MODEL
+from serving.vlm_client import deploy_vlms
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
+    from rollout.config import RunConfig
+
+_POLL_S = 0.25
+_RAW = "-raw"
+
+
+class DeployedService:
+    """The endpoint and all models behind it, on the Ray that this process has joined.
+
+    `config` says which models, how many replicas and where; `gateway` what the endpoint does with them. The models are
+    those of `config`, under the name `rlrig`; with `raw`, another configuration, its Actor and its editor are deployed
+    besides, and are called `rlrig-raw`.
+
+    Args:
+        versions: what the weights on disk of `rlrig` are called, by policy.
+        token: the bearer token, empty for none.
+        runs: the folder whose runs the pages show.
+        note: hears of each part that became ready.
+
+    Attributes:
+        url: where the endpoint listens.
+
+    Raises:
+        BadInput: an address without a token, or a port that is taken.
+        RunFailed, StartFailed, TimeoutError: a part did not start; all are ended again.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        gateway: GatewayConfig,
+        *,
+        raw: RunConfig | None = None,
+        versions: Mapping[str, int] | None = None,
+        token: str = "",
+        runs: Path = Path("runs"),
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        check_exposure(gateway, token)
+        self._config, self._runs = config, runs.resolve()
+        gateway = _with_turns(gateway, config)
+        self._update_deadline_s = 4 * gateway.update_deadline_s  # the endpoint's own deadlines come first and say more
+        port = free_port(gateway.host, gateway.port)
+        self.url = f"http://{in_url(gateway.host)}:{port}"
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": gateway.host, "port": port},
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
+        self._board = WeightBoard(config.rollout.deadline_s)
+        self._applications: list[str] = []
+        try:
+            self._start(gateway, raw, dict(versions or {"actor": 0, "editor": 0}), token, note)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(
+        self,
+        gateway: GatewayConfig,
+        raw: RunConfig | None,
+        versions: dict[str, int],
+        token: str,
+        note: Callable[[str], None],
+    ) -> None:
+        config = self._config
+        vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
+        editors = {"editor": config}
+        models = {TRAINED_MODEL: ServedModel("actor", "editor", versions)}
+        if raw is not None:
+            vlms["actor" + _RAW] = raw.vlm.actor
+            editors["editor" + _RAW] = raw
+            models[RAW_MODEL] = ServedModel("actor" + _RAW, "editor" + _RAW)
+        self._applications = [*vlms, "diffuser", *editors, ENDPOINT]
+        labels = config.placement.required("vlm")
+        deployment = deploy_vlms(vlms, self._board.name, labels, gateway.max_vlm_replicas)
+        targets = [_diffuser_target(config, gateway)]
+        targets += [_editor_target(name, one, gateway, self._board.name) for name, one in editors.items()]
+        serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
+        deadline_s = max(
+            config.diffuser.start_deadline_s,
+            config.editor.start_deadline_s,
+            *(settings.start_deadline_s for settings in vlms.values()),
+        )
+        wait_for_applications(self._applications[:-1], deadline_s, deployment, lambda role: note(f"{role}: ready"))
+        served = Served(
+            diffuser="diffuser",
+            checker="checker",
+            models=models,
+            checker_settings=config.vlm.checker,
+            max_tokens=config.vlm.actor.max_tokens,
+            call_deadline_s=config.vlm.actor.call_deadline_s,
+            image_size=config.diffuser.image_size,
+            board=self._board.name,
+        )
+        target = serve.RunTarget(build_endpoint(served, gateway, token, self._runs), name=ENDPOINT, route_prefix="/")
+        serve.run_many([target], wait_for_applications_running=False)
+        wait_for_applications([ENDPOINT], deadline_s)
+        _wait_for_answer(self.url, deadline_s)
+        note(f"{ENDPOINT}: {self.url}; models: {', '.join(models)}")
+
+    @property
+    def _endpoint(self) -> DeploymentHandle:
+        return serve.get_app_handle(ENDPOINT)
+
+    def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
+        """Put new weights of a policy into the running service; see `ServiceWeights.apply`.
+
+        Raises:
+            WeightMismatch: the replicas refuse them and keep what they have.
+            TimeoutError: they were not in place in time.
+        """
+        from learner.weights import publish
+
+        shared = update if _in_store(update) else publish(update)
+        return self._endpoint.apply_weights.remote(shared).result(timeout_s=self._update_deadline_s)
+
+    def load(self) -> dict[str, Any]:
+        """See `Endpoint.load`."""
+        return self._endpoint.load.remote().result(timeout_s=self._config.rollout.deadline_s)
+
+    def trouble(self) -> dict[str, str]:
+        """By Serve application, what keeps it from running; nothing where all run."""
+        found = serve.status().applications
+        states = {name: found[name].status.value if name in found else "NOT_DEPLOYED" for name in self._applications}
+        return {name: state for name, state in states.items() if state != "RUNNING"}
+
+    def close(self) -> None:
+        """End the endpoint, then the models, and Serve with them where it serves nothing else."""
+        running = serve.status().applications.keys()
+        if running <= set(self._applications):
+            serve.shutdown()
+        else:
+            for name in reversed(self._applications):
+                if name in running:
+                    serve.delete(name)
+        self._board.close()
+
+
+def _with_turns(gateway: GatewayConfig, config: RunConfig) -> GatewayConfig:
+    if gateway.default_turns is not None:
+        return gateway
+    return gateway.model_copy(update={"default_turns": min(config.rollout.turns, gateway.max_turns)})
+
+
+def _in_store(update: WeightUpdate) -> bool:
+    import ray
+
+    return all(isinstance(bucket, ray.ObjectRef) for bucket in update.buckets)
+
+
+def _diffuser_target(config: RunConfig, gateway: GatewayConfig) -> serve.RunTarget:
+    arguments = {"path": model_source(config.models.flux), "steps": config.diffuser.steps}
+    return _image_target("diffuser", DrawReplica, Diffuser, config, config.diffuser, gateway, arguments)
+
+
+def _editor_target(name: str, config: RunConfig, gateway: GatewayConfig, board: str) -> serve.RunTarget:
+    arguments = {
+        "path": model_source(config.models.edits_with),
+        "steps": config.editor.evaluation_steps or config.editor.steps,
+    }
+    if name == "editor":
+        arguments["board"] = board
+    return _image_target(name, EditReplica, InverseDiffuser, config, config.editor, gateway, arguments)
+
+
+def _image_target(
+    name: str,
+    deployment: Any,
+    kind: Any,
+    config: RunConfig,
+    settings: Any,
+    gateway: GatewayConfig,
+    arguments: dict[str, Any],
+) -> serve.RunTarget:
+    common = {
+        "image_size": config.diffuser.image_size,
+        "device": "cuda" if settings.gpus else "cpu",
+        "dtype": settings.dtype,
+        "max_batch": gateway.max_batch,
+        **settings.model_settings,
+    }
+    application = build_image_app(
+        name,
+        deployment,
+        kind,
+        {**common, **arguments},
+        replicas=settings.workers,
+        max_replicas=gateway.max_image_replicas,
+        actor_options={
+            "num_cpus": settings.cpus,
+            "num_gpus": settings.gpus,
+            **config.placement.actor_options("image"),
+        },
+        max_batch=gateway.max_batch,
+        batch_wait_s=gateway.batch_wait_s,
+        hang_s=config.rollout.deadline_s,
+    )
+    return serve.RunTarget(application, name=name, route_prefix=None)
+
+
+def _wait_for_answer(url: str, deadline_s: float) -> None:
+    import httpx
+
+    ends, last = time.monotonic() + deadline_s, "nothing was tried"
+    while time.monotonic() < ends:
+        try:
+            answer = httpx.get(f"{url}/healthz", timeout=deadline_s, trust_env=False)
+            if answer.is_success:
+                return
+            last = f"status {answer.status_code}"
+        except httpx.HTTPError as error:
+            last = f"{type(error).__name__}: {error}"
+        time.sleep(_POLL_S)
+    raise RunFailed(
+        f"{url}/healthz did not answer within {deadline_s:g} s ({last}); a cluster whose Serve ran before listens "
+        "where that was told to; otherwise look into Ray's logs/serve"
+    )

@@ -1,0 +1,218 @@
+"""The service behind the endpoint: episodes of many users at the same time, over the deployments of the four roles."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import serve
+from ray.serve.schema import ApplicationStatus, ReplicaState
+
+from rollout.course import Change, Check, Course, Draw, Reflect, Request, course, first_state, given_state
+from rollout.seeds import derive_seed
+from rollout.state import Episode
+from scenes.shape_world import PREDICATES
+from serving import vlm_checker
+from serving.gateway.role import Role
+from serving.gateway.service import Ask, Finished, ModelInfo, TurnReady
+from serving.gateway.version_gate import VersionGate
+from serving.generation import Batch, Question, Sampling
+from serving.vlm_actor import ActorAnswer, read_answer
+from serving.vlm_checker import Checker
+
+PHASES: dict[type, str] = {Draw: "draw", Check: "check", Reflect: "reflect", Change: "edit"}
+_STATUS_S = 1.0  # how long what Serve says of itself holds
+
+
+@dataclass(frozen=True)
+class Line:
+    """The two policies behind one model of the endpoint, and the gate that new weights for them pass through.
+
+    Attributes:
+        base_versions: by policy, what its weights on disk are called.
+    """
+
+    actor: Role
+    editor: Role
+    gate: VersionGate
+    base_versions: Mapping[str, int] = field(default_factory=lambda: {"actor": 0, "editor": 0})
+
+    def named(self, versions: Mapping[str, int]) -> dict[str, int]:
+        """The versions as they are shown: replicas call what lies on disk 0."""
+        return {policy: version or self.base_versions[policy] for policy, version in versions.items()}
+
+
+class EpisodeService:
+    """Plays each episode as a course of its own, so that none waits for a round of another's; its requests meet those
+    of others in the batches of each role. It is a `Service`.
+
+    Args:
+        diffuser, checker: roles that all models share.
+        lines: by the name of a model.
+        image_size: side of the images, in pixels.
+        max_tokens: most tokens of one answer of the Actor.
+        checks: reads the Checker's answers.
+        call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
+        turn_deadline_s: seconds that one turn may take, and the first image too.
+        repair: is called with a policy when one of its replicas answered with other weights than the gate's.
+    """
+
+    predicates = PREDICATES
+
+    def __init__(
+        self,
+        diffuser: Role,
+        checker: Role,
+        lines: Mapping[str, Line],
+        *,
+        image_size: int,
+        max_tokens: int,
+        checks: Checker,
+        call_deadline_s: float,
+        turn_deadline_s: float,
+        repair: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.image_size = image_size
+        self._diffuser, self._checker, self._lines = diffuser, checker, dict(lines)
+        self._max_tokens, self._checks = max_tokens, checks
+        self._call_deadline_s, self._turn_deadline_s = call_deadline_s, turn_deadline_s
+        self._repair = repair
+        self._changed = {name: (line.gate.versions, int(time.time())) for name, line in self._lines.items()}
+        self._status: tuple[float, dict[str, str]] = (0.0, {})
+
+    @property
+    def under_way(self) -> int:
+        """How many episodes are inside now."""
+        return sum(line.gate.inside for line in self._lines.values())
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many requests lost replicas left unanswered so far, by role."""
+        return {role.name: role.lost for role in self._roles()}
+
+    def models(self) -> list[ModelInfo]:
+        """See `Service`."""
+        found = []
+        for name, line in self._lines.items():
+            versions, since = self._changed[name]
+            if versions != line.gate.versions:
+                self._changed[name] = versions, since = line.gate.versions, int(time.time())
+            found.append(ModelInfo(name, line.named(versions), since))
+        return found
+
+    async def ready(self) -> dict[str, str]:
+        """See `Service`; what it says is at most a second old."""
+        asked, found = self._status
+        if not found or time.monotonic() - asked > _STATUS_S:
+            found = await asyncio.to_thread(role_status, [role.name for role in self._roles()])
+            self._status = time.monotonic(), found
+        return dict(found)
+
+    def _roles(self) -> list[Role]:
+        policies = [role for line in self._lines.values() for role in (line.actor, line.editor)]
+        return [self._diffuser, self._checker, *policies]
+
+    async def episode(self, ask: Ask) -> AsyncIterator[TurnReady | Finished]:
+        """See `Service`. The episode goes on at its own pace, however slowly its frames are taken.
+
+        Raises:
+            KeyError: there is no such model.
+        """
+        events: asyncio.Queue[TurnReady | Finished | None] = asyncio.Queue()
+        playing = asyncio.create_task(self._play(ask, self._lines[ask.model], events.put_nowait))
+        playing.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            playing.result()
+        finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)  # an error was raised above, or nobody waits for it
+
+    async def _play(self, ask: Ask, line: Line, emit: Callable[[TurnReady | Finished], None]) -> None:
+        began = time.monotonic()
+        async with line.gate.episode() as versions:
+            seconds = {"wait": time.monotonic() - began, **dict.fromkeys(PHASES.values(), 0.0)}
+            episode, emitted = Episode(ask.graph), 0
+            steps, answer = _course_of(ask, episode), None
+            ends = time.monotonic() + self._turn_deadline_s
+            while True:
+                try:
+                    request = steps.send(answer)
+                except StopIteration:
+                    request = None
+                for index in range(emitted, len(episode.frames)):
+                    emit(TurnReady(index, episode.frames[index]))
+                emitted = len(episode.frames)
+                if request is None:
+                    break
+                asked = time.monotonic()
+                if isinstance(request, Reflect):  # a turn begins
+                    ends = asked + self._turn_deadline_s
+                answer = await self._answer(request, line, versions, ends)
+                seconds[PHASES[type(request)]] += time.monotonic() - asked
+        emit(Finished(episode, line.named(versions), seconds))
+
+    async def _answer(self, request: Request, line: Line, versions: Mapping[str, int], ends: float) -> Any:
+        match request:
+            case Draw(prompt, seed):
+                return await self._diffuser.ask("draw", prompt, seed, ends=ends)
+            case Check(image, requirements):
+                batch = self._batch(image, vlm_checker.questions_of(requirements), vlm_checker.SAMPLING)
+                answers, _ = await self._checker.ask("generate_batch", batch, ends=ends)
+                return self._checks.read(answers)
+            case Reflect():
+                return await self._reflect(request, line, versions, ends)
+            case Change(image, prompt, seed):
+                edited, _ = await line.editor.ask(
+                    "edit", image, prompt, seed, ends=ends,
+                    stale=lambda answer: self._is_stale("editor", answer[1], versions),
+                )  # fmt: skip
+                return edited
+
+    async def _reflect(self, request: Reflect, line: Line, versions: Mapping[str, int], ends: float) -> ActorAnswer:
+        sampling = Sampling(temperature=request.temperature, max_tokens=self._max_tokens)
+        batch = self._batch(request.image, [Question(request.request, 0, request.seed)], sampling)
+        answers, _ = await line.actor.ask(
+            "generate_batch", batch, ends=ends,
+            stale=lambda answer: self._is_stale("actor", answer[0][0][0].version, versions),
+        )  # fmt: skip
+        return read_answer(answers[0][0])
+
+    def _batch(self, image: Any, questions: list[Question], sampling: Sampling) -> Batch:
+        return Batch([image], questions, sampling, self._call_deadline_s)
+
+    def _is_stale(self, policy: str, found: int, versions: Mapping[str, int]) -> bool:
+        if found == versions[policy]:
+            return False
+        self._repair(policy)
+        return True
+
+
+def _course_of(ask: Ask, episode: Episode) -> Course:
+    """All requests of an episode. Without an image they are those of `rlrig generate` with the same prompt and seed."""
+    seed = derive_seed(ask.seed, "generate")
+    if ask.image is None:
+        state = yield from first_state(ask.graph, derive_seed(seed, "draw", ask.graph.img_id))
+    else:
+        state = yield from given_state(ask.graph, ask.image)
+    return (yield from course(state, seed, ask.turns, episode))
+
+
+def role_status(names: list[str]) -> dict[str, str]:
+    """By the name of a Serve application: empty where one of its replicas runs, else what it does instead."""
+    applications = serve.status().applications
+    return {name: _trouble(applications.get(name)) for name in names}
+
+
+def _trouble(application: Any) -> str:
+    if application is None:
+        return "it is not deployed"
+    if application.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.DELETING):
+        return application.status.value.lower().replace("_", " ")
+    states = [deployment.replica_states for deployment in application.deployments.values()]
+    running = sum(state.get(ReplicaState.RUNNING, 0) for state in states)
+    return "" if running else "no replica runs; one is being started"

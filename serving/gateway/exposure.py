@@ -1,0 +1,45 @@
+"""Where the endpoint may listen, looked at before anything starts."""
+
+from __future__ import annotations
+
+import socket
+
+from rollout.errors import BadInput
+from serving.gateway.access import Access
+from serving.gateway.gateway_config import GatewayConfig
+
+
+def check_exposure(gateway: GatewayConfig, token: str) -> None:
+    """Refuse an address beyond this machine without a token, and a token that is too short.
+
+    Raises:
+        BadInput: the message says how to get one.
+    """
+    try:
+        Access(gateway, token)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def free_port(host: str, port: int) -> int:
+    """`port`, or a free one for 0, on which this machine can listen at `host`.
+
+    Raises:
+        BadInput: the port is taken, or the address is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise BadInput(
+                f"gateway.host: {host!r}, gateway.port: {port}: this machine cannot listen there ({error.strerror}); "
+                "choose another port with --port, 0 takes a free one"
+            ) from error
+        return listener.getsockname()[1]
+
+
+def in_url(host: str) -> str:
+    """The host as a URL that this machine can ask names it."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

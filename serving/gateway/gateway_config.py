@@ -1,0 +1,108 @@
+"""Settings of the endpoint: where it listens, who may ask, and the limits of one request."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from pydantic import Field, ValidationError, model_validator
+
+from rollout.config_section import Section
+from serving.endpoint_config import EndpointConfig
+
+
+class GatewayConfig(Section):
+    """The endpoint of `rlrig serve`, which takes these keys as `--set gateway.KEY=VALUE`. They are no part of a run
+    file."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """The address that it listens on; any but a loopback address needs a token."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port that it listens on; 0 takes a free one."""
+    token_env: str = Field(default="RLRIG_TOKEN", min_length=1)
+    """The environment variable that holds the bearer token; where it is set, every request needs the token."""
+    max_prompt_chars: int = Field(default=2000, ge=1)
+    """The longest prompt, in characters."""
+    max_requirements: int = Field(default=32, ge=1)
+    """The most requirements in one prompt; the Checker is asked one question for each."""
+    max_n: int = Field(default=8, ge=1)
+    """The most images in one request (`n`)."""
+    max_turns: int = Field(default=8, ge=0)
+    """The most turns that a request may ask for."""
+    default_turns: int | None = Field(default=None, ge=0)
+    """Turns of a request that asks for none; null takes the preset's."""
+    max_upload_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
+    """The largest uploaded image file."""
+    max_pixels: int = Field(default=4_194_304, ge=1)
+    """The most pixels of an uploaded image; larger ones are refused before they are decoded."""
+    max_requests_per_client: int = Field(default=8, ge=1)
+    """How many requests of one client, told apart by address, may be under way."""
+    max_requests: int = Field(default=256, ge=1)
+    """How many requests may be under way in all."""
+    turn_deadline_s: float = Field(default=60.0, gt=0)
+    """How long one turn may take."""
+    body_deadline_s: float = Field(default=30.0, gt=0)
+    """How long a client may take to send the body of its request."""
+    keep_alive_s: float = Field(default=10.0, gt=0)
+    """How often a stream with nothing to tell sends a comment, so that proxies keep it open."""
+    batch_wait_s: float = Field(default=0.01, ge=0)
+    """How long a role waits for more requests before it answers those it has."""
+    max_batch: int = Field(default=16, ge=1)
+    """The most requests that a role answers at once."""
+    max_image_replicas: int | None = Field(default=None, ge=1)
+    """Replicas of the Diffuser, and of the editor, that many requests may bring about; null keeps to `diffuser.workers`
+    and `editor.workers`, which are there in any case."""
+    max_vlm_replicas: int | None = Field(default=None, ge=1)
+    """The same for the Actor and the Checker; null keeps to their `replicas`."""
+    parser_url: str | None = None
+    """An OpenAI-compatible endpoint, for most of them ending in `/v1`, whose model rewrites prompts that cannot be read
+    as requirements; null refuses these."""
+    parser_model: str | None = None
+    """The model there."""
+    parser_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key for it; empty sends none."""
+    parser_timeout_s: float = Field(default=20.0, gt=0)
+    """How long it may take."""
+    update_deadline_s: float = Field(default=600.0, gt=0)
+    """How long new weights may wait for the episodes under way, then take, and how long new episodes wait for them."""
+
+    @property
+    def parser(self) -> EndpointConfig | None:
+        """The endpoint of the model that rewrites prompts, where there is one."""
+        if self.parser_url is None or self.parser_model is None:
+            return None
+        return EndpointConfig(
+            base_url=self.parser_url,
+            model=self.parser_model,
+            api_key_env=self.parser_key_env,
+            timeout_s=self.parser_timeout_s,
+        )
+
+    @model_validator(mode="after")
+    def _parser_can_be_asked(self) -> GatewayConfig:
+        if (self.parser_url is None) != (self.parser_model is None):
+            raise ValueError("parser_url and parser_model: give both, or neither")
+        try:
+            _ = self.parser
+        except ValidationError as error:
+            raise ValueError(f"parser_url: {error.errors()[0]['msg']}") from error
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        return is_loopback(self.host)
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether the endpoint may not start without a bearer token."""
+        return not self.loopback
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or an address means this machine only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # another name; where it leads is not known here
+        return False

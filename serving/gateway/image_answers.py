@@ -1,0 +1,94 @@
+"""Puts what the service made into the bodies of OpenAI's Images API."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any, Literal
+
+import numpy as np
+
+from rollout.state import Frame, reward_of, unmet
+from scenes.png import encode_png
+from serving.gateway.api_types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace
+from serving.gateway.service import Ask, Finished
+
+EventKind = Literal["image_generation", "image_edit"]
+
+
+def image_item(ask: Ask, end: Finished, response_format: str, trace_images: bool) -> dict[str, Any]:
+    """One entry of `data`. Encodes images, so it belongs into a thread."""
+    image = _base64_png(end.episode.answer.image)
+    fields = {"url": f"data:image/png;base64,{image}"} if response_format == "url" else {"b64_json": image}
+    return ImageItem(**fields, rlrig=_trace(ask, end, trace_images)).model_dump(exclude_unset=True)
+
+
+def images_response(items: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    """The body of an answer that holds all images."""
+    return {"created": int(time.time()), "data": items, "output_format": "png", "size": f"{size}x{size}"}
+
+
+def turn_event(kind: EventKind, item: int, ask: Ask, index: int, frame: Frame) -> dict[str, Any]:
+    """The data of the event for one frame. Encodes an image, so it belongs into a thread."""
+    return TurnEvent(
+        type=f"{kind}.turn",
+        item=item,
+        requirements=[requirement.text for requirement in ask.graph.requirements],
+        **_turn(index, frame),
+        b64_json=_base64_png(frame.image),
+    ).model_dump()
+
+
+def completed_event(
+    kind: EventKind, item: int, ask: Ask, end: Finished, size: int, trace_images: bool
+) -> dict[str, Any]:
+    """The data of the event for the end of one episode. Encodes images, so it belongs into a thread."""
+    return CompletedEvent(
+        type=f"{kind}.completed",
+        item=item,
+        b64_json=_base64_png(end.episode.answer.image),
+        created_at=int(time.time()),
+        output_format="png",
+        background="opaque",
+        size=f"{size}x{size}",
+        rlrig=_trace(ask, end, trace_images),
+    ).model_dump(exclude_unset=True)
+
+
+def _trace(ask: Ask, end: Finished, images: bool) -> Trace:
+    satisfaction = [float(p) for p in end.episode.answer.satisfaction]
+    turns = [
+        TurnTrace(**_turn(index, frame), **({"b64_json": _base64_png(frame.image)} if images else {}))
+        for index, frame in enumerate(end.episode.frames)
+    ]
+    return Trace(
+        model=ask.model,
+        seed=ask.seed,
+        requirements=[
+            RequirementText(text=r.text, subject=r.subject, predicate=r.predicate, object=r.object)
+            for r in ask.graph.requirements
+        ],
+        satisfaction=satisfaction,
+        satisfied=not unmet(ask.graph, satisfaction),
+        turns=turns,
+        versions=end.versions,
+        seconds=end.seconds,
+    )
+
+
+def _turn(index: int, frame: Frame) -> dict[str, Any]:
+    return {
+        "index": index,
+        "satisfaction": [float(p) for p in frame.satisfaction],
+        "reward": reward_of(frame.satisfaction, "hard"),
+        "request": frame.request,
+        "answer": frame.answer,
+        "reflection": frame.reflection,
+        "edit_prompt": frame.edit_prompt,
+        "seed": frame.seed,
+        "kept": frame.kept,
+    }
+
+
+def _base64_png(image: np.ndarray) -> str:
+    return base64.b64encode(encode_png(image)).decode("ascii")

@@ -1,0 +1,152 @@
+"""The Diffuser and the Inverse Diffuser as Serve deployments: requests of all users in batches, replicas as needed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray import serve
+
+from serving.gateway.batch_queue import BatchQueue, Row
+from serving.generation import ReplicaBroken
+from serving.replica_count import replica_count
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+    from actors.replica import Replica
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
+
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+_QUEUED_BATCHES = 4  # what a replica holds, so that the next batch is there when one is done
+
+
+class ImageReplica(ABC):
+    """One replica: a model that works on a thread of its own, so that its health can always be asked for.
+
+    Args:
+        kind: `actors.diffuser.Diffuser` or `actors.inverse_diffuser.InverseDiffuser`.
+        arguments: of its constructor.
+        hang_s: seconds after which a batch counts as hanging; Serve then replaces the replica.
+        max_batch, wait_s: see `BatchQueue`.
+    """
+
+    def __init__(
+        self, kind: type[Replica], arguments: Mapping[str, Any], hang_s: float, max_batch: int, wait_s: float
+    ) -> None:
+        self._name = serve.get_replica_context().replica_id.unique_id
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")  # OMP_NUM_THREADS holds on each thread anew
+        self._model: Any = self._thread.submit(kind, replica=self._name, **arguments).result()
+        self._hang_s, self._began = hang_s, None
+        self._batches = BatchQueue(self._work, max_batch, wait_s)
+
+    async def check_health(self) -> None:
+        """Serve replaces the replica when this raises.
+
+        Raises:
+            ReplicaBroken: a batch hangs.
+        """
+        if self._began is not None and (late := time.monotonic() - self._began) > self._hang_s:
+            raise ReplicaBroken(f"replica {self._name!r}: a batch takes {late:.0f} s, more than {self._hang_s:g} s")
+
+    async def _work(self, rows: Sequence[Row]) -> list[Any]:
+        self._began = time.monotonic()
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, answer_each, self._answer, columns)
+        finally:
+            self._began = None
+
+    @abstractmethod
+    def _answer(self, *columns: Sequence[Any]) -> list[Any]:
+        """The model's answers to a batch, on its thread."""
+
+
+class DrawReplica(ImageReplica):
+    """A replica of the Diffuser."""
+
+    async def draw(self, prompt: str, seed: int) -> np.ndarray:
+        """One image, (H, W, 3) uint8; see `ImageModel.draw`."""
+        return await self._batches.ask(prompt, seed)
+
+    def _answer(self, *columns: Sequence[Any]) -> list[Any]:
+        return self._model.draw(*columns)
+
+
+class EditReplica(ImageReplica):
+    """A replica of the Inverse Diffuser."""
+
+    async def edit(self, image: np.ndarray, prompt: str, seed: int) -> tuple[np.ndarray, int]:
+        """The edited image, (H, W, 3) uint8, and the version of the weights that made it; see `ImageModel.edit`."""
+        edit = await self._batches.ask(image, prompt, seed)
+        return edit.image, edit.version
+
+    def _answer(self, *columns: Sequence[Any]) -> list[Any]:
+        return self._model.edit(*columns)
+
+    async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
+        """`InverseDiffuser.apply_weights`; edits go on until the parameters change."""
+        return await asyncio.to_thread(self._model.apply_weights, update)
+
+    async def receipt(self) -> WeightReceipt:
+        """What it holds now."""
+        return self._model.receipt()
+
+
+def answer_each(method: Callable[..., Sequence[Any]], columns: Sequence[Sequence[Any]]) -> list[Any]:
+    """The answers of `method` to a batch, given by columns, in its order. Where it raises, each row is asked for alone,
+    and the error stands in the place of those answers that raise it: one bad request spoils no other."""
+    try:
+        return list(method(*columns))
+    except Exception as error:
+        if len(columns[0]) == 1:
+            return [error]
+        rows = range(len(columns[0]))
+        return [answer for row in rows for answer in answer_each(method, [[column[row]] for column in columns])]
+
+
+def build_image_app(
+    name: str,
+    deployment: type[ImageReplica],
+    kind: type[Replica],
+    arguments: Mapping[str, Any],
+    *,
+    replicas: int,
+    max_replicas: int | None,
+    actor_options: Mapping[str, Any],
+    max_batch: int,
+    batch_wait_s: float,
+    hang_s: float,
+) -> Application:
+    """The Serve application of one image model.
+
+    Args:
+        name: of the deployment.
+        deployment: `DrawReplica` or `EditReplica`.
+        kind, arguments, hang_s: see `ImageReplica`.
+        replicas, max_replicas: see `replica_count`.
+        actor_options: Ray's, such as num_cpus and label_selector.
+        max_batch: requests in one batch.
+        batch_wait_s: seconds that a batch which is not full waits for more requests.
+    """
+    return (
+        serve.deployment(deployment)
+        .options(
+            name=name,
+            **replica_count(replicas, max_replicas, max_batch),
+            ray_actor_options=dict(actor_options),
+            max_ongoing_requests=_QUEUED_BATCHES * max_batch,
+            graceful_shutdown_timeout_s=5,
+            health_check_period_s=5,
+            health_check_timeout_s=10,
+            max_constructor_retry_count=1,  # a model that cannot be loaded fails in the same way again
+            logging_config=_QUIET,
+        )
+        .bind(kind, arguments, hang_s, max_batch, batch_wait_s)
+    )

@@ -1,0 +1,150 @@
+"""The endpoint as a Serve deployment: the app in front of the service, and the way in for new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import serve
+
+from learner.weight_board import latest_weights
+from serving.gateway.app import make_app
+from serving.gateway.episode_service import EpisodeService, Line
+from serving.gateway.gateway_config import GatewayConfig
+from serving.gateway.prompt_parser import PromptParser
+from serving.gateway.role import Role
+from serving.gateway.service import TRAINED_MODEL
+from serving.gateway.service_weights import ServiceWeights
+from serving.gateway.version_gate import VersionGate
+from serving.pages.router import pages_router
+from serving.vlm_checker import Checker
+from serving.vlm_client import VlmClient
+from serving.vlm_config import VlmConfig
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from ray.serve import Application
+
+    from learner.receipts import WeightReceipt
+    from learner.weights import WeightUpdate
+
+ENDPOINT = "endpoint"
+_BOARD_DEADLINE_S = 60.0
+_OTHER_REQUESTS = 64  # those beside the ones that make images: probes, pages
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of the endpoint: the Serve applications of its two policies, and what their weights on disk are
+    called."""
+
+    actor: str
+    editor: str
+    versions: dict[str, int] = field(default_factory=lambda: {"actor": 0, "editor": 0})
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the endpoint serves, by the names of Serve applications.
+
+    Attributes:
+        models: by the name that a request gives.
+        checker_settings: of the Checker's VLM.
+        max_tokens: most tokens of one answer of the Actor.
+        call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
+        image_size: side of the images, in pixels.
+        board: name of the `WeightBoard`.
+    """
+
+    diffuser: str
+    checker: str
+    models: Mapping[str, ServedModel]
+    checker_settings: VlmConfig
+    max_tokens: int
+    call_deadline_s: float
+    image_size: int
+    board: str
+
+
+@serve.ingress()
+class Endpoint:
+    """The one process that requests come to. It holds the gate between episodes and new weights and counts the requests
+    of each client, so there is one of it; it only waits for the models.
+
+    Args:
+        served: what it serves.
+        config: settings of the endpoint.
+        token: the bearer token, empty for none.
+        runs: the folder whose runs the pages show.
+    """
+
+    def __init__(self, served: Served, config: GatewayConfig, token: str, runs: Path) -> None:
+        self._config, self._token, self._runs = config, token, runs
+        lines = {
+            name: _line(model, served.board if name == TRAINED_MODEL else None, config)
+            for name, model in served.models.items()
+        }
+        trained = lines[TRAINED_MODEL]
+        handles = {"actor": trained.actor.handle, "editor": trained.editor.handle}
+        self._weights = ServiceWeights(handles, served.board, trained.gate, config.update_deadline_s)
+        checker = _role(served.checker, patient=True)
+        self._service = EpisodeService(
+            _role(served.diffuser),
+            checker,
+            lines,
+            image_size=served.image_size,
+            max_tokens=served.max_tokens,
+            checks=Checker(VlmClient(checker.handle, checker.name, served.checker_settings)),
+            call_deadline_s=served.call_deadline_s,
+            turn_deadline_s=config.turn_deadline_s,
+            repair=self._weights.repair,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """What Serve asks for the app."""
+        parser = PromptParser(self._config.parser, self._service.predicates) if self._config.parser else None
+        pages = pages_router(self._runs, self._config, self._service.predicates)
+        return make_app(self._service, self._config, [pages], token=self._token, parse_prompt=parser)
+
+    async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
+        """See `ServiceWeights.apply`."""
+        return await self._weights.apply(update)
+
+    async def load(self) -> dict[str, Any]:
+        """How many episodes are under way (`episodes`), and how many requests lost replicas left unanswered so far, by
+        role (`lost`)."""
+        return {"episodes": self._service.under_way, "lost": self._service.lost}
+
+
+def _line(model: ServedModel, board: str | None, config: GatewayConfig) -> Line:
+    """The policies behind a model. Where this process is one that Serve started again, the board says what the replicas
+    hold."""
+    held = {policy: board and latest_weights(board, policy, _BOARD_DEADLINE_S) for policy in ("actor", "editor")}
+    versions = {policy: update.manifest.version if update else 0 for policy, update in held.items()}
+    gate = VersionGate(versions, config.update_deadline_s)
+    return Line(_role(model.actor, patient=True), _role(model.editor), gate, model.versions)
+
+
+def _role(application: str, patient: bool = False) -> Role:
+    return Role(application, serve.get_app_handle(application), patient)
+
+
+def build_endpoint(served: Served, config: GatewayConfig, token: str, runs: Path) -> Application:
+    """The Serve application of the endpoint; see `Endpoint`."""
+    return (
+        serve.deployment(Endpoint)
+        .options(
+            name=ENDPOINT,
+            num_replicas=1,
+            ray_actor_options={"num_cpus": 0},
+            max_ongoing_requests=config.max_requests + _OTHER_REQUESTS,  # the app itself refuses what is too much
+            graceful_shutdown_timeout_s=5,
+            health_check_period_s=5,
+            health_check_timeout_s=15,
+            max_constructor_retry_count=1,
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
+        .bind(served, config, token, runs)
+    )

@@ -1,0 +1,86 @@
+"""Turns the bytes of an uploaded image into pixels, or refuses them before they cost memory."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from serving.gateway.api_errors import ApiError
+
+# What a file of each format begins with. Nothing else is handed to a decoder, whatever the upload says it is.
+_FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WEBP": b"RIFF"}
+_READERS = {"PNG": PngImageFile, "JPEG": JpegImageFile, "WEBP": WebPImageFile}
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+def read_upload(data: bytes, max_bytes: int, max_pixels: int, size: int) -> np.ndarray:
+    """The uploaded image as uint8 of shape (size, size, 3): turned as its EXIF data says, transparency laid over white,
+    scaled to `size`.
+
+    Raises:
+        ApiError: 413 for more than `max_bytes` bytes or `max_pixels` pixels, 415 for anything but PNG, JPEG and WebP,
+            400 for a file that is damaged, animated or not square.
+    """
+    if len(data) > max_bytes:
+        raise _refused(413, f"the file has {len(data)} bytes; send at most {max_bytes}", "image_too_large")
+    kind = next((name for name, start in _FORMATS.items() if data.startswith(start)), None)
+    if kind is None or (kind == "WEBP" and data[8:12] != b"WEBP"):
+        raise _refused(415, "the file is not PNG, JPEG or WebP; convert it to PNG", "unsupported_image")
+    if kind == "WEBP":  # its decoder takes memory for all pixels when it opens a file
+        _check_dimensions(*_webp_dimensions(data), max_pixels)
+    try:
+        # Not by `Image.open`, which warns of many pixels, with its own path, before they can be refused here.
+        with _READERS[kind](io.BytesIO(data)) as image:
+            _check_dimensions(*image.size, max_pixels)
+            if kind != "JPEG" and getattr(image, "is_animated", False):
+                raise _refused(400, "the file is animated; send one image", "animated_image")
+            if image.mode not in _MODES:
+                raise _refused(
+                    400, f"the image has pixels of kind {image.mode}; convert it to 8-bit RGB", "invalid_image"
+                )
+            turned = ImageOps.exif_transpose(image).convert("RGBA")
+    except ApiError:
+        raise
+    except Exception as error:  # decoders raise many kinds of error on damaged files; the file is at fault in all cases
+        raise _refused(400, f"the file is not a whole {kind} image; save it anew", "invalid_image") from error
+    if turned.width != turned.height:
+        raise _refused(
+            400,
+            f"the image has {turned.width}×{turned.height} pixels; crop or pad it to a square",
+            "image_not_square",
+        )
+    white = Image.new("RGBA", turned.size, "white")
+    flat = Image.alpha_composite(white, turned).convert("RGB")
+    return np.asarray(flat.resize((size, size), Image.Resampling.LANCZOS) if flat.width != size else flat)
+
+
+def _check_dimensions(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise _refused(400, f"the image has {width}×{height} pixels; send at least one", "invalid_image")
+    if width * height > max_pixels:
+        raise _refused(
+            413, f"the image has {width}×{height} pixels; send at most {max_pixels} in all", "image_too_large"
+        )
+
+
+def _webp_dimensions(data: bytes) -> tuple[int, int]:
+    """Width and height as the first chunk of a WebP file tells them."""
+    chunk, body = data[12:16], data[20:30]
+    if len(body) == 10:
+        if chunk == b"VP8X":
+            return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+        if chunk == b"VP8L" and body[0] == 0x2F:
+            bits = int.from_bytes(body[1:5], "little")
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        if chunk == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+            return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    raise _refused(400, "the file is not a whole WEBP image; save it anew", "invalid_image")
+
+
+def _refused(status: int, message: str, code: str) -> ApiError:
+    return ApiError(status, f"image: {message}", param="image", code=code)

@@ -1,0 +1,1 @@
+"""The pages in front of the endpoint: Studio, and the runs with their curves, groups and trajectories."""

@@ -1,0 +1,133 @@
+"""The addresses of the pages. A page itself tells nothing; what it shows is asked for at `/pages/data`, with the token
+where the endpoint needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from scenes.shape_world import COLOURS, PREDICATES, SHAPES
+from serving.gateway.access import require
+from serving.gateway.api_errors import ApiError
+from serving.pages.group_filter import BadFilter, GroupFilter, whole_number
+from serving.pages.group_view import group_page
+from serving.pages.links import ServedLinks
+from serving.pages.rendering import assets, groups_fragment, render
+from serving.pages.run_index import NotThere, RunsFolder
+from serving.pages.run_view import run_page
+from serving.pages.trajectory_file import DamagedFile
+from serving.pages.trajectory_view import trajectory_page
+
+if TYPE_CHECKING:
+    from serving.gateway.gateway_config import GatewayConfig
+
+_OBJECTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+
+
+def pages_router(
+    runs: Path, config: GatewayConfig, predicates: Sequence[str] = PREDICATES, objects: Sequence[str] = _OBJECTS
+) -> APIRouter:
+    """Studio and the runs in the folder `runs`.
+
+    Args:
+        config: the endpoint's limits, which Studio's form keeps to.
+        predicates: the relations that Studio offers.
+        objects: the objects that it suggests.
+    """
+    router = APIRouter(include_in_schema=False)
+    links = ServedLinks()
+    files = assets()
+
+    @router.get("/")
+    def start() -> Response:
+        return RedirectResponse("/studio")
+
+    @router.get("/studio")
+    def studio() -> Response:
+        scripts = ["event_stream.js", "turns.js", "scene_builder.js", "studio.js"]
+        values = {"config": config, "predicates": predicates, "objects": objects}
+        return HTMLResponse(
+            render("studio", title="Studio", here="studio", run=None, links=links, scripts=scripts, **values)
+        )
+
+    @router.get("/runs")
+    @router.get("/runs/{name}")
+    @router.get("/runs/{name}/groups")
+    @router.get("/runs/{name}/trajectories/{update}/{group}/{member}")
+    def shell() -> Response:
+        return HTMLResponse(
+            render("runs_shell", title="Runs", here="runs", run=None, links=links, scripts=["runs.js"], fragment=None)
+        )
+
+    @router.get("/pages/static/{name}")
+    def asset(name: str) -> Response:
+        if name not in files:
+            raise ApiError(404, "there is no such file", code="not_found")
+        kind, text = files[name]
+        return Response(text, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    router.include_router(_data(RunsFolder(runs), links))
+    return router
+
+
+def _data(folder: RunsFolder, links: ServedLinks) -> APIRouter:
+    router = APIRouter(prefix="/pages/data", dependencies=[Depends(require)])
+
+    @router.get("/runs")
+    def runs(request: Request) -> Response:
+        return _answer(lambda: render("runs", list=folder.page(_number(request, "page", 1)), links=links))
+
+    @router.get("/runs/{name}")
+    def run(request: Request, name: str) -> Response:
+        def make() -> str | None:
+            if request.query_params.get("state") == folder.state(name):
+                return None
+            return render("run", run=run_page(folder, name, links, _number(request, "page", 1)), links=links)
+
+        return _answer(make)
+
+    @router.get("/runs/{name}/groups")
+    def groups(request: Request, name: str) -> Response:
+        def make() -> str:
+            wanted = GroupFilter.from_query(request.query_params)
+            update = _number(request, "update", None)
+            return groups_fragment(group_page(folder, name, update, wanted, links, _number(request, "page", 1)), links)
+
+        return _answer(make)
+
+    @router.get("/runs/{name}/trajectories/{update}/{group}/{member}")
+    def trajectory(name: str, update: str, group: str, member: str) -> Response:
+        def make() -> str:
+            place = [whole_number(v, n) for v, n in ((update, "update"), (group, "group"), (member, "member"))]
+            return render("trajectory", page=trajectory_page(folder, name, *place, links), links=links)
+
+        return _answer(make)
+
+    return router
+
+
+def _number(request: Request, name: str, default: int | None) -> int | None:
+    given = request.query_params.get(name, "")
+    return whole_number(given, name) if given else default
+
+
+def _answer(make: Callable[[], str | None]) -> Response:
+    """What `make` returns as HTML; 204 where it returns nothing because nothing changed.
+
+    Raises:
+        ApiError: 404, 400 or 422 for what `make` raises.
+    """
+    try:
+        text = make()
+    except NotThere as error:
+        raise ApiError(404, str(error), code="not_found") from error
+    except BadFilter as error:
+        raise ApiError(400, str(error), code="invalid_value") from error
+    except DamagedFile as error:
+        raise ApiError(422, str(error), code="damaged_file") from error
+    headers = {"Cache-Control": "no-store"}
+    return Response(status_code=204, headers=headers) if text is None else HTMLResponse(text, headers=headers)

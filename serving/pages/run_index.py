@@ -1,0 +1,170 @@
+"""The folder of all runs: which there are, how far each is, and the way to a run's files, which never leads out."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import yaml
+
+from rollout.reporting.run_record import RunRecord
+from serving.pages.metrics_tail import Line, MetricsTail
+
+RUNS_ON_A_PAGE = 50
+_TAILS = 32  # runs whose metrics are kept in memory
+
+
+class NotThere(LookupError):
+    """No run, update or trajectory has this name; the message can be shown."""
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """One line of the list. `reward` and `truth` are those of the last update; None where not recorded."""
+
+    name: str
+    state: str
+    stage: str
+    reward: float | None
+    truth: float | None
+    written: str
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    """One page of the list, the newest run first; `page` counts from 1 to `pages`, `total` are all runs."""
+
+    runs: list[ShownRun]
+    page: int
+    pages: int
+    total: int
+
+
+class RunsFolder:
+    """Reads a folder whose subfolders are runs. A link that leads out of it is treated as if it were not there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._tails: OrderedDict[Path, MetricsTail] = OrderedDict()
+        self._lock = Lock()
+
+    def names(self) -> list[str]:
+        """The runs, the one that was last written first."""
+        if not self.root.is_dir():
+            return []
+        found = [(self._written(path), path.name) for path in self.root.iterdir() if self._is_run(path)]
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def find(self, name: str) -> Path:
+        """The folder of a run.
+
+        Raises:
+            NotThere: no run is called so.
+        """
+        path = self.root / name
+        if name in ("", ".", "..") or "/" in name or "\0" in name or not self._is_run(path):
+            raise NotThere(f"run {name!r}: there is no such run in the folder of runs")
+        return path
+
+    def inside(self, path: Path) -> bool:
+        """Whether a file or folder lies in the folder of runs, links followed."""
+        return path.resolve().is_relative_to(self.root)
+
+    def lines(self, run: Path) -> tuple[list[Line], list[str]]:
+        """What `MetricsTail.read` says of the run."""
+        path = run / "metrics.jsonl"
+        if not self.inside(path):
+            return [], ["metrics.jsonl leads out of the folder of runs, left out"]
+        with self._lock:
+            tail = self._tails.setdefault(path, MetricsTail(path))
+            self._tails.move_to_end(path)
+            while len(self._tails) > _TAILS:
+                self._tails.popitem(last=False)
+        return tail.read()
+
+    def record(self, name: str) -> RunRecord:
+        """The run without its trajectories and the scores of its held-out prompts.
+
+        Raises:
+            NotThere: no run is called so.
+        """
+        run = self.find(name)
+        lines, damaged = self.lines(run)
+        summary, faults = self._values(run / "summary.json", json.loads)
+        config, more = self._values(run / "config.yaml", _yaml)
+        if not isinstance(config.get("stages", []), list):
+            config = {key: value for key, value in config.items() if key != "stages"}
+            more = [*more, "config.yaml: stages is left out: it is not a list"]
+        return RunRecord(name, run, lines, summary, "", config, {}, damaged=[*damaged, *faults, *more])
+
+    def state(self, name: str) -> str:
+        """A text that changes whenever a file does that the page of the run is made of.
+
+        Raises:
+            NotThere: no run is called so.
+        """
+        run = self.find(name)
+        paths = (run / part for part in ("metrics.jsonl", "summary.json", "config.yaml", "trajectories"))
+        return "-".join(f"{stat.st_mtime_ns:x}.{stat.st_size:x}" for p in paths if p.exists() and (stat := p.stat()))
+
+    def page(self, number: int = 1) -> RunsPage:
+        """The list of runs, page by page; a number past the end is the last page."""
+        names = self.names()
+        pages = max(1, -(-len(names) // RUNS_ON_A_PAGE))
+        number = min(max(1, number), pages)
+        first = (number - 1) * RUNS_ON_A_PAGE
+        return RunsPage([self._shown(n) for n in names[first : first + RUNS_ON_A_PAGE]], number, pages, len(names))
+
+    def _is_run(self, path: Path) -> bool:
+        if not path.is_dir() or not self.inside(path):
+            return False
+        return (
+            (path / "config.yaml").is_file() or (path / "metrics.jsonl").is_file() or (path / "trajectories").is_dir()
+        )
+
+    def _written(self, run: Path) -> float:
+        parts = [path for path in (run / "metrics.jsonl", run / "summary.json", run / "config.yaml") if path.is_file()]
+        return max((path.stat().st_mtime for path in parts), default=run.stat().st_mtime)
+
+    def _values(self, path: Path, read: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
+        """The mapping in a file, and what is wrong with it. Without the reader's words, which may tell a path."""
+        if not path.is_file():
+            return {}, []
+        if not self.inside(path):
+            return {}, [f"{path.name} leads out of the folder of runs, left out"]
+        try:
+            values = read(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            return {}, [f"{path.name} is left out: it is broken ({type(error).__name__})"]
+        return (values, []) if isinstance(values, dict) else ({}, [f"{path.name} is left out: it is not a mapping"])
+
+    def _shown(self, name: str) -> ShownRun:
+        record = self.record(name)
+        last = record.lines[-1] if record.lines else {}
+        return ShownRun(
+            name=name,
+            state=progress_of(record),
+            stage=last.get("stage", ""),
+            reward=last.get("reward_mean"),
+            truth=last.get("truth_mean"),
+            written=datetime.fromtimestamp(self._written(record.folder), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def progress_of(record: RunRecord) -> str:
+    """How far a run is, in words."""
+    done = len(record.lines)
+    of = f" of {record.planned}" if record.planned else ""
+    if not done and not record.finished:
+        return "no update yet"
+    return f"{'finished' if record.finished else 'not finished'}, {done}{of} updates"

@@ -1,0 +1,55 @@
+"use strict";
+// The parts of the scene as chips, beside the text that they are made of.
+(() => {
+  const prompt = document.getElementById("prompt");
+  const parts = document.getElementById("parts");
+  const field = (id) => document.getElementById(id);
+  const split = () => prompt.value.split(";").map((part) => part.trim()).filter(Boolean);
+
+  rlrig.showParts = () => {
+    const relations = [...field("relation").options].map((option) => option.value);
+    parts.replaceChildren(
+      ...split().map((part, index) => {
+        const read = relations.some((relation) => part.toLowerCase().includes(` ${relation} `));
+        const remove = rlrig.make("button", { type: "button", "aria-label": `Remove: ${part}` }, "×");
+        remove.addEventListener("click", () => {
+          const left = split().filter((_, place) => place !== index);
+          prompt.value = left.join("; ");
+          rlrig.showParts();
+          (parts.querySelectorAll("button")[Math.min(index, left.length - 1)] || prompt).focus();
+        });
+        return rlrig.make("li", { class: `part${read ? "" : " free"}` }, part, remove);
+      }),
+    );
+  };
+
+  field("add").addEventListener("click", () => {
+    for (const id of ["subject", "object"]) {
+      const empty = !field(id).value.trim();
+      field(id).toggleAttribute("aria-invalid", empty);
+      if (empty) {
+        field(id).focus();
+        return;
+      }
+    }
+    const triple = `${field("subject").value.trim()} ${field("relation").value} ${field("object").value.trim()}`;
+    prompt.value = [...split(), triple].join("; ");
+    field("subject").value = field("object").value = "";
+    rlrig.showParts();
+    field("subject").focus();
+  });
+  for (const id of ["subject", "object"]) {
+    field(id).addEventListener("keydown", (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        field("add").click();
+      }
+    });
+  }
+  field("example").addEventListener("click", () => {
+    prompt.value = field("example").textContent;
+    rlrig.showParts();
+    prompt.focus();
+  });
+  prompt.addEventListener("input", rlrig.showParts);
+})();

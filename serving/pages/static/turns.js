@@ -1,0 +1,79 @@
+"use strict";
+// How the turns of an episode are shown, as they arrive or from a recording.
+(() => {
+  const { make } = rlrig;
+  const HOLDS = 0.5;
+
+  const chip = (text, probability, before) => {
+    const holds = probability >= HOLDS;
+    const turned = before !== null && before >= HOLDS !== holds;
+    const words = `${turned ? "now " : ""}${holds ? "holds" : "does not hold"}: `;
+    return make(
+      "li",
+      { class: `chip ${holds ? "yes" : "no"}${turned ? " turned" : ""}` },
+      make("span", { "aria-hidden": "true" }, holds ? "✓" : "✗"),
+      make("span", { class: "unseen" }, words),
+      ` ${text} `,
+      make("data", { value: probability }, probability.toFixed(2)),
+    );
+  };
+
+  const texts = (turn) => {
+    const list = make("dl");
+    if (turn.index > 0 && !turn.edit_prompt) {
+      list.append(make("dt", {}, "answer that could not be parsed"), make("dd", {}, turn.answer || "(empty)"));
+    } else if (turn.index > 0) {
+      list.append(make("dt", {}, "reflection"), make("dd", {}, turn.reflection || "–"));
+      list.append(make("dt", {}, "edit prompt"), make("dd", {}, make("b", {}, turn.edit_prompt)));
+    }
+    return list;
+  };
+
+  /** A place for one episode. `name` is its heading. */
+  rlrig.Lane = class {
+    constructor(name) {
+      this.turns = make("ol", { class: "turns" });
+      this.end = make("p", { class: "end" });
+      this.element = make("section", { class: "lane", "aria-label": name }, make("h2", {}, name), this.turns, this.end);
+      this.last = null; // satisfaction of the image that the next turn starts from
+    }
+
+    /** Show one image; `turn` has index, image (an address), requirements, satisfaction, texts, kept. */
+    add(turn) {
+      const title = turn.index === 0 ? "First image" : `Turn ${turn.index}`;
+      const wanted = turn.requirements.join("; ");
+      const before = this.last;
+      const chips = turn.satisfaction.map((p, k) => chip(turn.requirements[k], p, before ? before[k] : null));
+      const note = turn.kept ? [] : [make("span", { class: "tag no" }, "no better, so not kept")];
+      this.turns.append(
+        make(
+          "li",
+          { class: `card turn${turn.kept ? "" : " lost"}` },
+          make("h3", {}, title, " ", ...note),
+          texts(turn),
+          turn.image
+            ? make("img", { class: "big", src: turn.image, alt: `${title}, asked for: ${wanted}` })
+            : make("div", { class: "none big" }, "the image cannot be read"),
+          make("ul", { class: "chips" }, ...chips),
+        ),
+      );
+      if (turn.kept || this.last === null) this.last = turn.satisfaction;
+    }
+
+    /** How many requirements hold in the image that goes on, in words. */
+    get standing() {
+      const held = this.last.filter((p) => p >= HOLDS).length;
+      return `${held} of ${this.last.length} requirements ${held === 1 ? "holds" : "hold"}`;
+    }
+
+    finish(image, versions, seconds) {
+      const parts = [`${this.standing} in the image that it ends with.`];
+      const policies = Object.entries(versions || {}).map(([policy, version]) => `${policy} ${version}`);
+      if (policies.length) parts.push(`Versions: ${policies.join(", ")}.`);
+      const phases = Object.entries(seconds || {}).filter(([, value]) => value >= 0.005);
+      if (phases.length) parts.push(`Seconds: ${phases.map(([n, v]) => `${n} ${v.toFixed(2)}`).join(", ")}.`);
+      this.end.replaceChildren(parts.join(" "), " ");
+      if (image) this.end.append(make("a", { href: image, download: "rlrig.png" }, "Save the image"));
+    }
+  };
+})();

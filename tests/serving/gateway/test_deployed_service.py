@@ -1,0 +1,241 @@
+"""The endpoint over all real engines: the small preset on Ray Serve, asked by the official client."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+import ray
+import torch
+from openai import OpenAI
+from safetensors.torch import load_file
+
+from learner.weights import WeightMismatch, WeightUpdate, pack
+from rollout.config_file import load_config
+from rollout.local_ray import ray_for_run
+from scenes.png import decode_png, encode_png
+from serving.gateway.gateway_config import GatewayConfig
+
+pytestmark = pytest.mark.engines
+
+PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny"
+TOKEN = "a-token-of-enough-characters"
+PROMPTS = ("red circle left of blue square; green star above red circle", "yellow square below purple triangle")
+TURN_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Any]:
+    from serving.gateway.deployed_service import DeployedService
+
+    config = load_config(PRESET / "run.yaml", ["ray.object_store_gib=0.3"])
+    raw = load_config(PRESET / "run.yaml", ["editor.workers=1"])
+    gateway = GatewayConfig(port=0, max_requests_per_client=32, turn_deadline_s=TURN_S, max_turns=3)
+    with ray_for_run(config.ray):
+        deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions={"actor": 0, "editor": 7})
+        yield deployed
+        deployed.close()
+
+
+@pytest.fixture
+def client(service: Any) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{service.url}/v1", api_key=TOKEN, max_retries=0, timeout=300) as client:
+        yield client
+
+
+def pixels(b64: str) -> np.ndarray:
+    return decode_png(base64.b64decode(b64)).astype(int)
+
+
+def ask(client: OpenAI, seed: int, model: str = "rlrig", **options: Any) -> Any:
+    """The one image of a request, with its trace."""
+    extra = {"seed": seed, "turns": 2, "trace_images": True}
+    answer = client.images.generate(model=model, prompt=PROMPTS[seed % 2], extra_body=extra, **options)
+    (image,) = answer.data
+    return image
+
+
+def changed(policy: str, version: int, factor: float) -> WeightUpdate:
+    """Weights of a policy that differ a little from those on disk."""
+    folder = PRESET / "models" / "actor" if policy == "actor" else PRESET / "models" / "flux" / "transformer"
+    tensors: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(file)
+    return pack(policy, version, {name: t * factor if t.ndim == 2 else t for name, t in tensors.items()})
+
+
+def replicas_of(application: str) -> list[str]:
+    names = [one["name"] for one in ray.util.list_named_actors(all_namespaces=True) if one["namespace"] == "serve"]
+    return sorted(name for name in names if name.startswith(f"SERVE_REPLICA::{application}#"))
+
+
+def kill(name: str) -> None:
+    ray.kill(ray.get_actor(name, namespace="serve"), no_restart=True)
+
+
+class Askers:
+    """Threads that ask without a pause while the block runs; `images` and `errors` by the time of their end."""
+
+    def __init__(self, client: OpenAI, count: int) -> None:
+        self._client, self._count, self._stop = client, count, threading.Event()
+        self.images: list[tuple[int, Any]] = []
+        self.errors: list[Exception] = []
+
+    def _ask(self, first: int) -> None:
+        seed = first
+        while not self._stop.is_set():
+            try:
+                self.images.append((seed % 4, ask(self._client, seed % 4)))
+            except openai.APIStatusError as error:
+                self.errors.append(error)
+            seed += 1
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more requests have ended."""
+        wanted, ends = len(self.images) + len(self.errors) + more, time.monotonic() + 2 * TURN_S
+        while len(self.images) + len(self.errors) < wanted:
+            assert time.monotonic() < ends, "the requests do not end"
+            time.sleep(0.1)
+
+    def __enter__(self) -> Askers:
+        self._pool = ThreadPoolExecutor(self._count)
+        self._tasks = [self._pool.submit(self._ask, first) for first in range(self._count)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for task in self._tasks:
+            task.result(timeout=2 * TURN_S)
+        self._pool.shutdown()
+
+
+def test_the_official_client_gets_images_with_their_trace(client: OpenAI) -> None:
+    image = ask(client, 1)
+    trace = image.rlrig
+    assert pixels(image.b64_json).shape == (64, 64, 3)
+    assert trace["versions"] == {"actor": 0, "editor": 7}
+    assert 1 <= len(trace["turns"]) <= 3
+    (kept,) = [turn for turn in trace["turns"] if turn["kept"]][-1:]
+    assert kept["b64_json"] == image.b64_json
+    again = ask(client, 1)
+    assert [turn["edit_prompt"] for turn in again.rlrig["turns"]] == [turn["edit_prompt"] for turn in trace["turns"]]
+    assert np.abs(pixels(again.b64_json) - pixels(image.b64_json)).max() <= 2
+    assert np.abs(pixels(ask(client, 1, model="rlrig-raw").b64_json) - pixels(image.b64_json)).max() <= 2
+
+
+def test_what_is_drawn_is_what_generate_draws(client: OpenAI) -> None:
+    from actors.diffuser import Diffuser
+    from rollout.seeds import derive_seed
+    from scenes.scene_graph import parse_prompt
+    from scenes.shape_world import PREDICATES
+
+    config = load_config(PRESET / "run.yaml")
+    graph = parse_prompt(PROMPTS[1], PREDICATES)
+    diffuser = Diffuser(config.models.flux, steps=config.diffuser.steps, **config.diffuser.model_settings)
+    seed = derive_seed(derive_seed(1, "generate"), "draw", graph.img_id)
+    (drawn,) = diffuser.draw([graph.prompt], [seed])
+    first = ask(client, 1).rlrig["turns"][0]
+    assert first["seed"] == seed
+    assert np.abs(pixels(first["b64_json"]) - drawn).max() <= 2
+
+
+def test_an_uploaded_image_is_edited(client: OpenAI) -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    answer = client.images.edit(
+        model="rlrig", image=("photo.png", encode_png(grey)), prompt=PROMPTS[0], extra_body={"trace_images": True}
+    )
+    first, *edits = answer.data[0].rlrig["turns"]
+    assert pixels(first["b64_json"]).mean() == 128
+    assert edits
+
+
+def test_turns_arrive_one_by_one(client: OpenAI) -> None:
+    with client.images.generate(
+        model="rlrig", prompt=PROMPTS[0], stream=True, extra_body={"seed": 2, "turns": 2}
+    ) as stream:
+        arrived = [(event.type, time.monotonic()) for event in stream]
+    kinds = [kind for kind, _ in arrived]
+    assert kinds == ["image_generation.turn"] * (len(kinds) - 1) + ["image_generation.completed"]
+    assert len(kinds) >= 3, "this prompt and seed need an edit"
+    assert arrived[-1][1] - arrived[0][1] > 0.01
+
+
+def test_a_client_that_leaves_frees_what_works_for_it(service: Any, client: OpenAI) -> None:
+    def leave() -> None:
+        with client.images.generate(
+            model="rlrig", prompt=PROMPTS[0], n=4, stream=True, extra_body={"turns": 3}
+        ) as stream:
+            next(iter(stream))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: leave(), range(4)))
+    ends = time.monotonic() + 10
+    while service.load()["episodes"]:
+        assert time.monotonic() < ends, service.load()
+        time.sleep(0.1)
+
+
+def test_new_weights_come_into_a_service_at_work(service: Any, client: OpenAI) -> None:
+    updates = [changed("editor", 8, 0.97), changed("actor", 1, 1.02), changed("editor", 9, 1.03)]
+    with Askers(client, 4) as askers:
+        askers.wait_for(4)
+        for update in updates:
+            receipts = service.apply_weights(update)
+            assert {receipt.digest for receipt in receipts} == {update.manifest.digest}
+            assert len(receipts) == len(replicas_of(update.manifest.policy))
+            askers.wait_for(6)
+    assert askers.errors == []
+    order = [(0, 7), (0, 8), (1, 8), (1, 9)]
+    versions = [(image.rlrig["versions"]["actor"], image.rlrig["versions"]["editor"]) for _, image in askers.images]
+    assert set(versions) == set(order)
+    same: dict[tuple[int, tuple[int, int]], Any] = {}
+    for (seed, image), found in zip(askers.images, versions, strict=True):
+        first = same.setdefault((seed, found), image)  # one version of each policy made all of it, so these are equal
+        texts = [[turn["edit_prompt"] for turn in one.rlrig["turns"]] for one in (first, image)]
+        assert texts[0] == texts[1]
+        assert np.abs(pixels(first.b64_json) - pixels(image.b64_json)).mean() < 1
+    assert [model.versions for model in client.models.list() if model.id == "rlrig"] == [{"actor": 1, "editor": 9}]
+
+
+def test_weights_that_do_not_fit_leave_what_is_served(service: Any, client: OpenAI) -> None:
+    with pytest.raises(WeightMismatch, match="surprise"):
+        service.apply_weights(pack("editor", 10, {"surprise": torch.ones(2)}))
+    assert ask(client, 1).rlrig["versions"] == {"actor": 1, "editor": 9}
+
+
+def test_a_replica_that_dies_costs_no_request(service: Any, client: OpenAI) -> None:
+    before = replicas_of("editor")
+    with Askers(client, 6) as askers:
+        askers.wait_for(6)
+        kill(before[0])
+        askers.wait_for(12)
+        kill(replicas_of("diffuser")[0])
+        askers.wait_for(12)
+        kill(replicas_of("actor")[0])
+        askers.wait_for(12)
+    assert [error.status_code for error in askers.errors if error.status_code != 503] == []
+    assert all(error.response.headers["retry-after"] for error in askers.errors)
+    assert len(askers.images) >= 3 * len(askers.errors)
+    assert {tuple(image.rlrig["versions"].values()) for _, image in askers.images} == {(1, 9)}  # successors too
+    ends = time.monotonic() + 2 * TURN_S
+    while service.trouble() or len(replicas_of("editor")) < len(before):
+        assert time.monotonic() < ends, service.trouble()
+        time.sleep(0.5)
+
+
+def test_an_endpoint_that_is_started_again_knows_what_its_replicas_hold(service: Any, client: OpenAI) -> None:
+    (endpoint,) = replicas_of("endpoint")
+    kill(endpoint)
+    ends = time.monotonic() + 2 * TURN_S
+    while replicas_of("endpoint") in ([], [endpoint]) or service.trouble():
+        assert time.monotonic() < ends, service.trouble()
+        time.sleep(0.5)
+    assert ask(client, 3).rlrig["versions"] == {"actor": 1, "editor": 9}

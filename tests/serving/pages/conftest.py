@@ -1,0 +1,89 @@
+import shutil
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import pytest
+
+from serving.gateway.app import make_app
+from serving.gateway.gateway_config import GatewayConfig
+from serving.pages.router import pages_router
+from serving.pages.run_index import RunsFolder
+from tests.serving.gateway.loopback import served
+from tests.serving.gateway.scripted_service import ScriptedService
+from tests.serving.pages.sample_runs import write_empty, write_sample
+
+DEADLINE_MS = 30000
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """A folder of runs that nothing writes to: `sample` and `empty`."""
+    runs = tmp_path_factory.mktemp("runs")
+    write_sample(runs)
+    write_empty(runs)
+    return runs
+
+
+@pytest.fixture
+def folder(sample):
+    return RunsFolder(sample)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium; skips where it or playwright is not installed."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine; install the system's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens pages, each in a context of its own, and in the end says what went wrong in them: errors of scripts, of the
+    content policy, and requests to another place than the page came from."""
+    contexts, faults = [], []
+
+    def open_page(address, expected=(), **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(DEADLINE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        place = urlsplit(address)[:2]
+
+        def say(text):
+            if not any(one in text for one in expected):
+                faults.append(text)
+
+        page.on("pageerror", lambda error: say(f"script: {error}"))
+        page.on("console", lambda message: say(f"console: {message.text}") if message.type == "error" else None)
+        page.on("request", lambda r: None if _same(r.url, place) else say(f"request to {r.url[:80]}"))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _same(address, place):
+    return address.startswith("data:") or urlsplit(address)[:2] == place
+
+
+@pytest.fixture
+def serve():
+    """Serves the pages of a folder of runs before a scripted service; gives the address."""
+    with ExitStack() as stack:
+
+        def serve(runs, service=None, token=""):
+            config = GatewayConfig()
+            service = service or ScriptedService()
+            app = make_app(service, config, [pages_router(runs, config)], token=token)
+            return stack.enter_context(served(app))
+
+        yield serve

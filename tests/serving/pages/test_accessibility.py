@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+
+from tests.serving.gateway.scripted_service import ScriptedService
+
+CHECKS = (Path(__file__).parent / "accessibility.js").read_text(encoding="utf-8")
+PAGES = {
+    "/studio": ".lane .turn",
+    "/runs": "#runs",
+    "/runs/sample": "svg.chart",
+    "/runs/empty": "#curves",
+    "/runs/sample/groups": ".group",
+    "/runs/sample/trajectories/3/1/0": ".tokens",
+}
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+@pytest.fixture
+def ready(sample, serve, open_page):
+    """Opens a page and waits for what it is about; Studio has drawn, compared and met a problem."""
+
+    def ready(path, **options):
+        address = serve(sample, ScriptedService(holds_after=1))
+        page = open_page(address + path, expected=["422"], **options)
+        if path == "/studio":
+            page.get_by_role("button", name="red circle left of").click()
+            page.get_by_label("Compare with").check()
+            page.get_by_role("button", name="Draw").click()
+            page.get_by_text("Done.").wait_for()
+            page.evaluate("rlrig.showToken()")
+            page.evaluate(
+                "rlrig.showProblem(document.getElementById('problem'), {title: 'A title', lines: ['a line']})"
+            )
+        page.locator(PAGES[path]).first.wait_for()
+        page.wait_for_timeout(1300)  # what moves has come to rest
+        return page
+
+    return ready
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_can_be_read_by_everyone(ready, path, size, scheme):
+    page = ready(path, viewport=size, color_scheme=scheme)
+    assert page.evaluate(CHECKS) == []
+
+
+def test_the_checks_find_what_is_wrong(open_page, sample, serve):
+    page = open_page(serve(sample) + "/runs")
+    page.locator("#runs").wait_for()
+    page.evaluate(
+        """() => {
+        document.documentElement.lang = "";
+        const bad = document.createElement("div");
+        bad.innerHTML = '<h4>x</h4><img src="data:,x" width="9" height="9"><input><button></button>';
+        bad.innerHTML += '<p id="pale">pale</p>';
+        document.getElementById("main").append(bad);
+        document.getElementById("pale").style.color = "#aaa";
+        document.getElementById("pale").style.width = "3000px";
+        }"""
+    )
+    faults = " ".join(page.evaluate(CHECKS))
+    for text in (
+        "no language",
+        "skips a level",
+        "image without",
+        "without a label",
+        "without a name",
+        "contrast",
+        "wide",
+    ):
+        assert text in faults
+
+
+def test_everything_is_reached_by_the_keyboard_and_seen(ready):
+    page = ready("/studio")
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        found = page.evaluate(
+            """() => {
+            const at = document.activeElement;
+            const outline = getComputedStyle(at).outlineStyle;
+            return [at.id || at.textContent.trim(), outline];
+            }"""
+        )
+        if found[0] in ("", "none") or (reached and found[0] == reached[0][0]):
+            break
+        reached.append(found)
+    names = [name for name, _ in reached]
+    assert names[0] == "To the content"
+    for name in ("Studio", "Runs", "prompt", "subject", "relation", "object", "add", "seed", "turns", "draw", "share"):
+        assert name in names, name
+    assert [name for name, outline in reached if outline == "none"] == []
+
+
+def test_the_skip_link_leads_past_the_head(ready):
+    page = ready("/runs/sample")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_turns_are_announced(ready):
+    page = ready("/studio")
+    status = page.get_by_role("status")
+    assert status.get_attribute("aria-live") == "polite"
+    assert "Trained models: 2 of 2 requirements hold" in status.inner_text()
