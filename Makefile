@@ -33,7 +33,7 @@ test: test-fast
 	$(PYTEST) -m engines --durations=10
 
 test-fast: lint
-	$(PYTEST) -m "not engines"
+	$(PYTEST) -n 2 --dist worksteal -m "not engines"
 
 lint: venv
 	.venv/bin/ruff check $(SOURCES)
