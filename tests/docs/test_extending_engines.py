@@ -32,7 +32,7 @@ SMALL = {
     "stages": "[{stage: actor, updates: 1}, {stage: editor, updates: 1}]",
     "rollout.prompts_per_update": "3",
     "rollout.group_size": "6",
-    "evaluation.prompts": "2",
+    "evaluation.prompts": "0",
 }
 
 
