@@ -20,9 +20,9 @@
 
   const texts = (turn) => {
     const list = make("dl");
-    if (turn.index > 0 && !turn.edit_prompt) {
+    if (!turn.edit_prompt) {
       list.append(make("dt", {}, "answer that could not be parsed"), make("dd", {}, turn.answer || "(empty)"));
-    } else if (turn.index > 0) {
+    } else {
       list.append(make("dt", {}, "reflection"), make("dd", {}, turn.reflection || "–"));
       list.append(make("dt", {}, "edit prompt"), make("dd", {}, make("b", {}, turn.edit_prompt)));
     }
@@ -50,7 +50,7 @@
           "li",
           { class: `card turn${turn.kept ? "" : " lost"}` },
           make("h3", {}, title, " ", ...note),
-          texts(turn),
+          ...(turn.index > 0 ? [texts(turn)] : []),
           turn.image
             ? make("img", { class: "big", src: turn.image, alt: `${title}, asked for: ${wanted}` })
             : make("div", { class: "none big" }, "the image cannot be read"),
