@@ -92,7 +92,20 @@ def test_everything_is_reached_by_the_keyboard_and_seen(sample, serve, open_page
         reached.append(found)
     names = [name for name, _ in reached]
     assert names[0] == "To the content"
-    for name in ("Studio", "Runs", "prompt", "subject", "relation", "object", "add", "seed", "turns", "compare", "draw", "share"):
+    for name in (
+        "Studio",
+        "Runs",
+        "prompt",
+        "subject",
+        "relation",
+        "object",
+        "add",
+        "seed",
+        "turns",
+        "compare",
+        "draw",
+        "share",
+    ):
         assert name in names, name
     assert [name for name, outline in reached if outline == "none"] == []
 
