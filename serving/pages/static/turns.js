@@ -29,9 +29,10 @@
     return list;
   };
 
-  /** A place for one episode. `name` is its heading. */
+  /** A place for one episode. `name` is its heading, `lost` what is said of a turn that was not kept. */
   rlrig.Lane = class {
-    constructor(name) {
+    constructor(name, lost = "no better, so not kept") {
+      this.lost = lost;
       this.turns = make("ol", { class: "turns" });
       this.end = make("p", { class: "end" });
       this.element = make("section", { class: "lane", "aria-label": name }, make("h2", {}, name), this.turns, this.end);
@@ -44,7 +45,7 @@
       const wanted = turn.requirements.join("; ");
       const before = this.last;
       const chips = turn.satisfaction.map((p, k) => chip(turn.requirements[k], p, before ? before[k] : null));
-      const note = turn.kept ? [] : [make("span", { class: "tag no" }, "no better, so not kept")];
+      const note = turn.kept ? [] : [make("span", { class: "tag no" }, this.lost)];
       this.turns.append(
         make(
           "li",

@@ -108,4 +108,4 @@ def test_pages_that_are_files_need_no_service(sample, tmp_path, open_page):
     page.get_by_role("link", name="Studio").click()
     page.get_by_role("button", name="Play").click()
     page.locator(".turn h3").nth(1).wait_for()
-    page.get_by_text("in the image that it ends with").wait_for()
+    page.get_by_text("The recording ends here.").wait_for()
