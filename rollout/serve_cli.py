@@ -54,7 +54,7 @@ def serve(
 
     A bearer token is taken from the environment variable RLRIG_TOKEN.
     """
-    with exit_codes(json_):
+    with exit_codes(json_) as out:
         overrides = settings(set_)
         gateway = gateway_config([one for one in overrides if one.startswith(f"{_SECTION}.")], host, port)
         others = [one for one in overrides if not one.startswith(f"{_SECTION}.")]
@@ -63,7 +63,7 @@ def serve(
         from rollout.progress import make_progress
         from rollout.serving_run import serve as run_service
 
-        with make_progress(quiet, json_) as progress:
+        with make_progress(quiet, json_, out=out) as progress:
             run_service(plan, gateway, token, progress)
 
 
