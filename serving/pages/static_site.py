@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from rollout.errors import BadInput
-from rollout.reporting.gallery import ShownEpisode, choose, episodes, read_rows
 from scenes.whole_file import whole_file
 from serving.pages.group_filter import GroupFilter
 from serving.pages.group_view import group_page
 from serving.pages.links import FileLinks
+from serving.pages.recorded_episodes import recorded_episodes
 from serving.pages.rendering import assets, groups_fragment, render
 from serving.pages.run_index import NotThere, RunsFolder
 from serving.pages.run_view import run_page
-from serving.pages.trajectory_file import file_of, shown_image, updates_of
+from serving.pages.trajectory_file import updates_of
 from serving.pages.trajectory_view import trajectory_pages
 
 UPDATES = 2
-_SIDE = 512  # pixels that an image of Studio is at most high and wide
 
 
 def write_pages(run: Path, out: Path, updates: int = UPDATES) -> Path:
@@ -96,33 +95,9 @@ class _Site:
         return True
 
     def studio(self, updates: list[int]) -> None:
-        """Studio with the episodes of these updates that gained most and least."""
-        shown: list[ShownEpisode] = []
-        for update in updates:
-            shown += episodes(read_rows(file_of(self.folder, self.folder.find(self.run), update)))
-        recorded = json.dumps([_recorded(rank, episode) for rank, episode in choose(shown)])
+        """Studio with recorded episodes; those of training are of these updates."""
+        found = recorded_episodes(self.folder, self.folder.find(self.run), updates)
+        recorded = json.dumps(found)
         recorded = recorded.replace("<", "\\u003c")  # nothing in it may end the element that it stands in
         values = {"here": "studio", "run": self.run, "links": self.links, "scripts": ["turns.js", "recorded.js"]}
         self.write("studio.html", render("studio", title="Studio", recorded=recorded, **values))
-
-
-def _recorded(rank: str, episode: ShownEpisode) -> dict[str, Any]:
-    """An episode as Studio's script shows it."""
-    first = {"image": episode.image, "chips": episode.chips, "kept": True, "reflection": None, "edit_prompt": None}
-    later = [
-        {"image": t.image, "chips": t.chips, "kept": t.kept, "reflection": t.reflection, "edit_prompt": t.edit_prompt}
-        for t in episode.turns
-        if t.image is not None
-    ]
-    turns = [
-        {
-            **turn,
-            "index": index,
-            "image": shown_image(turn["image"], _SIDE),
-            "requirements": [chip.text for chip in turn["chips"]],
-            "satisfaction": [chip.probability or 0.0 for chip in turn["chips"]],
-            "chips": None,
-        }
-        for index, turn in enumerate([first, *later])
-    ]
-    return {"name": f"{episode.stage}, update {episode.update}, {rank}: {episode.prompt}", "turns": turns}

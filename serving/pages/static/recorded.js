@@ -13,15 +13,16 @@
     const episode = episodes[which.value];
     if (!episode) return;
     const mine = ++playing;
-    const lane = new rlrig.Lane(episode.name);
+    const lane = new rlrig.Lane(episode.name, episode.lost);
     document.getElementById("lanes").replaceChildren(lane.element);
     for (const turn of episode.turns) {
       if (turn.index > 0) await new Promise((done) => setTimeout(done, STEP_MS));
       if (mine !== playing) return;
       lane.add(turn);
-      status.textContent = `${turn.index === 0 ? "First image" : `Turn ${turn.index}`}: ${lane.standing}.`;
+      const lost = turn.kept ? "" : `, ${lane.lost}`;
+      status.textContent = `${turn.index === 0 ? "First image" : `Turn ${turn.index}${lost}`}: ${lane.standing}.`;
     }
-    lane.finish(null, {}, {});
+    lane.end.textContent = "The recording ends here.";
   });
   if (!episodes.length) document.querySelector("#recorded button").disabled = true;
 })();

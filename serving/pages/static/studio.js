@@ -60,7 +60,8 @@
       const image = `data:image/png;base64,${event.b64_json}`;
       if (event.type.endsWith(".turn")) {
         lane.add({ ...event, image });
-        const what = event.index === 0 ? "The first image is there" : `Turn ${event.index} is there`;
+        const lost = event.kept ? "" : `, ${lane.lost}`;
+        const what = event.index === 0 ? "The first image is there" : `Turn ${event.index} is there${lost}`;
         say(`${MODELS[model]}: ${what}: ${lane.standing}.`);
       } else {
         ended = true;
@@ -129,6 +130,7 @@
     busy(false);
     const failures = results.filter((result) => result.status === "rejected").map((result) => reason(result.reason));
     const told = failures.find((failure) => failure !== null);
+    for (const lane of failures.length ? lanes : []) if (!lane.last) lane.element.remove();
     if (told) {
       rlrig.showProblem(problem, told);
       say("It did not come to its end.");

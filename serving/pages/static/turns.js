@@ -20,18 +20,19 @@
 
   const texts = (turn) => {
     const list = make("dl");
-    if (turn.index > 0 && !turn.edit_prompt) {
+    if (!turn.edit_prompt) {
       list.append(make("dt", {}, "answer that could not be parsed"), make("dd", {}, turn.answer || "(empty)"));
-    } else if (turn.index > 0) {
+    } else {
       list.append(make("dt", {}, "reflection"), make("dd", {}, turn.reflection || "–"));
       list.append(make("dt", {}, "edit prompt"), make("dd", {}, make("b", {}, turn.edit_prompt)));
     }
     return list;
   };
 
-  /** A place for one episode. `name` is its heading. */
+  /** A place for one episode. `name` is its heading, `lost` what is said of a turn that was not kept. */
   rlrig.Lane = class {
-    constructor(name) {
+    constructor(name, lost = "no better, so not kept") {
+      this.lost = lost;
       this.turns = make("ol", { class: "turns" });
       this.end = make("p", { class: "end" });
       this.element = make("section", { class: "lane", "aria-label": name }, make("h2", {}, name), this.turns, this.end);
@@ -44,13 +45,13 @@
       const wanted = turn.requirements.join("; ");
       const before = this.last;
       const chips = turn.satisfaction.map((p, k) => chip(turn.requirements[k], p, before ? before[k] : null));
-      const note = turn.kept ? [] : [make("span", { class: "tag no" }, "no better, so not kept")];
+      const note = turn.kept ? [] : [make("span", { class: "tag no" }, this.lost)];
       this.turns.append(
         make(
           "li",
           { class: `card turn${turn.kept ? "" : " lost"}` },
           make("h3", {}, title, " ", ...note),
-          texts(turn),
+          ...(turn.index > 0 ? [texts(turn)] : []),
           turn.image
             ? make("img", { class: "big", src: turn.image, alt: `${title}, asked for: ${wanted}` })
             : make("div", { class: "none big" }, "the image cannot be read"),

@@ -50,7 +50,7 @@ def test_a_run_that_goes_on_is_followed_and_what_is_folded_out_stays(sample, tmp
     lines = (sample / "sample" / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text(lines[0])
     page.get_by_text("not finished, 1 of 4 updates").wait_for()
-    page.get_by_text("Reward: values").click()
+    page.get_by_text("Reward: values", exact=True).click()
     (run / "metrics.jsonl").write_text("".join(lines[:2]))
     page.get_by_text("not finished, 2 of 4 updates").wait_for()
     assert page.get_by_role("region", name="Reward: values").locator("tbody tr").count() == 2
@@ -108,4 +108,4 @@ def test_pages_that_are_files_need_no_service(sample, tmp_path, open_page):
     page.get_by_role("link", name="Studio").click()
     page.get_by_role("button", name="Play").click()
     page.locator(".turn h3").nth(1).wait_for()
-    page.get_by_text("in the image that it ends with").wait_for()
+    page.get_by_text("The recording ends here.").wait_for()

@@ -19,8 +19,8 @@ def studio(sample, serve, open_page):
 
 
 def draw(page, scene=SCENE, seed="7", turns="3"):
-    page.get_by_label("Scene").fill(scene)
-    page.get_by_label("Seed").fill(seed)
+    page.get_by_label("Scene", exact=True).fill(scene)
+    page.get_by_label("Seed", exact=True).fill(seed)
     page.get_by_label("Turns at most").fill(turns)
     page.get_by_role("button", name="Draw").click()
 
@@ -33,7 +33,7 @@ def test_a_scene_is_built_from_chips_and_corrected_turn_by_turn(studio):
         page.get_by_label("Relation", exact=True).select_option(relation)
         page.get_by_label("Object").last.fill(object_)
         page.keyboard.press("Enter")
-    assert page.get_by_label("Scene").input_value() == SCENE
+    assert page.get_by_label("Scene", exact=True).input_value() == SCENE
     assert page.locator(".part").count() == 2
     page.get_by_role("button", name="Draw").click()
     page.get_by_text("Done. 2 of 2 requirements hold").wait_for()
@@ -51,7 +51,7 @@ def test_a_scene_is_built_from_chips_and_corrected_turn_by_turn(studio):
         "[...document.querySelectorAll('.turn img')].every((i) => i.complete && i.naturalWidth === 64)"
     )
     assert "actor 3, editor 5" in page.locator(".end").inner_text()
-    assert page.get_by_label("Seed").input_value() == str(service.asked[0].seed)
+    assert page.get_by_label("Seed", exact=True).input_value() == str(service.asked[0].seed)
     assert service.asked[0].graph.prompt == SCENE
 
 
@@ -60,7 +60,7 @@ def test_a_part_is_removed_by_the_keyboard(studio):
     page.get_by_role("button", name="red circle left of").click()
     page.get_by_role("button", name="Remove: red circle").focus()
     page.keyboard.press("Enter")
-    assert page.get_by_label("Scene").input_value() == "green star above red circle"
+    assert page.get_by_label("Scene", exact=True).input_value() == "green star above red circle"
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Remove: green star above red circle"
 
 
@@ -88,8 +88,8 @@ def test_a_link_brings_the_scene_and_asks_for_nothing(studio):
     other = page.context.new_page()
     other.goto(address)
     other.get_by_text("came with the link").wait_for()
-    assert other.get_by_label("Scene").input_value() == SCENE
-    assert other.get_by_label("Seed").input_value() == "7"
+    assert other.get_by_label("Scene", exact=True).input_value() == SCENE
+    assert other.get_by_label("Seed", exact=True).input_value() == "7"
     assert other.get_by_label("Turns at most").input_value() == "3"
     assert service.asked == []
 

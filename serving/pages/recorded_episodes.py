@@ -1,0 +1,111 @@
+"""Episodes that a run recorded, in the form in which Studio shows turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from rollout.reporting.gallery import ShownEpisode, choose, episodes, read_rows
+from serving.pages.trajectory_file import file_of, shown_image
+
+if TYPE_CHECKING:
+    from serving.pages.run_index import RunsFolder
+
+MOST_HELD_OUT = 16
+_SIDE = 512  # pixels that an image is at most high and wide
+
+
+class _TraceTurn(BaseModel):
+    image: str = Field(pattern=r"^turn-\d+\.png$")
+    reflection: str | None = None
+    edit_prompt: str | None = None
+    kept: bool
+    satisfaction: dict[str, float]
+
+
+class _Trace(BaseModel):
+    prompt: str
+    turns: list[_TraceTurn]
+
+
+def recorded_episodes(folder: RunsFolder, run: Path, updates: Sequence[int]) -> list[dict[str, Any]]:
+    """The held-out episodes that a run wrote, the newest evaluation first, then the episodes of training in these
+    updates that gained most and least.
+
+    Raises:
+        NotThere, ValueError: the trajectories of an update are missing or cannot be read.
+    """
+    shown: list[ShownEpisode] = []
+    for update in updates:
+        shown += episodes(read_rows(file_of(folder, run, update)))
+    return _held_out(folder, run) + [_of_training(rank, episode) for rank, episode in choose(shown)]
+
+
+def _held_out(folder: RunsFolder, run: Path) -> list[dict[str, Any]]:
+    places = sorted((run / "episodes").glob("*/*/trace.json"), key=_place)
+    return [_of_trace(folder, path) for path in places[:MOST_HELD_OUT]]
+
+
+def _place(trace: Path) -> tuple[float, str, str]:
+    """Evaluations from the last one to the first: `after`, `after_8`, `after_4`, `before`."""
+    name, number = trace.parent.parent.name, trace.parent.name
+    update = name.removeprefix("after_")
+    age = 0.0 if name == "after" else 1.0 / (int(update) + 1) if update.isascii() and update.isdigit() else 2.0
+    return age, name, number
+
+
+def _of_trace(folder: RunsFolder, path: Path) -> dict[str, Any]:
+    """One held-out episode; one that cannot be read has no turns, and its name says so."""
+    name = f"held out, {path.parent.parent.name.replace('_', ' ')}, {path.parent.name}"
+    try:
+        if not folder.inside(path):
+            raise ValueError("it leads out of the folder of runs")
+        trace = _Trace.model_validate_json(path.read_text(encoding="utf-8"))
+        turns = [_turn(index, _image(folder, path.parent / one.image), one) for index, one in enumerate(trace.turns)]
+    except (ValueError, OSError) as error:
+        why = "trace.json has another form" if isinstance(error, ValidationError | json.JSONDecodeError) else "broken"
+        return {"name": f"{name}: cannot be read ({why})", "lost": "", "turns": []}
+    return {"name": f"{name}: {trace.prompt}", "lost": "no better, so not kept", "turns": turns}
+
+
+def _image(folder: RunsFolder, path: Path) -> str | None:
+    return shown_image(path.read_bytes(), _SIDE) if path.is_file() and folder.inside(path) else None
+
+
+def _turn(index: int, image: str | None, turn: _TraceTurn) -> dict[str, Any]:
+    return {
+        "index": index,
+        "image": image,
+        "reflection": turn.reflection,
+        "edit_prompt": turn.edit_prompt,
+        "kept": turn.kept,
+        "requirements": list(turn.satisfaction),
+        "satisfaction": list(turn.satisfaction.values()),
+    }
+
+
+def _of_training(rank: str, episode: ShownEpisode) -> dict[str, Any]:
+    """An episode of training, whose next turn starts from a member that was drawn by lot among those of its group."""
+    edited = [turn for turn in episode.turns if turn.image is not None]
+    states = [(episode.image, episode.chips, True, None, None)]
+    states += [(turn.image, turn.chips, turn.kept, turn.reflection, turn.edit_prompt) for turn in edited]
+    return {
+        "name": f"{episode.stage}, update {episode.update}, {rank}: {episode.prompt}",
+        "lost": "this member did not go on",
+        "turns": [
+            {
+                "index": index,
+                "image": shown_image(image, _SIDE),
+                "reflection": reflection,
+                "edit_prompt": edit_prompt,
+                "kept": kept,
+                "requirements": [chip.text for chip in chips],
+                "satisfaction": [chip.probability or 0.0 for chip in chips],
+            }
+            for index, (image, chips, kept, reflection, edit_prompt) in enumerate(states)
+        ],
+    }
