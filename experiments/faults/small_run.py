@@ -19,6 +19,7 @@ SETTINGS = (
     "diffuser.call_deadline_s=20",
     "editor.call_deadline_s=20",
     "rollout.restart_s=90",
+    "diffuser.workers=1",
     "editor.workers=1",
     "learner.editor.ranks=1",
     "evaluation.prompts=0",

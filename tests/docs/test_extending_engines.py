@@ -33,6 +33,8 @@ SMALL = {
     "rollout.prompts_per_update": "3",
     "rollout.group_size": "6",
     "evaluation.prompts": "0",
+    "diffuser.workers": "1",
+    "editor.workers": "1",
 }
 
 

@@ -19,6 +19,7 @@ SMALL = [
     "rollout.prompts_per_update=2",
     "rollout.group_size=4",
     "rollout.turns=1",
+    "diffuser.workers=1",
 ]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
 from rollout.trajectory import read_parquet
 
@@ -25,7 +24,8 @@ SETTINGS = [
     "stages=[{stage: actor, updates: 2}, {stage: editor, updates: 2}]",
     "rollout.prompts_per_update=3",
     "rollout.group_size=4",
-    "evaluation.prompts=12",
+    "evaluation.prompts=8",
+    "diffuser.workers=1",
     "checkpoint.every=3",
 ]
 
@@ -176,22 +176,6 @@ def test_exported_models_reproduce_the_run_s_greedy_outputs_with_plain_libraries
     for again, own in result["answers"]:
         assert again.strip() == own.strip()
     assert max(result["differences"]) <= 2  # of 255
-
-
-def test_a_finished_run_generates_with_its_trained_models_beside_a_ray_that_already_runs(run, tmp_path):
-    prompt = "red circle left of blue square; green star above red circle"
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        done = rlrig("generate", prompt, "--run", str(run), "--out", str(tmp_path / "made"), "--quiet")
-        assert ray.get(ray.put(7), timeout=30) == 7
-    finally:
-        ray.shutdown()
-    assert done.returncode == 0, done.stderr[-4000:]
-    trace = json.loads((tmp_path / "made" / "trace.json").read_text())
-    assert trace["requirements"] == prompt.split("; ")
-    for turn in trace["turns"]:
-        assert (tmp_path / "made" / turn["image"]).is_file()
-        assert set(turn["satisfaction"]) == set(trace["requirements"])
 
 
 def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_path):

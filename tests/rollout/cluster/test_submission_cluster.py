@@ -32,6 +32,7 @@ SMALL = (
     "rollout.prompts_per_update=2",
     "rollout.group_size=4",
     "evaluation.prompts=0",
+    "diffuser.workers=1",
     "editor.workers=1",
 )
 UP_S = 120.0
