@@ -121,6 +121,7 @@ class DeployedService:
             call_deadline_s=config.vlm.actor.call_deadline_s,
             image_size=config.diffuser.image_size,
             board=self._board.name,
+            checker_name=config.rollout.checker,
         )
         target = serve.RunTarget(build_endpoint(served, gateway, token, self._runs), name=ENDPOINT, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)

@@ -14,12 +14,14 @@ from ray.serve.schema import ApplicationStatus, ReplicaState
 from rollout.course import Change, Check, Course, Draw, Reflect, Request, course, first_state, given_state
 from rollout.seeds import derive_seed
 from rollout.state import Episode
+from scenes.scene_graph import Requirement
 from scenes.shape_world import PREDICATES
 from serving import vlm_checker
 from serving.gateway.role import Role
-from serving.gateway.service import Ask, Finished, ModelInfo, TurnReady
+from serving.gateway.service import Ask, Finished, ModelInfo, TurnReady, TurnTimeout
 from serving.gateway.version_gate import VersionGate
 from serving.generation import Batch, Question, Sampling
+from serving.own_checker import OwnChecker
 from serving.vlm_actor import ActorAnswer, read_answer
 from serving.vlm_checker import Checker
 
@@ -54,7 +56,7 @@ class EpisodeService:
         lines: by the name of a model.
         image_size: side of the images, in pixels.
         max_tokens: most tokens of one answer of the Actor.
-        checks: reads the Checker's answers.
+        checks: reads the Checker's answers; or judges by itself, code of the user's own.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
         turn_deadline_s: seconds that one turn may take, and the first image too.
         repair: is called with a policy when one of its replicas answered with other weights than the gate's.
@@ -70,7 +72,7 @@ class EpisodeService:
         *,
         image_size: int,
         max_tokens: int,
-        checks: Checker,
+        checks: Checker | OwnChecker,
         call_deadline_s: float,
         turn_deadline_s: float,
         repair: Callable[[str], None] = lambda _: None,
@@ -160,6 +162,8 @@ class EpisodeService:
         match request:
             case Draw(prompt, seed):
                 return await self._diffuser.ask("draw", prompt, seed, ends=ends)
+            case Check(image, requirements) if isinstance(self._checks, OwnChecker):
+                return await _judged(self._checks, image, requirements, ends)
             case Check(image, requirements):
                 batch = self._batch(image, vlm_checker.questions_of(requirements), vlm_checker.SAMPLING)
                 answers, _ = await self._checker.ask("generate_batch", batch, ends=ends)
@@ -190,6 +194,16 @@ class EpisodeService:
             return False
         self._repair(policy)
         return True
+
+
+async def _judged(checker: OwnChecker, image: Any, requirements: tuple[Requirement, ...], ends: float) -> list[float]:
+    """What a checker of the user's says of one image. It runs in a thread, which goes on where time runs out."""
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic()):
+            (found,) = await asyncio.to_thread(checker.satisfaction, [image], [requirements])
+    except TimeoutError as error:
+        raise TurnTimeout("the checker did not answer within the time that a turn may take") from error
+    return found
 
 
 def _course_of(ask: Ask, episode: Episode) -> Course:

@@ -18,8 +18,8 @@ from serving.gateway.role import Role
 from serving.gateway.service import TRAINED_MODEL
 from serving.gateway.service_weights import ServiceWeights
 from serving.gateway.version_gate import VersionGate
+from serving.own_checker import new_checker
 from serving.pages.router import pages_router
-from serving.vlm_checker import Checker
 from serving.vlm_client import VlmClient
 from serving.vlm_config import VlmConfig
 
@@ -52,6 +52,7 @@ class Served:
     Attributes:
         models: by the name that a request gives.
         checker_settings: of the Checker's VLM.
+        checker_name: `rollout.checker`, that VLM or code of the user's own.
         max_tokens: most tokens of one answer of the Actor.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
         image_size: side of the images, in pixels.
@@ -66,6 +67,7 @@ class Served:
     call_deadline_s: float
     image_size: int
     board: str
+    checker_name: str = "vlm"
 
 
 @serve.ingress()
@@ -96,7 +98,7 @@ class Endpoint:
             lines,
             image_size=served.image_size,
             max_tokens=served.max_tokens,
-            checks=Checker(VlmClient(checker.handle, checker.name, served.checker_settings)),
+            checks=new_checker(served.checker_name, VlmClient(checker.handle, checker.name, served.checker_settings)),
             call_deadline_s=served.call_deadline_s,
             turn_deadline_s=config.turn_deadline_s,
             repair=self._weights.repair,

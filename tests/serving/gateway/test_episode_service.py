@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from serving.gateway.role import Role
 from serving.gateway.service import Ask, Finished, TurnReady, TurnTimeout
 from serving.gateway.version_gate import VersionGate
 from serving.generation import Answer
+from serving.own_checker import OwnChecker
 from serving.vlm_checker import Checker
 from tests.rollout.scripted_models import ScriptedModels, picture
 from tests.serving.gateway.scripted_deployments import ScriptedHandle
@@ -29,7 +31,9 @@ TEXT = Reflection("red circle right of blue square", "move red circle left of bl
 class Scripted:
     """A service whose roles answer as `ScriptedModels` do; `hooks` are awaited before a role answers."""
 
-    def __init__(self, versions: tuple[int, int] = (0, 0), turn_deadline_s: float = 5.0, **models: Any) -> None:
+    def __init__(
+        self, versions: tuple[int, int] = (0, 0), turn_deadline_s: float = 5.0, checks: Any = None, **models: Any
+    ) -> None:
         self.models = ScriptedModels(**models)
         self.hooks: dict[str, Callable[..., Awaitable[None]]] = {}
         self.versions = {"actor": versions[0], "editor": versions[1]}
@@ -45,7 +49,7 @@ class Scripted:
             {"rlrig": line},
             image_size=64,
             max_tokens=48,
-            checks=Checker(SimpleNamespace(role="checker")),
+            checks=checks or Checker(SimpleNamespace(role="checker")),
             call_deadline_s=5.0,
             turn_deadline_s=turn_deadline_s,
             repair=self.repaired.append,
@@ -88,6 +92,25 @@ def ask(seed: int = 3, turns: int = 3, image: np.ndarray | None = None) -> Ask:
 
 async def all_of(service: EpisodeService, asked: Ask) -> list[TurnReady | Finished]:
     return [event async for event in service.episode(asked)]
+
+
+def test_a_checker_of_the_users_judges_instead_of_the_vlm() -> None:
+    def bright(images: Any, requirements: Any, ask: Any) -> list[list[float]]:
+        return [[image[0, 0, 0] / 255] * len(wanted) for image, wanted in zip(images, requirements, strict=True)]
+
+    scripted = Scripted(checks=OwnChecker("m:bright", bright, SimpleNamespace(satisfaction=None)))
+    *turns, finished = asyncio.run(all_of(scripted.service, ask(seed=5)))
+    assert len(turns) > 1
+    for turn in turns:
+        assert turn.frame.satisfaction == [turn.frame.image[0, 0, 0] / 255] * 2
+    assert isinstance(finished, Finished)
+    assert [name for name, _ in scripted.service._checker.handle.calls] == []
+
+
+def test_a_checker_of_the_users_has_the_time_of_a_turn() -> None:
+    own = OwnChecker("m:slow", lambda *_: time.sleep(0.6) or [[1.0, 1.0]], SimpleNamespace(satisfaction=None))
+    with pytest.raises(TurnTimeout, match="the checker did not answer within the time that a turn may take"):
+        asyncio.run(all_of(Scripted(checks=own, turn_deadline_s=0.2).service, ask()))
 
 
 def test_an_episode_is_that_of_generate_with_the_same_prompt_and_seed() -> None:
