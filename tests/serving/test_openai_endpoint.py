@@ -125,7 +125,9 @@ def test_retries_end_at_the_deadline() -> None:
     assert 2 <= usage.requests == usage.retries + 1 <= 8  # pauses of about 0.1, 0.2, 0.4 s
 
 
-@pytest.mark.parametrize("header", ["0.4", formatdate(time.time() + 3600, usegmt=True), "soon"])
+@pytest.mark.parametrize(
+    "header", ["0.4", formatdate(time.time() + 3600, usegmt=True), "soon"], ids=["seconds", "date", "neither"]
+)
 def test_the_pause_is_the_one_that_the_endpoint_asks_for(header: str) -> None:
     with replaying(lambda _, n: completion("yes") if n else failure(429, "slow", {"Retry-After": header})) as server:
         endpoint = endpoint_at(server.base_url)
