@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.model_families import load_drawer
 from actors.replica import Replica
 
 
@@ -27,6 +26,8 @@ class Diffuser(Replica):
     """
 
     def __init__(self, path: str | Path, replica: str = "diffuser-0", threads: int = 1, **settings: Any) -> None:
+        from actors.model_families import load_drawer  # loads diffusers, which whoever holds a handle does not need
+
         torch.set_num_threads(threads)
         self.replica = replica
         self.model = load_drawer(path, **settings)

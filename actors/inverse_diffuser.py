@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,14 +14,15 @@ import torch
 from actors.conditioning import velocity
 from actors.edit import Edit
 from actors.flow_path import FlowSde
-from actors.model_families import load_editor
 from actors.replica import Replica
-from learner.adapter_holder import AdapterHolder
 from learner.receipts import WeightReceipt
 from learner.transports.meeting import Offer, receive
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
 from learner.weights import WeightMismatch, WeightUpdate, tensor_checksum
+
+if TYPE_CHECKING:
+    from learner.adapter_holder import AdapterHolder
 
 POLICY = "editor"
 _BOARD_DEADLINE_S = 60.0
@@ -53,6 +54,8 @@ class InverseDiffuser(Replica):
         board: str | None = None,
         **settings: Any,
     ) -> None:
+        from actors.model_families import load_editor  # loads diffusers, which whoever holds a handle does not need
+
         torch.set_num_threads(threads)
         self.replica = replica
         self.model = load_editor(path, **settings)
@@ -104,6 +107,8 @@ class InverseDiffuser(Replica):
             return replace(receipt, probe=self._probe(), previous_probe=before)
 
     def _holder(self, update: WeightUpdate) -> WeightHolder | AdapterHolder:
+        from learner.adapter_holder import AdapterHolder  # loads peft
+
         adapted = isinstance(self._weights, AdapterHolder)
         if update.kind == "lora":
             return self._weights if adapted else AdapterHolder(self.model.transformer, self._weights.receipt)

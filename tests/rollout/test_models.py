@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,13 @@ def test_sync_chooses_the_transport_of_each_policy(run_file: Path, overrides, ac
     found = {policy: (type(transport).__name__, *vars(transport).values()) for policy, transport in transports.items()}
     assert found["actor"][:2] == actor
     assert found["editor"][:2] == editor
+
+
+def test_a_process_that_only_holds_handles_loads_no_model_library() -> None:
+    """The driver and every EnvRunner are such processes, and each of these libraries takes seconds."""
+    code = (
+        "import sys, rollout.algorithm, rollout.env_runner\n"
+        "print(sorted({'diffusers', 'transformers', 'peft', 'vllm', 'deepspeed'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr[-2000:]
