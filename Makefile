@@ -5,7 +5,7 @@ ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 SOURCES = actors benchmarks experiments learner rollout scenes serving tests
 
-.PHONY: train results chaos test test-fast lint format venv clean help
+.PHONY: train results chaos test test-all test-fast lint format venv clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -13,7 +13,8 @@ help:
 	@echo 'make results    train and evaluate every arm, hours; make results FAST=1 is a quick look; both can be resumed'
 	@echo 'make chaos      hurt training runs on purpose, hours; make chaos FAST=1 is the short list; both can be resumed'
 	@echo 'make test       lint, then all tests, those that start the engines last'
-	@echo 'make test-fast  lint, then the tests that start no engine (seconds)'
+	@echo 'make test-all   the same, and whole runs whose parts the others run, too'
+	@echo 'make test-fast  lint, then the tests that start no engine (minutes)'
 	@echo 'make lint       ruff check and format check;  make format  applies them'
 	@echo 'make clean      remove .venv and caches; runs/ stays'
 
@@ -30,7 +31,10 @@ chaos: venv
 	@.venv/bin/rlrig chaos $(PRESET) $(if $(FAST),--fast) $(ARGS)
 
 test: test-fast
-	$(PYTEST) -m engines --durations=10
+	$(PYTEST) -m "engines and not long" --durations=30
+
+test-all: test-fast
+	$(PYTEST) -m engines --durations=30
 
 test-fast: lint
 	$(PYTEST) -n 2 --dist worksteal -m "not engines"

@@ -99,6 +99,7 @@ def test_the_editor_of_the_page_understands_other_words(imported: None) -> None:
         np.testing.assert_allclose(log_probs, batch.rollout_log_probs.numpy(), atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_run_in_which_every_part_is_the_users(folder: Path, imported: None) -> None:
     settings = {**OWN, **SMALL, "models.actor": str(folder / "models" / "deep-actor")}
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
