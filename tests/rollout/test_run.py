@@ -179,7 +179,8 @@ def test_exported_models_reproduce_the_run_s_greedy_outputs_with_plain_libraries
 
 
 def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_path):
-    command = [sys.executable, "-m", "rollout.cli", "train", "--json", "--out", str(tmp_path / "run")]
+    one_each = ["--set", "diffuser.workers=1", "--set", "editor.workers=1"]
+    command = [sys.executable, "-m", "rollout.cli", "train", *one_each, "--json", "--out", str(tmp_path / "run")]
     # A process started in the background may inherit that interrupts are ignored; a terminal's does not.
     restore = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,7 @@ from experiments.faults.matrix import Cell, run_cell
 from experiments.faults.resumption import kill_and_resume
 from experiments.faults.small_run import UPDATES, undisturbed
 
-pytestmark = [
-    pytest.mark.engines,
-    pytest.mark.skipif("RLRIG_CHAOS" not in os.environ, reason="takes 6 to 25 minutes; RLRIG_CHAOS=1 runs it"),
-]
+pytestmark = [pytest.mark.engines, pytest.mark.long]
 PRESET = Path("presets/tiny/run.yaml").resolve()
 UNHARMED = Audit(lost=0, twice=0, updates=0, same_weights=True)
 
