@@ -142,7 +142,7 @@ def test_a_lora_that_binds_to_nothing_is_refused_by_name(folder):
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_an_update_with_zero_is_the_plain_one_and_is_exported(cluster, folder, samples, stage, tmp_path):
     ranks = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank": 0.5, "zero_stage": stage}
     plain = PlainUpdates(VlmPolicy(folder, LearnerConfig(lora=LORA)))

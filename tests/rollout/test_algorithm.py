@@ -84,6 +84,7 @@ def test_rollouts_run_ahead_of_the_learner_and_a_restored_algorithm_continues_wh
         restored.stop()
 
 
+@pytest.mark.long
 def test_a_tuner_runs_it_and_keeps_a_checkpoint(tmp_path):
     results = tune.Tuner(
         ReflectionGRPO,
