@@ -31,6 +31,7 @@ RECORD = {
     "replaced": 1,
     "answer_tokens": 640,
     "images": 90,
+    "gpu_bytes": {"editor": 3 << 30, "learner": 5 << 30},
 }
 
 
@@ -65,11 +66,9 @@ def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run(
     live.update({**RECORD, "update": 4, "reward_mean": None, "restarts": 3})
     found: dict = {}
     ends = time.monotonic() + SCRAPED_S
-    without_gpu = {metric.series for metric in METRICS if metric.name != "rlrig_gpu_memory_bytes"} - {
-        "ray_rlrig_groups_dropped_total"  # none was dropped
-    }
-    while not without_gpu <= {name for name, _ in found} or found.get(("ray_rlrig_update", frozenset())) != 4:
-        assert time.monotonic() < ends, f"not scraped: {without_gpu - {name for name, _ in found}}"
+    wanted = {metric.series for metric in METRICS} - {"ray_rlrig_groups_dropped_total"}  # none was dropped
+    while not wanted <= {name for name, _ in found} or found.get(("ray_rlrig_update", frozenset())) != 4:
+        assert time.monotonic() < ends, f"not scraped: {wanted - {name for name, _ in found}}"
         time.sleep(1.0)
         found = scraped("run-x")
     plain = {name.removeprefix("ray_rlrig_"): value for (name, tags), value in found.items() if not tags}
@@ -80,6 +79,7 @@ def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run(
     assert plain["answer_tokens_total"] == 1280
     assert (plain["backlog_prompts"], plain["prompts_in_flight"]) == (3, 2)
     assert found["ray_rlrig_phase_seconds", frozenset({("phase", "draw")})] == 1.5
+    assert found["ray_rlrig_gpu_memory_bytes", frozenset({("role", "learner")})] == 5 << 30
     phase_of = {
         role: [dict(tags)["phase"] for (name, tags), value in found.items() if ("role", role) in tags and value == 1]
         for role in ("driver", "learner", "env_runner", "editor")
