@@ -151,8 +151,8 @@ class Fleet:
         if len(set(lengths)) != 1:
             raise ValueError(f"{method}: columns have lengths {lengths}; they must be equal")
         parts = split(lengths[0], len(self.handles))
-        limit_s = self.deadline_s if deadline_s is None else deadline_s
-        limit_s *= max(1, -(-max((part.stop - part.start for part in parts), default=0) // _ROWS_IN_A_DEADLINE))
+        largest = max((part.stop - part.start for part in parts), default=0)
+        limit_s = self._limit(deadline_s) * max(1, -(-largest // _ROWS_IN_A_DEADLINE))
         calls = {
             name: lambda handle, part=part: handle.timed.remote(method, *(c[part] for c in columns), **arguments)
             for name, part in zip(self.handles, parts, strict=False)
@@ -168,18 +168,20 @@ class Fleet:
             FleetError: a replica did not answer.
         """
         calls = {name: lambda handle: getattr(handle, method).remote(*arguments) for name in self.handles}
-        return self._gather(method, calls, deadline_s)
+        return self._gather(method, calls, self._limit(deadline_s))
 
     def close(self) -> None:
         """Kill all replicas."""
         for handle in self.handles.values():
             ray.kill(handle)
 
+    def _limit(self, deadline_s: float | None) -> float:
+        return self.deadline_s if deadline_s is None else deadline_s
+
     def _gather(
-        self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], deadline_s: float | None
+        self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], limit: float
     ) -> dict[str, Any]:
         """The answers of all calls; a call that a replica loses is made again when the replica is back."""
-        limit = self.deadline_s if deadline_s is None else deadline_s
         answers, lost = self._collect(method, calls, limit)
         for _ in range(_RETRIES if self.restart_s else 0):
             for name, error in lost.items():

@@ -47,3 +47,8 @@ def end_of(error: RayError) -> str:
         return _WITHOUT_A_WORD
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def last_line(error: Exception) -> str:
+    """What a process said, without Ray's traceback before it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -10,6 +10,16 @@ from typing import Any
 
 import torch
 
+VAE: dict[str, Any] = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "latent_channels": 16,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+"""What the VAE of FLUX.1 is besides its size."""
 _CLIP_WORDS = 49408
 _T5_WORDS = 32128
 
@@ -22,30 +32,24 @@ def build(folder: Path, blocks: float = 1.0, device: str = "cpu", dtype: torch.d
             one of each.
         device: where the weights are drawn.
     """
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, FluxTransformer2DModel
+    from diffusers import AutoencoderKL, FluxKontextPipeline, FluxTransformer2DModel
     from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
     def part(count: int) -> int:
         return max(1, round(count * blocks))
 
+    clip, t5 = tokenizers()
     torch.manual_seed(0)
     with _made_on(device, dtype):
         parts: dict[str, Any] = {
-            "vae": AutoencoderKL(
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
-                block_out_channels=(128, 256, 512, 512),
-                layers_per_block=2,
-                latent_channels=16,
-                sample_size=1024,
-                scaling_factor=0.3611,
-                shift_factor=0.1159,
-                use_quant_conv=False,
-                use_post_quant_conv=False,
-            ),
+            "vae": AutoencoderKL(**VAE, block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=1024),
             "text_encoder": CLIPTextModel(
                 CLIPTextConfig(
-                    vocab_size=_CLIP_WORDS, projection_dim=768, hidden_size=768, bos_token_id=0, eos_token_id=1
+                    vocab_size=_CLIP_WORDS,
+                    projection_dim=768,
+                    hidden_size=768,
+                    bos_token_id=clip.bos_token_id,
+                    eos_token_id=clip.eos_token_id,
                 )
             ),
             "text_encoder_2": T5EncoderModel(
@@ -63,21 +67,27 @@ def build(folder: Path, blocks: float = 1.0, device: str = "cpu", dtype: torch.d
                 num_layers=part(19), num_single_layers=part(38), guidance_embeds=True
             ),
         }
-    clip, t5 = _tokenizers()
-    scheduler = FlowMatchEulerDiscreteScheduler(
-        shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, max_image_seq_len=4096
-    )
-    FluxKontextPipeline(scheduler=scheduler, tokenizer=clip, tokenizer_2=t5, **parts).save_pretrained(folder)
+    FluxKontextPipeline(scheduler=scheduler(), tokenizer=clip, tokenizer_2=t5, **parts).save_pretrained(folder)
     return folder
 
 
-def _tokenizers() -> tuple[Any, Any]:
-    """A word is spelled in bytes; the real vocabularies are not at hand, and their size matters to the models alone."""
+def scheduler() -> Any:
+    """The scheduler of FLUX.1 Kontext [dev]."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(
+        shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, max_image_seq_len=4096
+    )
+
+
+def tokenizers() -> tuple[Any, Any]:
+    """CLIP's and T5's, which spell words letter by letter: the real vocabularies are not at hand, and their size
+    matters to the models alone."""
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer, T5Tokenizer
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     unigrams = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((chr(k), -3.0) for k in range(33, 127))]
     return (
         CLIPTokenizer(vocab={piece: k for k, piece in enumerate(pieces)}, merges=[], model_max_length=77),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from learner.weights import pack, publish, tensors_digest
+from learner.weights import publish_tensors, tensors_digest
 from rollout.models import Models
 
 
@@ -43,5 +43,5 @@ class ServedWeights:
         if digest == self.held[policy]:
             return
         self.versions[policy] += 1
-        self.models.apply_weights(publish(pack(policy, self.versions[policy], tensors)))
+        self.models.apply_weights(publish_tensors(policy, self.versions[policy], tensors))
         self.held[policy] = digest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
@@ -127,14 +127,7 @@ def pack(
     Raises:
         ValueError: no tensors, or a tensor without elements.
     """
-    kept, aliases = _kept(policy, version, tensors)
-    specs: list[TensorSpec] = []
-    buckets: list[np.ndarray] = []
-    for part in parts(kept, bucket_bytes):
-        pieces = _pieces(part)
-        specs += _specs(part, pieces, list(map(_checksum, part.values(), pieces.arrays)), len(buckets))
-        buckets.append(np.asarray(pieces))
-    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
+    return _packed(np.asarray, policy, version, tensors, bucket_bytes, adapter)
 
 
 def publish(update: WeightUpdate) -> WeightUpdate:
@@ -151,30 +144,25 @@ def publish_tensors(
     bucket_bytes: int = BUCKET_BYTES,
     adapter: AdapterSpec | None = None,
 ) -> WeightUpdate:
-    """What `publish` makes of what `pack` makes, with one copy of each tensor instead of two: checksums are taken while
-    the object store copies.
+    """What `publish` makes of what `pack` makes, with one copy of each tensor instead of two.
 
     Raises:
         ValueError: as `pack`.
     """
     import ray
 
-    kept, aliases = _kept(policy, version, tensors)
-    specs: list[TensorSpec] = []
-    buckets: list[ray.ObjectRef] = []
-    with ThreadPoolExecutor(1) as beside:
-        for part in parts(kept, bucket_bytes):
-            pieces = _pieces(part)
-            checksums = beside.map(_checksum, part.values(), pieces.arrays)
-            buckets.append(ray.put(pieces))
-            specs += _specs(part, pieces, list(checksums), len(buckets) - 1)
-    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
+    return _packed(ray.put, policy, version, tensors, bucket_bytes, adapter)
 
 
-def _kept(
-    policy: str, version: int, tensors: Mapping[str, torch.Tensor]
-) -> tuple[dict[str, torch.Tensor], tuple[tuple[str, str], ...]]:
-    """The tensors to send, and the aliases of the others."""
+def _packed(
+    keep: Callable[[Pieces], Any],
+    policy: str,
+    version: int,
+    tensors: Mapping[str, torch.Tensor],
+    bucket_bytes: int,
+    adapter: AdapterSpec | None,
+) -> WeightUpdate:
+    """The update whose buckets are what `keep` makes of their pieces; checksums are taken meanwhile."""
     where = f"policy {policy!r} version {version}"
     if not tensors:
         raise ValueError(f"{where}: there are no tensors to send; give at least one")
@@ -182,7 +170,18 @@ def _kept(
     for name, tensor in kept.items():
         if whole_numel(tensor) == 0:
             raise ValueError(f"{where}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); leave it out")
-    return kept, aliases
+    specs: list[TensorSpec] = []
+    buckets: list[Any] = []
+    with ThreadPoolExecutor(1) as beside:
+        for part in parts(kept, bucket_bytes):
+            pieces = _pieces(part)
+            checksums = beside.map(_checksum, part.values(), pieces.arrays)
+            buckets.append(keep(pieces))
+            specs += [
+                TensorSpec(name, tuple(tensor.shape), _dtype_name(tensor.dtype), checksum, len(buckets) - 1, offset)
+                for (name, tensor), checksum, offset in zip(part.items(), checksums, pieces.offsets, strict=True)
+            ]
+    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
 
 
 def _pieces(part: Mapping[str, torch.Tensor]) -> Pieces:
@@ -192,13 +191,6 @@ def _pieces(part: Mapping[str, torch.Tensor]) -> Pieces:
         offsets.append(size)
         size += -(-arrays[-1].size // _ALIGNMENT) * _ALIGNMENT
     return Pieces(arrays, tuple(offsets), size)
-
-
-def _specs(part: Mapping[str, torch.Tensor], pieces: Pieces, checksums: Sequence[str], bucket: int) -> list[TensorSpec]:
-    return [
-        TensorSpec(name, tuple(tensor.shape), _dtype_name(tensor.dtype), checksum, bucket, offset)
-        for (name, tensor), checksum, offset in zip(part.items(), checksums, pieces.offsets, strict=True)
-    ]
 
 
 def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:

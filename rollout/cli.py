@@ -18,7 +18,7 @@ from rollout.cluster.cluster_cli import plan, submit
 from rollout.command import FAILED, TINY, Json, Preset, Quiet, Run, Set, exit_codes, preset_at, settings
 from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
-from rollout.config_file import load_config
+from rollout.config_file import load_config, load_run_config
 from rollout.errors import BadInput, RunFailed
 from rollout.pages_cli import pages
 from rollout.progress import Progress, make_progress
@@ -63,11 +63,7 @@ def _place_of(out: str, resume: bool) -> tuple[Mirror | None, Path]:
 
 def _config_of(run: Path | None, preset: Path, overrides: list[str]) -> RunConfig:
     """The configuration of a run's folder where one is given, else that of the preset."""
-    if run is None:
-        return load_config(preset_at(preset), overrides)
-    if not (run / "config.yaml").is_file():
-        raise BadInput(f"--run {run}: holds no config.yaml; give the folder of a run, runs/NAME")
-    return load_config(run / "config.yaml", overrides)
+    return load_config(preset_at(preset), overrides) if run is None else load_run_config(run, overrides)
 
 
 def _show(values: dict[str, Any], progress: Progress, as_json: bool, out: TextIO) -> None:

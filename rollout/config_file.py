@@ -147,6 +147,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return config
 
 
+def load_run_config(run: Path, overrides: Sequence[str], option: str = "--run") -> RunConfig:
+    """The configuration in a run's folder; `option` is what the command calls it.
+
+    Raises:
+        BadInput: the folder is no run's, or see `load_config`.
+    """
+    if not (run / "config.yaml").is_file():
+        raise BadInput(f"{option} {run}: holds no config.yaml; give the folder of a run, runs/NAME")
+    return load_config(run / "config.yaml", overrides)
+
+
 def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
     """Make the model folders and the data file of a raw configuration absolute, in place. They are looked for in
     `folder`, then in the repository. The result says what is missing. What code of the user's own is told as

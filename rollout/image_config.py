@@ -26,6 +26,19 @@ class PipelineConfig(Section):
     family: Annotated[str, OrOwn()] | None = None
     """Class of yours that loads and calls the model, `module:name`, see docs/extending; null: the code for the pipeline
     class that the model folder names."""
+    workers: int = Field(1, ge=1)
+    """Ray actors."""
+    cpus: float = Field(1.0, ge=0)
+    """Logical CPUs that Ray sets aside for each worker."""
+    gpus: int = Field(0, ge=0, le=1)
+    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
+    start_deadline_s: float = Field(300.0, gt=0)
+    """Seconds from starting the workers until every one of them must have loaded."""
+
+    @property
+    def device(self) -> str:
+        """torch device of each worker, which sees only the GPU that Ray sets aside for it."""
+        return "cuda" if self.gpus else "cpu"
 
     @property
     def model_settings(self) -> dict[str, Any]:
@@ -39,16 +52,8 @@ class DiffuserConfig(PipelineConfig):
 
     steps: int = Field(8, ge=1)
     """Denoising steps."""
-    workers: int = Field(1, ge=1)
-    """Ray actors."""
     image_size: int = Field(64, ge=16, multiple_of=8)
     """Height and width of every image, in pixels."""
-    cpus: float = Field(1.0, ge=0)
-    """Logical CPUs that Ray sets aside for each worker."""
-    gpus: int = Field(0, ge=0, le=1)
-    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
-    start_deadline_s: float = Field(300.0, gt=0)
-    """Seconds from starting the workers until every one of them must have loaded."""
 
 
 class EditorConfig(PipelineConfig):
@@ -62,11 +67,8 @@ class EditorConfig(PipelineConfig):
     """Noise level of the SDE sampler that training samples with."""
     sde_window: Pair | None = None
     """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
-    workers: int = Field(1, ge=1)
-    """Ray actors."""
-    cpus: float = Field(1.0, ge=0)
-    """Logical CPUs that Ray sets aside for each worker."""
-    gpus: int = Field(0, ge=0, le=1)
-    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
-    start_deadline_s: float = Field(300.0, gt=0)
-    """Seconds from starting the workers until every one of them must have loaded."""
+
+    @property
+    def ode_steps(self) -> int:
+        """Denoising steps where nothing is trained on the edits."""
+        return self.evaluation_steps or self.steps

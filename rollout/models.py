@@ -113,7 +113,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
                 config.editor,
                 config.models.edits_with,
                 _EDITOR_CALLS,
-                {"board": board.name, "steps": config.editor.evaluation_steps or config.editor.steps},
+                {"board": board.name, "steps": config.editor.ode_steps},
             ),
         ):
             resources = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}
@@ -128,7 +128,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
                     start_deadline_s=settings.start_deadline_s,
                     path=model_source(path),
                     image_size=config.diffuser.image_size,
-                    device="cuda" if settings.gpus else "cpu",
+                    device=settings.device,
                     dtype=settings.dtype,
                     **settings.model_settings,
                     **more,

@@ -11,11 +11,10 @@ import typer
 from pydantic import ValidationError
 
 from rollout.command import TINY, Json, Quiet, exit_codes, preset_at, settings
-from rollout.config_file import ConfigError, apply_overrides, explain, load_config
+from rollout.config_file import ConfigError, apply_overrides, explain, load_config, load_run_config
 from rollout.errors import BadInput
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
     from rollout.serving_run import ServingPlan
     from serving.gateway.gateway_config import GatewayConfig
 
@@ -99,16 +98,10 @@ def serving_plan(source: Path | None, follow: Path | None, compare: bool, overri
     if follow is not None:
         if source is not None and source.resolve() != follow.resolve():
             raise BadInput(f"--follow {follow}: what is served follows from the run; leave {source} out")
-        config = _config_of_run(follow, overrides, "--follow")
+        config = load_run_config(follow, overrides, "--follow")
         return ServingPlan(config, config if compare else None, untrained, follow)
     if run is None:
         config = load_config(preset_at(source or TINY), overrides)
         return ServingPlan(config, config if compare else None, untrained, None)
-    config = _config_of_run(run, overrides, "RUN")
+    config = load_run_config(run, overrides, "RUN")
     return ServingPlan(trained_models(config, run), config if compare else None, last_versions(run), None)
-
-
-def _config_of_run(run: Path, overrides: list[str], option: str) -> RunConfig:
-    if not (run / "config.yaml").is_file():
-        raise BadInput(f"{option} {run}: holds no config.yaml; give the folder of a run, runs/NAME")
-    return load_config(run / "config.yaml", overrides)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actors.site import last_line
 from rollout.local_ray import ray_for_run
 from rollout.preflight import check_models
 from serving.gateway.exposure import check_exposure
@@ -118,7 +119,7 @@ class ServiceWatch:
                     receipts = self._service.apply_weights(update)
                 except WeightMismatch as error:
                     self._progress.note(
-                        f"{policy} version {version} is refused, what is served stays: {_last_line(error)}"
+                        f"{policy} version {version} is refused, what is served stays: {last_line(error)}"
                     )
                 else:
                     held = ", ".join(sorted(receipt.replica for receipt in receipts))
@@ -129,11 +130,6 @@ class ServiceWatch:
         except Exception as error:
             if not (isinstance(error, TimeoutError) or is_loss(error)):
                 raise
-            self._progress.note(f"new weights are not in place, which is tried again: {_last_line(error)}")
+            self._progress.note(f"new weights are not in place, which is tried again: {last_line(error)}")
             return
         self._checkpoint = checkpoint
-
-
-def _last_line(error: Exception) -> str:
-    """What a process said, without Ray's traceback before it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -16,6 +16,7 @@ import numpy as np
 
 from scenes.png import data_uri, encode_png
 from serving.endpoint_config import EndpointConfig
+from serving.openai_client import open_client
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -111,26 +112,13 @@ class Endpoint:
     async def _run(self, jobs: Sequence[Callable[[Ask], Awaitable[T]]], deadline_s: float | None = None) -> list[T]:
         slots = asyncio.Semaphore(self.config.concurrency)
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self._client())
+            client = await stack.enter_async_context(open_client(self.config))
 
             async def ask(text: str, image: np.ndarray) -> Reply:
                 async with slots:
                     return await self._ask(client, text, image, deadline_s or self.config.deadline_s)
 
             return list(await asyncio.gather(*(job(ask) for job in jobs)))
-
-    def _client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-        # Redirects would take images, and proxies of the environment a plain loopback request, to other machines.
-        http_client = DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not self.config.is_loopback)
-        return AsyncOpenAI(
-            base_url=self.config.base_url,
-            api_key=self.config.api_key or "none",  # the client wants one, and finds none by itself
-            timeout=self.config.timeout_s,
-            max_retries=0,
-            http_client=http_client,
-        )
 
     async def _ask(self, client: AsyncOpenAI, text: str, image: np.ndarray, deadline_s: float) -> Reply:
         ends = time.monotonic() + deadline_s

@@ -13,7 +13,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.schema import ReplicaState
 
-from actors.site import Site, end_of
+from actors.site import Site, end_of, last_line
 from learner.transports.exchange import Address, Step
 from serving.applications import StartFailed, wait_for_applications
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
@@ -80,7 +80,7 @@ class VlmClient:
                 if self._complete():
                     raise TimeoutError(
                         f"the {self.role} did not answer {len(batch.questions)} questions within call_deadline_s = "
-                        f"{deadline_s:g} s; raise it if the replica is only slow: {_last_line(error)}"
+                        f"{deadline_s:g} s; raise it if the replica is only slow: {last_line(error)}"
                     ) from error
                 found, seconds = self._ask_successor(batch, error)
             except _LOST as error:
@@ -280,9 +280,4 @@ def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
 
 
 def _cause(error: Exception) -> str:
-    return end_of(error) if isinstance(error, RayError) else _last_line(error)
-
-
-def _last_line(error: Exception) -> str:
-    """What a replica said, without Ray's traceback before it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return end_of(error) if isinstance(error, RayError) else last_line(error)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.random_flux import VAE, scheduler, tokenizers
+
 SIZE = 64
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -58,32 +60,14 @@ def _spread(module: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 def flux_parts(seed: int = 0, guidance_embeds: bool = True) -> dict[str, Any]:
     """The components of FLUX.1 [dev] and FLUX.1 Kontext [dev]."""
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-    from tokenizers import pre_tokenizers
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+    from diffusers import AutoencoderKL, FluxTransformer2DModel
+    from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={piece: k for k, piece in enumerate(pieces)}, merges=[], model_max_length=77)
-    unigrams = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((chr(k), -3.0) for k in range(33, 127))]
-    tokenizer_2 = T5Tokenizer(vocab=unigrams, extra_ids=0, model_max_length=512)
+    tokenizer, tokenizer_2 = tokenizers()
     torch.manual_seed(seed)
     return {
-        "scheduler": FlowMatchEulerDiscreteScheduler(
-            shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, max_image_seq_len=4096
-        ),
-        "vae": AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(8, 8, 8, 8),
-            layers_per_block=1,
-            latent_channels=16,
-            norm_num_groups=4,
-            scaling_factor=0.3611,
-            shift_factor=0.1159,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-        ),
+        "scheduler": scheduler(),
+        "vae": AutoencoderKL(**VAE, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4),
         "text_encoder": CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(tokenizer),

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from rollout.reporting.number import Number
+from rollout.state import HOLDS
 from rollout.trajectory import SCHEMA, check_schema
 from scenes.png import data_uri
 
@@ -31,7 +32,7 @@ class Chip:
 
     @property
     def holds(self) -> bool:
-        return self.probability is not None and self.probability >= 0.5
+        return self.probability is not None and self.probability >= HOLDS
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,18 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def _best(rows: Sequence[Row]) -> Row:
-    return max(rows, key=lambda row: (row["carried_on"], row["rejected"] is None, _finite(row["reward"]) or 0.0))
+    return max(rows, key=lambda row: (row["carried_on"], row["rejected"] is None, finite(row["reward"]) or 0.0))
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def finite(value: float | None) -> float | None:
+    """The number, None where there is none that is finite."""
+    return value if value is not None and math.isfinite(value) else None
 
 
-def _chips(row: Row, which: str) -> list[Chip]:
+def chips(row: Row, which: str) -> list[Chip]:
+    """The requirements with the Checker's yes-probability `before` or `after` the edit."""
     pairs = zip(row["requirements"], row[f"satisfaction_{which}"], strict=False)
-    return [Chip(text, _finite(probability)) for text, probability in pairs]
+    return [Chip(text or "", finite(probability)) for text, probability in pairs]
 
 
 def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
@@ -128,24 +131,24 @@ def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
             here = [row for row in members if row["turn"] == turn and row["image_before"] == image]
         if first is not None:
             prompt = "; ".join(first["requirements"])
-            before = _chips(first, "before")
+            before = chips(first, "before")
             reward, dropped = first["reward_before"], first["dropped"]
             found.append(ShownEpisode(stage, update, prompt, first["image_before"], before, reward, dropped, chain))
     return found
 
 
 def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
-    ranked = sorted(group, key=lambda member: -(_finite(member["reward"]) or 0.0))
+    ranked = sorted(group, key=lambda member: -(finite(member["reward"]) or 0.0))
     return ShownTurn(
         reflection=row["reflection"],
         edit_prompt=row["edit_prompt"],
         answer=row["answer_text"],
         image=row["image_after"],
-        chips=_chips(row, "after"),
-        reward=_finite(row["reward"]),
+        chips=chips(row, "after"),
+        reward=finite(row["reward"]),
         kept=row["carried_on"],
         rejected=row["rejected"],
-        members=[(member["image_after"], _finite(member["reward"])) for member in ranked],
+        members=[(member["image_after"], finite(member["reward"])) for member in ranked],
     )
 
 

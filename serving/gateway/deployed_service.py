@@ -187,7 +187,7 @@ def _diffuser_target(config: RunConfig, gateway: GatewayConfig) -> serve.RunTarg
 def _editor_target(name: str, config: RunConfig, gateway: GatewayConfig, board: str) -> serve.RunTarget:
     arguments = {
         "path": model_source(config.models.edits_with),
-        "steps": config.editor.evaluation_steps or config.editor.steps,
+        "steps": config.editor.ode_steps,
     }
     if name == "editor":
         arguments["board"] = board
@@ -205,7 +205,7 @@ def _image_target(
 ) -> serve.RunTarget:
     common = {
         "image_size": config.diffuser.image_size,
-        "device": "cuda" if settings.gpus else "cpu",
+        "device": settings.device,
         "dtype": settings.dtype,
         "max_batch": gateway.max_batch,
         **settings.model_settings,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from rollout.state import HOLDS
 from serving.gateway.service import Finished, ModelInfo
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -57,7 +58,7 @@ class GatewayMetrics:
         self.ended(model, "done")
         self._turns.labels(model).inc(len(end.episode.frames) - 1)
         for probability in end.episode.answer.satisfaction:
-            self._requirements.labels(model, str(probability >= 0.5).lower()).inc()
+            self._requirements.labels(model, str(probability >= HOLDS).lower()).inc()
         for phase, seconds in end.seconds.items():
             self._phases.labels(phase).observe(seconds)
 

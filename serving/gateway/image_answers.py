@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rollout.state import Frame, reward_of, unmet
-from scenes.png import encode_png
+from scenes.png import data_uri, encode_png
 from serving.gateway.api_types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace
 from serving.gateway.service import Ask, Finished
 
@@ -18,8 +18,8 @@ EventKind = Literal["image_generation", "image_edit"]
 
 def image_item(ask: Ask, end: Finished, response_format: str, trace_images: bool) -> dict[str, Any]:
     """One entry of `data`. Encodes images, so it belongs into a thread."""
-    image = _base64_png(end.episode.answer.image)
-    fields = {"url": f"data:image/png;base64,{image}"} if response_format == "url" else {"b64_json": image}
+    image = end.episode.answer.image
+    fields = {"url": data_uri(encode_png(image))} if response_format == "url" else {"b64_json": _base64_png(image)}
     return ImageItem(**fields, rlrig=_trace(ask, end, trace_images)).model_dump(exclude_unset=True)
 
 

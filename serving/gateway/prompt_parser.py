@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from serving.endpoint_config import EndpointConfig
 from serving.gateway.requirements_reader import NotUnderstood
+from serving.openai_client import open_client
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -60,15 +61,5 @@ class PromptParser:
 
     def _opened(self) -> AsyncOpenAI:
         if self._client is None:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-            # Redirects would take prompts, and proxies of the environment a plain loopback request, elsewhere.
-            http_client = DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not self._config.is_loopback)
-            self._client = AsyncOpenAI(
-                base_url=self._config.base_url,
-                api_key=self._config.api_key or "none",
-                timeout=self._config.timeout_s,
-                max_retries=0,
-                http_client=http_client,
-            )
+            self._client = open_client(self._config)
         return self._client

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rollout.reporting.gallery import Chip
+from rollout.reporting.gallery import Chip, chips, finite
 from serving.pages.group_filter import GroupFilter
+from serving.pages.paging import part_of
 from serving.pages.run_index import NotThere
 from serving.pages.trajectory_file import (
     LIGHT,
     DamagedFile,
     Row,
-    chips,
     each_row,
     failed,
-    finite,
     key_of,
     read_rows,
     shown_image,
@@ -26,6 +25,8 @@ from serving.pages.trajectory_file import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from serving.pages.links import Links
     from serving.pages.run_index import RunsFolder
 
@@ -114,10 +115,8 @@ def group_page(
     try:
         groups = _groups(read_rows(folder, run, update, LIGHT))
         chosen = [rows for rows in groups if wanted.of_group(rows)]
-        pages = 1 if page is None else max(1, -(-len(chosen) // GROUPS_ON_A_PAGE))
-        number = min(max(1, page or 1), pages)
-        on_page = chosen if page is None else chosen[(number - 1) * GROUPS_ON_A_PAGE : number * GROUPS_ON_A_PAGE]
-        images = _images(folder, name, update, on_page)
+        on_page, number, pages = part_of(chosen, page, GROUPS_ON_A_PAGE)
+        images = _images(folder, run, update, on_page)
     except DamagedFile as error:
         return here.without(str(error))
     return GroupPage(
@@ -170,14 +169,14 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _images(
-    folder: RunsFolder, name: str, update: int, groups: Sequence[Sequence[Row]]
+    folder: RunsFolder, run: Path, update: int, groups: Sequence[Sequence[Row]]
 ) -> dict[tuple[int, int, int], dict[str, str | None]]:
     """Data URIs by member: `after` of every one, `before` of the first of each group."""
     wanted = {key_of(row) for rows in groups for row in rows}
     first = {key_of(rows[0]) for rows in groups}
     columns = ("group", "turn", "member", "image_before", "image_after")
     found: dict[tuple[int, int, int], dict[str, str | None]] = {}
-    for row in each_row(folder, folder.find(name), update, columns) if wanted else ():
+    for row in each_row(folder, run, update, columns) if wanted else ():
         if key_of(row) in wanted:
             found[key_of(row)] = {
                 "before": shown_image(row["image_before"], _SIDE) if key_of(row) in first else None,

@@ -15,6 +15,7 @@ import yaml
 
 from rollout.reporting.run_record import RunRecord
 from serving.pages.metrics_tail import Line, MetricsTail
+from serving.pages.paging import part_of
 
 RUNS_ON_A_PAGE = 50
 _TAILS = 32  # runs whose metrics are kept in memory
@@ -116,10 +117,8 @@ class RunsFolder:
     def page(self, number: int = 1) -> RunsPage:
         """The list of runs, page by page; a number past the end is the last page."""
         names = self.names()
-        pages = max(1, -(-len(names) // RUNS_ON_A_PAGE))
-        number = min(max(1, number), pages)
-        first = (number - 1) * RUNS_ON_A_PAGE
-        return RunsPage([self._shown(n) for n in names[first : first + RUNS_ON_A_PAGE]], number, pages, len(names))
+        here, number, pages = part_of(names, number, RUNS_ON_A_PAGE)
+        return RunsPage([self._shown(name) for name in here], number, pages, len(names))
 
     def _is_run(self, path: Path) -> bool:
         if not path.is_dir() or not self.inside(path):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rollout.measuring.reward_gap import Trend, trends
 from rollout.reporting.curves import GAP, TRAINING, Curve, curves, time_chart
+from rollout.reporting.held_out_numbers import evaluations
 from rollout.reporting.number import Number
 from rollout.reporting.report_page import metric_words
 from rollout.reporting.run_facts import facts
 from rollout.reporting.training_numbers import is_number, values_of
+from serving.pages.paging import part_of
 from serving.pages.run_index import progress_of
 from serving.pages.trajectory_file import updates_of
 
@@ -81,10 +83,8 @@ def run_page(folder: RunsFolder, name: str, links: Links, page: int | None = 1) 
     numbers = [number for line in thin for number in _numbers(name, line)]
     stored = updates_of(folder, record.folder)
     lines = sorted(record.lines, key=lambda line: -line["update"])
-    pages = 1 if page is None else max(1, -(-len(lines) // UPDATES_ON_A_PAGE))
-    number = min(max(1, page or 1), pages)
-    evaluations = [k for k, of_one in record.summary.items() if _is_evaluation(k) and isinstance(of_one, dict)]
-    first = (number - 1) * UPDATES_ON_A_PAGE
+    here, number, pages = part_of(lines, page, UPDATES_ON_A_PAGE)
+    found = evaluations(record)
     return RunPage(
         name=name,
         progress=progress_of(record),
@@ -94,9 +94,9 @@ def run_page(folder: RunsFolder, name: str, links: Links, page: int | None = 1) 
         time=time_chart(numbers, [name]),
         thinned=of,
         trends=trends(record.lines),
-        evaluations=evaluations,
-        held_out=_held_out(record, evaluations),
-        updates=_updates(lines if page is None else lines[first : first + UPDATES_ON_A_PAGE], set(stored), name, links),
+        evaluations=list(found),
+        held_out=_held_out(found.values()),
+        updates=_updates(here, set(stored), name, links),
         page=number,
         pages=pages,
         groups=links.groups(name) if stored else None,
@@ -154,12 +154,7 @@ def _facts(record: RunRecord) -> dict[str, str]:
     return {words: text for words, text in found.items() if words != "state"}
 
 
-def _is_evaluation(name: str) -> bool:
-    return name in ("diffuser", "before") or name.startswith("after")
-
-
-def _held_out(record: RunRecord, evaluations: Sequence[str]) -> list[tuple[str, list[float | None]]]:
-    columns = [record.summary[name] for name in evaluations]
+def _held_out(columns: Collection[Mapping[str, float]]) -> list[tuple[str, list[float | None]]]:
     metrics = dict.fromkeys(m for column in columns for m, value in column.items() if is_number(value))
     return [(metric_words(m), [float(c[m]) if is_number(c.get(m)) else None for c in columns]) for m in metrics]
 

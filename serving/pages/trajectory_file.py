@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from rollout.reporting.gallery import Chip, picture
+from rollout.reporting.gallery import picture
 from rollout.trajectory import SCHEMA, check_schema
 from serving.pages.run_index import NotThere
 
@@ -100,17 +99,6 @@ def key_of(row: Row) -> tuple[int, int, int]:
 def failed(row: Row) -> bool:
     """Whether a member's answer could not be parsed, or it was rejected."""
     return row["edit_prompt"] is None or row["rejected"] is not None
-
-
-def finite(value: float | None) -> float | None:
-    """The number, None where there is none that is finite."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def chips(row: Row, which: str) -> list[Chip]:
-    """The requirements with the Checker's yes-probability `before` or `after` the edit."""
-    pairs = zip(row["requirements"], row[f"satisfaction_{which}"], strict=False)
-    return [Chip(text or "", finite(probability)) for text, probability in pairs]
 
 
 def shown_image(png: bytes | None, largest: int) -> str | None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from actors.flow_path import FlowPath
-from rollout.reporting.gallery import Chip
+from rollout.reporting.gallery import Chip, chips, finite
 from rollout.trajectory import SCHEMA
 from scenes.png import data_uri, encode_png
 from serving.pages.latent_strip import latent_pictures
 from serving.pages.run_index import NotThere
 from serving.pages.token_texts import token_texts, tokenizer_of
-from serving.pages.trajectory_file import LIGHT, Row, chips, finite, key_of, read_rows, shown_image
+from serving.pages.trajectory_file import LIGHT, Row, key_of, read_rows, shown_image
 
 if TYPE_CHECKING:
     from pathlib import Path
