@@ -54,6 +54,12 @@ SWEEPS = (
         (Setting("turn"), Setting("trajectory", ("rollout.group=trajectory",))),
     ),
     Sweep(
+        "noise of edits",
+        "what the edits of a group start from: the same noise, or each its own (Actor)",
+        "actor",
+        (Setting("shared"), Setting("own", ("rollout.edit_noise=own",))),
+    ),
+    Sweep(
         "reward",
         "the Checker's yes-probability as it is, or cut at ½ (Actor)",
         "actor",

@@ -91,6 +91,9 @@ class RolloutConfig(Section):
     VLM, too, see docs/extending/checker.md."""
     sampling_temperature: float = Field(1.0, gt=0)
     """Temperature of the Actor's answers while training."""
+    edit_noise: Literal["shared", "own"] = "shared"
+    """Noise that the edits of a group start from while the Actor trains: the same for all members, so that an advantage
+    is the answer's alone and equal edits are made once, or each one's own."""
     max_answer_tokens: int = Field(48, ge=1)
     """Longest answer of the Actor, in tokens."""
     unparsable_reward: float = Field(0.0, le=0)

@@ -52,8 +52,10 @@ class Job:
 class GroupSampler:
     """Runs the Generate-Reflect-Edit loop in groups.
 
-    While the Actor trains, members differ in the Actor's answer and the editor is deterministic; while the editor
-    trains, members of a `turn` group share one answer and differ in the noise of the editor's SDE.
+    While the Actor trains, members differ in the Actor's answer alone: the editor is deterministic and starts from the
+    same noise for all of them (`rollout.edit_noise`), so that no luck of the editor counts as merit of an answer, and
+    equal edits are made once. While the editor trains, members of a `turn` group share one answer and differ in the
+    editor's noise.
     """
 
     def __init__(self, models: Models, rollout: RolloutConfig, editor: EditorConfig) -> None:
@@ -91,7 +93,7 @@ class GroupSampler:
             if not states:
                 break
             everyone = [(k, i) for k in range(len(states)) for i in range(size)]
-            made = self._turn(job, turn, states, everyone, shared=job.stage == "editor")
+            made = self._turn(job, turn, states, everyone, shared_answer=job.stage == "editor")
             going_on = []
             for k, state in enumerate(states):
                 members = made[k * size : (k + 1) * size]
@@ -126,7 +128,7 @@ class GroupSampler:
         for turn in range(self.settings.turns):
             if not open_ones:
                 break
-            made = self._turn(job, turn, states, [(k, k % size) for k in open_ones], shared=False)
+            made = self._turn(job, turn, states, [(k, k % size) for k in open_ones], shared_answer=False)
             for k, row in zip(open_ones, made, strict=True):
                 after = _next(states[k], row)
                 carried_on = after is not states[k]
@@ -157,36 +159,44 @@ class GroupSampler:
         return self.reward(state.satisfaction, state.image, state.graph)
 
     def _turn(
-        self, job: Job, turn: int, states: list[State], members: list[tuple[int, int]], shared: bool
+        self, job: Job, turn: int, states: list[State], members: list[tuple[int, int]], shared_answer: bool
     ) -> list[Turn]:
         """One turn of `members`: the index of each one's state in `states`, and its position in its group.
-        Seeds depend on the prompt, the turn and the position; with `shared`, members of one state get one answer."""
+        Seeds depend on the prompt, the turn and the position, but not on the position where members share what the seed
+        is for: with `shared_answer` the answer, while the Actor trains the noise of the edit."""
         began, before = time.monotonic(), self._computed()
+        common_noise = job.stage == "actor" and self.settings.edit_noise == "shared"
+        shared = {"answer": shared_answer, "edit": common_noise}
         seeds = {
             purpose: [
-                derive_seed(job.seed, purpose, states[k].prompt, turn, i if not shared or purpose == "edit" else 0)
-                for k, i in members
+                derive_seed(job.seed, purpose, states[k].prompt, turn, 0 if shared[purpose] else i) for k, i in members
             ]
-            for purpose in ("answer", "edit")
+            for purpose in shared
         }
         starts = [k for k, _ in members]
-        answers = self._answers(states, starts, seeds["answer"], shared)
+        answers = self._answers(states, starts, seeds["answer"], shared_answer)
         reflected = time.monotonic()
         parsed = [m for m, answer in enumerate(answers) if answer.reflection is not None]
+        equal: dict[tuple[int, str, int], list[int]] = {}  # members by what their edit follows from
+        for m in parsed:
+            image, prompt = states[starts[m]].image, answers[m].reflection.edit_prompt
+            equal.setdefault((id(image), prompt, seeds["edit"][m]), []).append(m)
+        firsts = [same[0] for same in equal.values()]
         edits = self.models.editor.edit(
-            [states[starts[m]].image for m in parsed],
-            [answers[m].reflection.edit_prompt for m in parsed],
-            [seeds["edit"][m] for m in parsed],
+            [states[starts[m]].image for m in firsts],
+            [answers[m].reflection.edit_prompt for m in firsts],
+            [seeds["edit"][m] for m in firsts],
             sde=self.sde if job.stage == "editor" else None,
             steps=self.sde.steps,
         )
         edited = time.monotonic()
         checked = self.models.checker.satisfaction(
-            [edit.image for edit in edits], [states[starts[m]].graph.requirements for m in parsed]
+            [edit.image for edit in edits], [states[starts[m]].graph.requirements for m in firsts]
         )
         seconds = TurnSeconds(reflect=reflected - began, edit=edited - reflected, check=time.monotonic() - edited)
         computed = self._computed() - before
-        results = dict(zip(parsed, zip(edits, checked, strict=True), strict=True))
+        made = zip(equal.values(), edits, checked, strict=True)
+        results = {m: (edit, satisfied) for same, edit, satisfied in made for m in same}
         worth = {k: self._worth(states[k]) for k in set(starts)}
         rows = [
             self._row(job, turn, states[k], worth[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])

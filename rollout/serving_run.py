@@ -105,7 +105,7 @@ class ServiceWatch:
 
     def _catch_up(self, follower: RunFollower) -> None:
         from learner.weights import WeightMismatch
-        from serving.gateway.role import is_loss
+        from serving.gateway.loss import is_loss
 
         checkpoint = follower.newest()
         if checkpoint is None or checkpoint == self._checkpoint:

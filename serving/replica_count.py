@@ -7,13 +7,13 @@ from typing import Any
 _UPSCALE_S, _DOWNSCALE_S = 5.0, 120.0  # a replica takes tens of seconds to start, so one is not ended in a hurry
 
 
-def replica_count(least: int, most: int | None, at_once: int) -> dict[str, Any]:
+def replica_count(least: int, most: int | None, at_once: float) -> dict[str, Any]:
     """Serve's options for `least` replicas, or for a number that follows the requests, up to `most`.
 
     Args:
         least: replicas that are always there.
         most: replicas at most; None, or no more than `least`, keeps the number as it is.
-        at_once: requests that one replica works on at the same time; another is started when there are more.
+        at_once: calls that one replica has at the same time; another is started when there are more.
     """
     if most is None or most <= least:
         return {"num_replicas": least}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from learner.receipts import WeightReceipt
     from learner.weights import WeightUpdate
 
+_CALLS_AT_ONCE = 3  # for each replica, each of many questions; where there are more, Serve starts another replica
 _SEEDS_APART = 1024  # vLLM gives sample i of a request the seed s + i; neighbouring seeds must not share samples
 
 
@@ -243,7 +244,7 @@ def build_vlm(
         placement_group_config={"bundles": settings.bundles},
         runtime_env={"env_vars": {**job_variables, **settings.environment}},
         deployment_config={
-            **replica_count(settings.replicas, max_replicas, settings.max_num_seqs),
+            **replica_count(settings.replicas, max_replicas, _CALLS_AT_ONCE),
             "ray_actor_options": {"num_cpus": 0},  # the placement group's bundle holds the replica's share
             "graceful_shutdown_timeout_s": 5,
             "health_check_period_s": 5,

@@ -11,23 +11,33 @@ Row = tuple[Any, ...]
 
 
 class BatchQueue:
-    """One batch is at work at a time; what comes meanwhile is in the next one.
+    """A batch begins as soon as one may; what comes while as many are at work as may be is in the next one.
 
     (Serve's own `@serve.batch` closes a batch by the clock, also while the one before is at work: where a batch takes
     much longer than the wait, many small ones then stand in line.)
 
     Args:
-        work: answers a batch, given as rows, in its order; an answer that is an exception is raised to who asked.
+        work: answers a batch, given as rows, in its order; an answer that is an exception is raised to who asked. It is
+            cancelled where all who asked are.
         max_batch: rows in one batch.
-        wait_s: seconds that a batch which is not full waits for more rows where nothing is at work.
+        wait_s: seconds that a batch which is not full waits for more rows.
+        at_once: batches that may be at work at the same time.
+        full_at_once: batches that may be at work where a full one waits; at least `at_once`.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Row]], Awaitable[Sequence[Any]]], max_batch: int, wait_s: float
+        self,
+        work: Callable[[Sequence[Row]], Awaitable[Sequence[Any]]],
+        max_batch: int,
+        wait_s: float,
+        at_once: int = 1,
+        full_at_once: int = 1,
     ) -> None:
         self._work, self._max_batch, self._wait_s = work, max_batch, wait_s
+        self._at_once, self._full_at_once = at_once, max(at_once, full_at_once)
         self._waiting: deque[tuple[Row, asyncio.Future[Any]]] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, *row: Any) -> Any:
         """The answer to one row. A row whose asker is cancelled before its batch begins is left out.
@@ -37,27 +47,55 @@ class BatchQueue:
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, answer))
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._run())
+        if self._may_begin():
+            self._running += 1
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await answer
 
+    def _may_begin(self) -> bool:
+        most = self._full_at_once if len(self._waiting) >= self._max_batch else self._at_once
+        return self._running < most
+
     async def _run(self) -> None:
-        if len(self._waiting) < self._max_batch:
-            await asyncio.sleep(self._wait_s)
-        while batch := self._next():
-            rows, askers = zip(*batch, strict=True)
-            try:
-                answers = await self._work(rows)
-            except Exception as error:
-                answers = [error] * len(rows)
-            for asker, answer in zip(askers, answers, strict=True):
-                if asker.done():
-                    continue  # cancelled while its batch was at work
-                if isinstance(answer, Exception):
-                    asker.set_exception(answer)
-                else:
-                    asker.set_result(answer)
-            await asyncio.sleep(0)  # let those that were answered ask again before the next batch closes
+        try:
+            if len(self._waiting) < self._max_batch:
+                await asyncio.sleep(self._wait_s)
+            while batch := self._next():
+                await self._answer(batch)
+                await asyncio.sleep(0)  # let those that were answered ask again before the next batch closes
+                if self._running > self._at_once and len(self._waiting) < self._max_batch:
+                    break
+        finally:
+            self._running -= 1
+
+    async def _answer(self, batch: list[tuple[Row, asyncio.Future[Any]]]) -> None:
+        rows, askers = zip(*batch, strict=True)
+        working = asyncio.ensure_future(self._work(rows))
+
+        def abandon(_: asyncio.Future[Any]) -> None:
+            if all(asker.done() for asker in askers):
+                working.cancel()
+
+        for asker in askers:
+            asker.add_done_callback(abandon)
+        await asyncio.wait({working})
+        if working.cancelled():
+            answers: Sequence[Any] = [asyncio.CancelledError()] * len(rows)
+        elif error := working.exception():
+            answers = [error] * len(rows)
+        else:
+            answers = working.result()
+        for asker, answer in zip(askers, answers, strict=True):
+            if asker.done():
+                continue  # cancelled while its batch was at work
+            if isinstance(answer, asyncio.CancelledError):
+                asker.cancel()
+            elif isinstance(answer, Exception):
+                asker.set_exception(answer)
+            else:
+                asker.set_result(answer)
 
     def _next(self) -> list[tuple[Row, asyncio.Future[Any]]]:
         batch = []

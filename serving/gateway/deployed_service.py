@@ -17,8 +17,9 @@ from rollout.errors import RunFailed
 from serving.applications import wait_for_applications
 from serving.gateway.exposure import check_exposure, free_port, in_url
 from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.image_deployments import DrawReplica, EditReplica, build_image_app
+from serving.gateway.image_deployments import QUEUED_BATCHES, DrawReplica, EditReplica, build_image_app
 from serving.gateway.ingress import ENDPOINT, Served, ServedModel, build_endpoint
+from serving.gateway.role import Batching
 from serving.gateway.service import RAW_MODEL, TRAINED_MODEL
 from serving.vlm_client import deploy_vlms
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from learner.receipts import WeightReceipt
     from learner.weights import WeightUpdate
     from rollout.config import RunConfig
+    from rollout.image_config import PipelineConfig
+    from serving.vlm_config import VlmConfig
 
 _POLL_S = 0.25
 _RAW = "-raw"
@@ -116,6 +119,11 @@ class DeployedService:
             diffuser="diffuser",
             checker="checker",
             models=models,
+            batching={
+                **{name: _vlm_batching(settings, gateway) for name, settings in vlms.items()},
+                "diffuser": _image_batching(config.diffuser, gateway),
+                **{name: _image_batching(one.editor, gateway) for name, one in editors.items()},
+            },
             checker_settings=config.vlm.checker,
             max_tokens=config.vlm.actor.max_tokens,
             call_deadline_s=config.vlm.actor.call_deadline_s,
@@ -179,6 +187,18 @@ def _in_store(update: WeightUpdate) -> bool:
     return all(isinstance(bucket, ray.ObjectRef) for bucket in update.buckets)
 
 
+def _image_batching(settings: PipelineConfig, gateway: GatewayConfig) -> Batching:
+    """A batch at work on each replica; more only where they are full, of which replicas then hold some in stock."""
+    most = max(settings.workers, gateway.max_image_replicas or 0)
+    return Batching(gateway.max_batch, gateway.batch_wait_s, settings.workers, QUEUED_BATCHES * most)
+
+
+def _vlm_batching(settings: VlmConfig, gateway: GatewayConfig) -> Batching:
+    """Two calls for each replica: an engine works on both, and is never empty between them."""
+    most = max(settings.replicas, gateway.max_vlm_replicas or 0)
+    return Batching(gateway.max_batch, gateway.batch_wait_s, 2 * settings.replicas, QUEUED_BATCHES * most)
+
+
 def _diffuser_target(config: RunConfig, gateway: GatewayConfig) -> serve.RunTarget:
     arguments = {"path": model_source(config.models.flux), "steps": config.diffuser.steps}
     return _image_target("diffuser", DrawReplica, Diffuser, config, config.diffuser, gateway, arguments)
@@ -222,8 +242,6 @@ def _image_target(
             "num_gpus": settings.gpus,
             **config.placement.actor_options("image"),
         },
-        max_batch=gateway.max_batch,
-        batch_wait_s=gateway.batch_wait_s,
         hang_s=config.rollout.deadline_s,
     )
     return serve.RunTarget(application, name=name, route_prefix=None)

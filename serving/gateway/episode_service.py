@@ -161,18 +161,17 @@ class EpisodeService:
     async def _answer(self, request: Request, line: Line, versions: Mapping[str, int], ends: float) -> Any:
         match request:
             case Draw(prompt, seed):
-                return await self._diffuser.ask("draw", prompt, seed, ends=ends)
+                return await self._diffuser.ask(prompt, seed, ends=ends)
             case Check(image, requirements) if isinstance(self._checks, OwnChecker):
                 return await _judged(self._checks, image, requirements, ends)
             case Check(image, requirements):
                 batch = self._batch(image, vlm_checker.questions_of(requirements), vlm_checker.SAMPLING)
-                answers, _ = await self._checker.ask("generate_batch", batch, ends=ends)
-                return self._checks.read(answers)
+                return self._checks.read(await self._checker.ask(batch, ends=ends))
             case Reflect():
                 return await self._reflect(request, line, versions, ends)
             case Change(image, prompt, seed):
                 edited, _ = await line.editor.ask(
-                    "edit", image, prompt, seed, ends=ends,
+                    image, prompt, seed, ends=ends,
                     stale=lambda answer: self._is_stale("editor", answer[1], versions),
                 )  # fmt: skip
                 return edited
@@ -180,11 +179,10 @@ class EpisodeService:
     async def _reflect(self, request: Reflect, line: Line, versions: Mapping[str, int], ends: float) -> ActorAnswer:
         sampling = Sampling(temperature=request.temperature, max_tokens=self._max_tokens)
         batch = self._batch(request.image, [Question(request.request, 0, request.seed)], sampling)
-        answers, _ = await line.actor.ask(
-            "generate_batch", batch, ends=ends,
-            stale=lambda answer: self._is_stale("actor", answer[0][0][0].version, versions),
-        )  # fmt: skip
-        return read_answer(answers[0][0])
+        ((answer,),) = await line.actor.ask(
+            batch, ends=ends, stale=lambda answers: self._is_stale("actor", answers[0][0].version, versions)
+        )
+        return read_answer(answer)
 
     def _batch(self, image: Any, questions: list[Question], sampling: Sampling) -> Batch:
         return Batch([image], questions, sampling, self._call_deadline_s)

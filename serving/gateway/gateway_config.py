@@ -45,7 +45,7 @@ class GatewayConfig(Section):
     keep_alive_s: float = Field(default=10.0, gt=0)
     """How often a stream with nothing to tell sends a comment, so that proxies keep it open."""
     batch_wait_s: float = Field(default=0.01, ge=0)
-    """How long a role waits for more requests before it answers those it has."""
+    """How long a call of a role waits for more requests before it goes out with those that it has."""
     max_batch: int = Field(default=16, ge=1)
     """The most requests that a role answers at once."""
     max_image_replicas: int | None = Field(default=None, ge=1)

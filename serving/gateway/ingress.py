@@ -14,7 +14,8 @@ from serving.gateway.app import make_app
 from serving.gateway.episode_service import EpisodeService, Line
 from serving.gateway.gateway_config import GatewayConfig
 from serving.gateway.prompt_parser import PromptParser
-from serving.gateway.role import Role
+from serving.gateway.role import Batching, Role
+from serving.gateway.row_calls import RowCall, draw, edit, generate
 from serving.gateway.service import TRAINED_MODEL
 from serving.gateway.service_weights import ServiceWeights
 from serving.gateway.version_gate import VersionGate
@@ -51,6 +52,7 @@ class Served:
 
     Attributes:
         models: by the name that a request gives.
+        batching: of each role, by the name of its application.
         checker_settings: of the Checker's VLM.
         checker_name: `rollout.checker`, that VLM or code of the user's own.
         max_tokens: most tokens of one answer of the Actor.
@@ -62,6 +64,7 @@ class Served:
     diffuser: str
     checker: str
     models: Mapping[str, ServedModel]
+    batching: Mapping[str, Batching]
     checker_settings: VlmConfig
     max_tokens: int
     call_deadline_s: float
@@ -85,15 +88,15 @@ class Endpoint:
     def __init__(self, served: Served, config: GatewayConfig, token: str, runs: Path) -> None:
         self._config, self._token, self._runs = config, token, runs
         lines = {
-            name: _line(model, served.board if name == TRAINED_MODEL else None, config)
+            name: _line(model, served, served.board if name == TRAINED_MODEL else None, config)
             for name, model in served.models.items()
         }
         trained = lines[TRAINED_MODEL]
         handles = {"actor": trained.actor.handle, "editor": trained.editor.handle}
         self._weights = ServiceWeights(handles, served.board, trained.gate, config.update_deadline_s)
-        checker = _role(served.checker, patient=True)
+        checker = _role(served.checker, served, generate, patient=True)
         self._service = EpisodeService(
-            _role(served.diffuser),
+            _role(served.diffuser, served, draw),
             checker,
             lines,
             image_size=served.image_size,
@@ -120,17 +123,18 @@ class Endpoint:
         return {"episodes": self._service.under_way, "lost": self._service.lost}
 
 
-def _line(model: ServedModel, board: str | None, config: GatewayConfig) -> Line:
+def _line(model: ServedModel, served: Served, board: str | None, config: GatewayConfig) -> Line:
     """The policies behind a model. Where this process is one that Serve started again, the board says what the replicas
     hold."""
     held = {policy: board and latest_weights(board, policy, _BOARD_DEADLINE_S) for policy in ("actor", "editor")}
     versions = {policy: update.manifest.version if update else 0 for policy, update in held.items()}
     gate = VersionGate(versions, config.update_deadline_s)
-    return Line(_role(model.actor, patient=True), _role(model.editor), gate, model.versions)
+    actor = _role(model.actor, served, generate, patient=True)
+    return Line(actor, _role(model.editor, served, edit), gate, model.versions)
 
 
-def _role(application: str, patient: bool = False) -> Role:
-    return Role(application, serve.get_app_handle(application), patient)
+def _role(application: str, served: Served, call: RowCall, patient: bool = False) -> Role:
+    return Role(application, serve.get_app_handle(application), call, served.batching[application], patient)
 
 
 def build_endpoint(served: Served, config: GatewayConfig, token: str, runs: Path) -> Application:

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
-
+from serving.gateway.batch_queue import BatchQueue
+from serving.gateway.loss import is_loss
+from serving.gateway.row_calls import RowCall
 from serving.gateway.service import ServiceUnavailable, TurnTimeout
-from serving.generation import ReplicaBroken
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
 _POLL_S = 0.25
 _RETRY_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How the requests of many episodes go together to one role.
+
+    Attributes:
+        max_batch: requests in one call of a replica.
+        wait_s: seconds that a call with room for more waits for them.
+        at_once: calls at the same time; what comes meanwhile goes together.
+        full_at_once: calls at the same time, where as many requests wait as a call may hold.
+    """
+
+    max_batch: int = 16
+    wait_s: float = 0.0
+    at_once: int = 1
+    full_at_once: int = 1
 
 
 class Role:
@@ -29,6 +46,8 @@ class Role:
     Args:
         name: what messages call the role.
         handle: of its deployment.
+        call: sends several requests, each a row, as one call.
+        batching: how many of them go together.
         patient: leave a call that ran out of time to the replica, which notices by a deadline of its own that it hangs;
             otherwise it is cancelled.
 
@@ -36,18 +55,30 @@ class Role:
         lost: how many requests a lost replica left unanswered so far.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle, patient: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: DeploymentHandle,
+        call: RowCall,
+        batching: Batching = Batching(),
+        patient: bool = False,
+    ) -> None:
         self.name, self.handle, self.lost = name, handle, 0
+        self._batches = BatchQueue(
+            lambda rows: call(handle, rows),
+            batching.max_batch,
+            batching.wait_s,
+            batching.at_once,
+            batching.full_at_once,
+        )
         self._patient, self._left_alone = patient, set[asyncio.Task[Any]]()
 
-    async def ask(
-        self, method: str, *arguments: Any, ends: float, stale: Callable[[Any], bool] = lambda _: False
-    ) -> Any:
-        """The answer of one replica. A cancelled call is cancelled at the replica, too.
+    async def ask(self, *row: Any, ends: float, stale: Callable[[Any], bool] = lambda _: False) -> Any:
+        """The answer of one replica. What is cancelled before its call began is left out of it; a call whose askers are
+        all cancelled is cancelled at the replica, too.
 
         Args:
-            method: of the deployment.
-            arguments: its arguments.
+            row: what is asked.
             ends: when the answer must be there, by `time.monotonic`.
             stale: says that an answer came from a replica with other weights than it should have; then another is
                 asked for.
@@ -55,11 +86,11 @@ class Role:
         Raises:
             TurnTimeout: no answer until `ends`, and no replica was lost.
             ServiceUnavailable: a replica was lost, or has other weights, and none took its place until `ends`.
-            Exception: whatever the method raised.
+            Exception: whatever the replica's code raised.
         """
         lost = False
         while (left := ends - time.monotonic()) > 0:
-            call = asyncio.create_task(_result(getattr(self.handle, method).remote(*arguments)))
+            call = asyncio.create_task(self._batches.ask(*row))
             try:
                 await asyncio.wait({call}, timeout=left)
             except asyncio.CancelledError:
@@ -88,14 +119,3 @@ class Role:
         self._left_alone.add(call)
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
         call.add_done_callback(self._left_alone.discard)
-
-
-async def _result(response: Awaitable[Any]) -> Any:
-    return await response
-
-
-def is_loss(error: Exception) -> bool:
-    """Whether an error says that a replica is not there any more, rather than what its code raised."""
-    if isinstance(error, RayTaskError):
-        return isinstance(error, ReplicaBroken | TimeoutError)
-    return isinstance(error, RayError | RayServeException)

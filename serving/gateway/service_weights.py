@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from learner.receipts import WeightReceipt, verify_receipts
 from learner.weight_board import latest_weights, publish_weights, put_back_weights
 from learner.weights import WeightMismatch, WeightUpdate
-from serving.gateway.role import is_loss
+from serving.gateway.loss import is_loss
 from serving.gateway.version_gate import VersionGate
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,14 +20,16 @@ def picture(value: int) -> np.ndarray:
 
 
 class ScriptedModels:
-    """An image is one grey value; requirement k holds where that value is above `threshold + k · spread`. Every call
-    computes for as many seconds as `SECONDS` says."""
+    """An image is one grey value; requirement k holds where that value is above `threshold + k · spread`. An answer
+    is one of four edit prompts, by its seed, and an edit follows from its prompt and its seed. Every call computes for
+    as many seconds as `SECONDS` says."""
 
     SECONDS = TurnSeconds(draw=1.0, reflect=2.0, edit=4.0, check=0.5)
 
     def __init__(self, threshold: int = 128, unparsable_every: int = 0, first: int = 10, spread: int = 0) -> None:
         self.threshold, self.unparsable_every, self.first, self.spread = threshold, unparsable_every, first, spread
         self.asked: list[tuple[int, list[int]]] = []
+        self.edited: list[list[tuple[str, int]]] = []
         self.temperatures: list[float] = []
         self.diffuser = SimpleNamespace(draw=self._draw, compute_seconds=0.0)
         self.checker = SimpleNamespace(satisfaction=self._satisfaction, compute_seconds=0.0)
@@ -49,13 +52,17 @@ class ScriptedModels:
         self.asked.append((len(requests), list(seeds)))
         self.temperatures.append(temperature)
         answers = []
-        for k, _ in enumerate(requests):
+        for k, seed in enumerate(seeds):
             broken = self.unparsable_every and k % self.unparsable_every == 0
-            reflection = None if broken else Reflection("a left of b", "move a right of b")
+            reflection = None if broken else Reflection("a left of b", f"move a {'abcd'[seed % 4]} of b")
             answers.append([ActorAnswer("x", [1, 2], [-0.5, -0.1], 3, reflection)])
         return answers
 
     def _edit(self, images, prompts, seeds, sde=None, steps=None):
         self.editor.compute_seconds += self.SECONDS.edit
+        self.edited.append(list(zip(prompts, seeds, strict=True)))
         path = FlowPath(np.zeros((2, 4, 2)), np.array([1.0, 0.5]), np.array([-1.0]), 0.7) if sde else None
-        return [Edit(picture(seed % 256), path, 5) for seed in seeds]
+        values = [
+            zlib.crc32(f"{prompt}{seed}".encode()) % 240 + 16 for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        return [Edit(picture(value), path, 5) for value in values]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -10,9 +11,9 @@ from rollout.image_config import EditorConfig
 from rollout.state import improves, reward_of
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
-from tests.rollout.scripted_models import ScriptedModels
+from tests.rollout.scripted_models import ScriptedModels, picture
 
-GRAPHS = tuple(islice(sample_graphs("train", 0), 5))
+GRAPHS = tuple(islice(sample_graphs("train", 0), 12))
 PROMPTS = tuple(Started(50 + k, graph, 7) for k, graph in enumerate(GRAPHS))
 
 
@@ -106,6 +107,40 @@ def test_members_of_an_actor_group_have_answers_of_their_own_and_no_flow():
     assert models.asked[0][0] == 4 * len(GRAPHS)
     assert len({turn.actor_seed for turn in turns}) == len(turns)
     assert all(turn.flow is None for turn in turns)
+
+
+@pytest.mark.parametrize("group", ["turn", "trajectory"])
+def test_members_of_an_actor_group_share_the_noise_of_the_edit_and_equal_edits_are_made_once(group):
+    models = ScriptedModels()
+    turns = [turn for turn in sample(models, "actor", group=group, group_size=12) if turn.turn == 0]
+    for members in groups_of(turns).values():
+        assert len({member.edit_seed for member in members}) == 1
+        edited = {member.edit_prompt: member.image_after for member in members}
+        assert 1 < len(edited) <= 4
+        for member in members:
+            assert np.array_equal(member.image_after, edited[member.edit_prompt])
+    asked = models.edited[0]
+    assert len(asked) == len(set(asked)) == len({(turn.prompt, turn.edit_prompt) for turn in turns})
+
+
+def test_members_of_an_actor_group_have_noise_of_their_own_where_that_is_asked_for():
+    models = ScriptedModels()
+    turns = sample(models, "actor", turns=1, edit_noise="own")
+    assert len({turn.edit_seed for turn in turns}) == len(turns) == len(models.edited[0])
+
+
+def test_shared_noise_takes_the_luck_of_the_editor_out_of_the_advantages():
+    """Where an edit succeeds by its noise alone, no answer is better than another: no group has a signal."""
+
+    class Luck(ScriptedModels):
+        def _edit(self, images, prompts, seeds, sde=None, steps=None):
+            return [
+                replace(edit, image=picture(16 + seed % 240))
+                for edit, seed in zip(super()._edit(images, prompts, seeds, sde, steps), seeds, strict=True)
+            ]
+
+    assert all(turn.dropped for turn in sample(Luck(), "actor", turns=1))
+    assert not all(turn.dropped for turn in sample(Luck(), "actor", turns=1, edit_noise="own"))
 
 
 def test_an_unparsable_answer_costs_its_member_the_reward_and_nothing_else():

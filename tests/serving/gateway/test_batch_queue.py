@@ -81,3 +81,38 @@ def test_what_breaks_a_whole_batch_is_raised_to_all_in_it() -> None:
         assert [str(error) for error in errors] == ["no device"] * 2
 
     asyncio.run(go())
+
+
+def test_more_are_at_work_only_where_a_full_batch_waits() -> None:
+    async def go() -> None:
+        model = Model()
+        queue = BatchQueue(model.work, max_batch=4, wait_s=0.0, at_once=2, full_at_once=3)
+        asked = []
+        for number in range(9):
+            asked.append(asyncio.create_task(queue.ask(number, "a")))
+            await asyncio.sleep(0.002)
+        assert await asyncio.gather(*asked) == [f"a{number}" for number in range(9)]
+        assert model.batches == [1, 1, 4, 3]  # the third began when four waited, the last when a place was free
+        assert model.most_at_once == 3
+
+    asyncio.run(go())
+
+
+def test_a_batch_that_nobody_waits_for_is_cancelled_and_the_next_one_begins() -> None:
+    async def go() -> None:
+        model = Model(seconds=0.05)
+        queue = BatchQueue(model.work, max_batch=4, wait_s=0.0)
+        gone = [asyncio.create_task(queue.ask(number, "a")) for number in range(2)]
+        await asyncio.sleep(0.01)
+        began = asyncio.get_running_loop().time()
+        gone[0].cancel()
+        kept = asyncio.create_task(queue.ask(2, "a"))
+        await asyncio.sleep(0.01)
+        assert model.batches == [2]  # somebody waits for it still
+        gone[1].cancel()
+        model.seconds = 0.0
+        assert await kept == "a2"
+        assert asyncio.get_running_loop().time() - began < 0.05
+        assert model.batches == [2, 1]
+
+    asyncio.run(go())

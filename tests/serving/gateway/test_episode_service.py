@@ -12,10 +12,11 @@ from rollout.seeds import derive_seed
 from scenes.dialogue import Reflection
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
+from serving.gateway import row_calls
 from serving.gateway.episode_batch import EpisodeBatch
 from serving.gateway.episode_service import EpisodeService, Line
 from serving.gateway.gateway_metrics import GatewayMetrics
-from serving.gateway.role import Role
+from serving.gateway.role import Batching, Role
 from serving.gateway.service import Ask, Finished, TurnReady, TurnTimeout
 from serving.gateway.version_gate import VersionGate
 from serving.generation import Answer
@@ -25,6 +26,7 @@ from tests.rollout.scripted_models import ScriptedModels, picture
 from tests.serving.gateway.scripted_deployments import ScriptedHandle
 
 GRAPH = parse_prompt("red circle left of blue square; red circle above green star", PREDICATES)
+ALONE = Batching(max_batch=1, at_once=64)
 TEXT = Reflection("red circle right of blue square", "move red circle left of blue square").text
 
 
@@ -39,12 +41,12 @@ class Scripted:
         self.versions = {"actor": versions[0], "editor": versions[1]}
         self.repaired: list[str] = []
         self.gate = VersionGate({"actor": versions[0], "editor": versions[1]}, 5.0)
-        checker = Role("checker", ScriptedHandle(generate_batch=self._check))
-        actor = Role("actor", ScriptedHandle(generate_batch=self._reflect))
-        editor = Role("editor", ScriptedHandle(edit=self._edit))
+        checker = Role("checker", ScriptedHandle(generate_batch=self._check), row_calls.generate, ALONE)
+        actor = Role("actor", ScriptedHandle(generate_batch=self._reflect), row_calls.generate, ALONE)
+        editor = Role("editor", ScriptedHandle(edit=self._edit), row_calls.edit, ALONE)
         line = Line(actor, editor, self.gate, {"actor": 16, "editor": 8})
         self.service = EpisodeService(
-            Role("diffuser", ScriptedHandle(draw=self._draw)),
+            Role("diffuser", ScriptedHandle(draw=self._draw), row_calls.draw, ALONE),
             checker,
             {"rlrig": line},
             image_size=64,
@@ -59,13 +61,16 @@ class Scripted:
         if role in self.hooks:
             await self.hooks[role](*arguments)
 
-    async def _draw(self, prompt: str, seed: int) -> np.ndarray:
-        await self._before("draw", prompt, seed)
-        return self.models.diffuser.draw([prompt], [seed])[0]
+    async def _draw(self, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
+        await self._before("draw", prompts[0], seeds[0])
+        return self.models.diffuser.draw(prompts, seeds)
 
-    async def _edit(self, image: np.ndarray, prompt: str, seed: int) -> tuple[np.ndarray, int]:
-        await self._before("edit", image, prompt, seed)
-        return self.models.editor.edit([image], [prompt], [seed])[0].image, self.versions["editor"]
+    async def _edit(
+        self, images: list[np.ndarray], prompts: list[str], seeds: list[int]
+    ) -> list[tuple[np.ndarray, int]]:
+        await self._before("edit", images[0], prompts[0], seeds[0])
+        edits = self.models.editor.edit(images, prompts, seeds)
+        return [(edit.image, self.versions["editor"]) for edit in edits]
 
     async def _check(self, batch: Any) -> tuple[list[list[Answer]], float]:
         await self._before("check", batch)
@@ -75,8 +80,9 @@ class Scripted:
     async def _reflect(self, batch: Any) -> tuple[list[list[Answer]], float]:
         await self._before("reflect", batch)
         question = batch.questions[0]
-        self.models.actor.reflect(batch.images, [question.text], batch.sampling.temperature, [question.seed])
-        return [[Answer(TEXT, [1], [-0.1], True, self.versions["actor"])]], 0.1
+        asked = (batch.images, [question.text], batch.sampling.temperature, [question.seed])
+        ((found,),) = self.models.actor.reflect(*asked)
+        return [[Answer(found.reflection.text, [1], [-0.1], True, self.versions["actor"])]], 0.1
 
 
 def _yes_or_no(probability: float) -> Answer:
@@ -274,7 +280,6 @@ def test_all_images_of_a_request_are_made_by_one_version_while_weights_are_repla
                 await asyncio.sleep(0.003)
 
         async def request(number: int) -> set[tuple[int, int]]:
-            await asyncio.sleep(number * 0.0047)
             asks = [ask(seed=number + item, turns=1) for item in range(4)]
             batch, found = EpisodeBatch(scripted.service, asks, GatewayMetrics(), 5.0), set()
             while batch.open:
@@ -284,8 +289,11 @@ def test_all_images_of_a_request_are_made_by_one_version_while_weights_are_repla
             await batch.close()
             return found
 
+        async def client(number: int) -> list[set[tuple[int, int]]]:
+            return [await request(10 * number + again) for again in range(10)]
+
         replacing = asyncio.create_task(replace_again_and_again())
-        found = await asyncio.gather(*(request(number) for number in range(40)))
+        found = [versions for one in await asyncio.gather(*(client(number) for number in range(4))) for versions in one]
         asking = False
         await replacing
         assert scripted.service.lost["editor"] == 0

@@ -1,13 +1,15 @@
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import RequestCancelledError
 
-from serving.gateway.role import Role, is_loss
+from serving.gateway.batch_queue import Row
+from serving.gateway.loss import is_loss
+from serving.gateway.role import Batching, Role
 from serving.gateway.service import ServiceUnavailable, TurnTimeout
 from serving.generation import ReplicaBroken
 from tests.serving.gateway.scripted_deployments import ScriptedHandle
@@ -31,10 +33,15 @@ def of_task(error: Exception) -> Exception:
     return RayTaskError("draw", "traceback", error).as_instanceof_cause()
 
 
+async def one_by_one(handle: ScriptedHandle, rows: Sequence[Row]) -> list[Any]:
+    """Draws as `row_calls.draw` does, from a method that takes one row."""
+    return [await handle.draw.remote(*row) for row in rows]
+
+
 def ask(method: Callable[..., Awaitable[Any]], seconds: float = 5.0, **options: Any) -> tuple[Any, Role]:
     async def go() -> tuple[Any, Role]:
-        role = Role("diffuser", ScriptedHandle(draw=method))
-        return await role.ask("draw", "a prompt", 7, ends=time.monotonic() + seconds, **options), role
+        role = Role("diffuser", ScriptedHandle(draw=method), one_by_one)
+        return await role.ask("a prompt", 7, ends=time.monotonic() + seconds, **options), role
 
     return asyncio.run(go())
 
@@ -91,9 +98,9 @@ def test_a_call_that_ran_out_of_time_is_left_to_a_replica_that_sees_for_itself(
             raise
 
     async def go() -> None:
-        role = Role("actor", ScriptedHandle(draw=slow), patient)
+        role = Role("actor", ScriptedHandle(draw=slow), one_by_one, patient=patient)
         with pytest.raises(TurnTimeout):
-            await role.ask("draw", ends=time.monotonic() + 0.05)
+            await role.ask(ends=time.monotonic() + 0.05)
         await asyncio.sleep(0.3)
 
     asyncio.run(go())
@@ -112,8 +119,8 @@ def test_cancelling_ends_the_call(patient: bool) -> None:
             raise
 
     async def go() -> None:
-        role = Role("actor", ScriptedHandle(draw=slow), patient)
-        asking = asyncio.create_task(role.ask("draw", ends=time.monotonic() + 60))
+        role = Role("actor", ScriptedHandle(draw=slow), one_by_one, patient=patient)
+        asking = asyncio.create_task(role.ask(ends=time.monotonic() + 60))
         await asyncio.sleep(0.01)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
@@ -122,3 +129,40 @@ def test_cancelling_ends_the_call(patient: bool) -> None:
 
     asyncio.run(go())
     assert ended == ["cancelled"]
+
+
+def test_requests_at_the_same_time_go_together() -> None:
+    async def together(handle: ScriptedHandle, rows: Sequence[Row]) -> list[Any]:
+        return await handle.draw.remote([row[0] for row in rows])
+
+    async def draw(seeds: list[int]) -> list[Any]:
+        await asyncio.sleep(0.02)
+        return [ValueError("seed 3") if seed == 3 else 10 * seed for seed in seeds]
+
+    async def go() -> None:
+        handle = ScriptedHandle(draw=draw)
+        role = Role("diffuser", handle, together, Batching(max_batch=4, at_once=1, full_at_once=2))
+        ends = time.monotonic() + 5
+        answers = await asyncio.gather(*(role.ask(seed, ends=ends) for seed in range(10)), return_exceptions=True)
+        assert [answer for answer in answers if not isinstance(answer, ValueError)] == [
+            10 * seed for seed in range(10) if seed != 3
+        ]
+        assert str(answers[3]) == "seed 3"
+        assert [arguments[0] for _, arguments in handle.calls] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+    asyncio.run(go())
+
+
+def test_what_a_lost_replica_was_asked_together_is_asked_again_by_each() -> None:
+    async def together(handle: ScriptedHandle, rows: Sequence[Row]) -> list[Any]:
+        return await handle.draw.remote([row[0] for row in rows])
+
+    calls = in_turn(ActorDiedError(), [0, 10, 20])
+
+    async def go() -> None:
+        role = Role("diffuser", ScriptedHandle(draw=calls), together)
+        ends = time.monotonic() + 5
+        assert await asyncio.gather(*(role.ask(seed, ends=ends) for seed in range(3))) == [0, 10, 20]
+        assert role.lost == 3
+
+    asyncio.run(go())

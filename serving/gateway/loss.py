@@ -1,0 +1,15 @@
+"""Whether a call failed because a replica is gone."""
+
+from __future__ import annotations
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+
+from serving.generation import ReplicaBroken
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether an error says that a replica is not there any more, rather than what its code raised."""
+    if isinstance(error, RayTaskError):
+        return isinstance(error, ReplicaBroken | TimeoutError)
+    return isinstance(error, RayError | RayServeException)
