@@ -25,13 +25,15 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """`updates` are those of one policy; a run of both trains each so often. `prompts` are held-out ones with two and
+    """A run of both policies trains each as often as one that trains it alone: `actor_updates` and `editor_updates`
+    times; alternating, in `rounds` rounds of the Actor and then the editor. `prompts` are held-out ones with two and
     three relations, `harder` with four and five, `sweep_prompts` those of the sweeps. `weak_checker` is the Checker of
     a run that shows what gaming looks like, relative to the preset; None leaves that run out."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    updates: int = 16
-    switch_every: int = 4
+    actor_updates: int = 32
+    editor_updates: int = 16
+    rounds: int = 4
     prompts: int = 512
     harder: int = 256
     sweep_prompts: int = 256
@@ -71,13 +73,17 @@ class Plan:
         ]
 
     def _stages(self, name: str) -> str:
-        one = {policy: f"{{stage: {policy}, updates: {self.updates}}}" for policy in ("actor", "editor")}
-        both = 2 * self.updates
+        actor = f"{{stage: actor, updates: {self.actor_updates}}}"
+        editor = f"{{stage: editor, updates: {self.editor_updates}}}"
+        round_ = (
+            f"{{stage: actor, updates: {self.actor_updates // self.rounds}}}, "
+            f"{{stage: editor, updates: {self.editor_updates // self.rounds}}}"
+        )
         return {
-            "stages": f"stages=[{one['actor']}, {one['editor']}]",
-            "actor": f"stages=[{one['actor']}]",
-            "editor": f"stages=[{one['editor']}]",
-            "alternating": f"stages=[{{stage: alternate, updates: {both}, switch_every: {self.switch_every}}}]",
+            "stages": f"stages=[{actor}, {editor}]",
+            "actor": f"stages=[{actor}]",
+            "editor": f"stages=[{editor}]",
+            "alternating": f"stages=[{', '.join([round_] * self.rounds)}]",
         }[name]
 
     def _common(self, seed: int) -> tuple[str, ...]:
@@ -85,4 +91,14 @@ class Plan:
 
 
 FULL = Plan()
-FAST = Plan(seeds=(0,), updates=10, switch_every=5, prompts=128, harder=64, sweeps=(), weak_checker=None, fast=True)
+FAST = Plan(
+    seeds=(0,),
+    actor_updates=12,
+    editor_updates=8,
+    rounds=2,
+    prompts=128,
+    harder=64,
+    sweeps=(),
+    weak_checker=None,
+    fast=True,
+)

@@ -14,6 +14,7 @@ from experiments.plan import TrainingJob
 from rollout.config import RunConfig
 from rollout.config_file import load_config
 
+_METHOD = 2  # is raised where the same settings come to train in another way
 # What no trained weight depends on: where and how fast a run is done.
 _BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs", "loggers", "placement")
 _WORKERS = {"workers", "cpus", "gpus", "start_deadline_s", "call_deadline_s"}
@@ -51,6 +52,8 @@ def settings_digest(config: RunConfig, trained: bool = True) -> str:
             "vlm": {role: {"model"} for role in ("actor", "checker")},  # paths; the models themselves are below
         },
     )
+    if trained:
+        values["method"] = _METHOD
     values["models"] = {name: _folder_digest(Path(path)) for name, path in values["models"].items()}
     return _digest(values)
 

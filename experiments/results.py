@@ -165,7 +165,7 @@ def facts_of(
     return {
         "fast": plan.fast,
         "seeds": list(plan.seeds),
-        "updates": plan.updates,
+        "updates": {"Actor": plan.actor_updates, "editor": plan.editor_updates},
         "prompts": plan.prompts,
         "harder_prompts": plan.harder,
         "minutes": minutes,

@@ -28,7 +28,7 @@ GOOD = {
 FULL = {
     "fast": False,
     "seeds": [0, 1, 2],
-    "updates": 12,
+    "updates": {"Actor": 32, "editor": 16},
     "prompts": 512,
     "harder_prompts": 256,
     "minutes": {"train": 140.0, "evaluate": 31.25},
@@ -177,7 +177,7 @@ def test_what_was_run_is_stated_from_rows_and_facts() -> None:
     assert line(text, "training seeds evaluated")[1] == "0, 1, 2"
     assert line(text, "prompts planned")[1] == "512 and 256"
     assert line(text, "minutes")[1] == "train 140.0, evaluate 31.2"
-    assert line(text, "updates of each policy")[1] == "12"
+    assert line(text, "updates of each policy")[1] == "Actor 32, editor 16"
     assert "| memory | 14 GB \\| half &lt;used> |" in text
     assert "```\nmake results\n```" in text
     assert "3 seeds enclose the true mean in no more than 75 % of experiments" in text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from experiments.plan import FAST, FULL
@@ -19,9 +20,12 @@ def test_every_arm_gets_the_same_number_of_updates_of_each_policy() -> None:
     for plan in (FULL, FAST):
         schedules = {job.name: load_config(PRESET, list(job.overrides)).schedule for job in plan.jobs()}
         for name in ("stages", "alternating"):
-            assert schedules[name].count("actor") == schedules[name].count("editor") == plan.updates
-        assert schedules["editor"] == ["editor"] * plan.updates
-        assert schedules["stages"] == ["actor"] * plan.updates + ["editor"] * plan.updates
+            assert schedules[name].count("actor") == plan.actor_updates
+            assert schedules[name].count("editor") == plan.editor_updates
+        assert schedules["editor"] == ["editor"] * plan.editor_updates
+        assert schedules["stages"] == ["actor"] * plan.actor_updates + ["editor"] * plan.editor_updates
+        switches = sum(a != b for a, b in pairwise(schedules["alternating"]))
+        assert switches == 2 * plan.rounds - 1
 
 
 def test_jobs_have_names_of_their_own_and_the_first_seed_comes_first() -> None:
