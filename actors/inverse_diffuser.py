@@ -59,7 +59,8 @@ class InverseDiffuser(Replica):
         torch.set_num_threads(threads)
         self.replica = replica
         self.model = load_editor(path, **settings)
-        self._weights: WeightHolder | AdapterHolder = WeightHolder(replica, POLICY, self.model.transformer.state_dict())
+        held = self.model.transformer.state_dict(keep_vars=True)
+        self._weights: WeightHolder | AdapterHolder = WeightHolder(replica, POLICY, held)
         self._at_work = threading.Lock()
         grey = np.full((self.model.image_size, self.model.image_size, 3), 128, np.uint8)
         self._asked = self.model.conditioning([grey], ["probe"])

@@ -45,7 +45,15 @@ def make_receipt(
     previous: WeightReceipt | None = None,
 ) -> WeightReceipt:
     """A receipt for the parameters that a replica holds now, under the manifest's names."""
-    checksums = {name: tensor_checksum(tensor) for name, tensor in loaded.items()}
+    return receipt_of(
+        replica, policy, version, {name: tensor_checksum(tensor) for name, tensor in loaded.items()}, previous
+    )
+
+
+def receipt_of(
+    replica: str, policy: str, version: int, checksums: Mapping[str, str], previous: WeightReceipt | None = None
+) -> WeightReceipt:
+    """A receipt for parameters with these checksums, under the manifest's names."""
     before = (previous.digest, previous.version) if previous else (None, None)
     return WeightReceipt(replica, policy, version, checksums_digest(checksums), *before, checksums)
 

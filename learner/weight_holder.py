@@ -1,33 +1,38 @@
 """The parameters of one policy in one replica: what is checked before they change, and the proof of what they are then.
 
-Checking needs no pause of the replica's work, loading does; that is why they are two calls.
+Checking needs no pause of the replica's work, and copies; loading does, and on a CPU only changes which memory is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from learner.receipts import WeightReceipt, make_receipt
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, unpack
+from learner.receipts import WeightReceipt, make_receipt, receipt_of
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, received, tensor_checksum
 
 
 class WeightHolder:
-    """Replaces parameters in place.
+    """Replaces parameters.
+
+    On a CPU it keeps two sets of their memory: the one in use, and the one that the next update is copied to.
 
     Args:
         replica: the name by which receipts know the replica.
         policy: the policy whose weights it takes.
-        held: the parameters by name, as the replica uses them; version 0.
+        held: the parameters by name, as the replica uses them, no detached aliases of them; version 0.
     """
 
     def __init__(self, replica: str, policy: str, held: Mapping[str, torch.Tensor]) -> None:
         self._replica, self._policy, self._held = replica, policy, dict(held)
+        self._on_cpu = all(tensor.device.type == "cpu" for tensor in self._held.values())
+        self._spare: dict[str, torch.Tensor] = {}
         self.receipt: WeightReceipt = make_receipt(replica, policy, 0, self._held)
 
     def check(self, update: WeightUpdate) -> dict[str, torch.Tensor]:
-        """The tensors of an update, by every name that the replica holds, aliases included.
+        """The checked tensors of an update, by every name that the replica holds, aliases included.
 
         Raises:
             WeightMismatch: the update is for another policy, its bytes are not those of its manifest, or its names,
@@ -39,29 +44,63 @@ class WeightHolder:
         if manifest.policy != self._policy:
             raise WeightMismatch(f"{where}: this replica holds policy {self._policy!r}; send it that policy's weights")
         try:
-            sent = dict(unpack(update, own=False))
+            sent = {spec.name: tensor for spec, tensor in received(update)}
+            self._check_fit(where, manifest, sent)
+            copies = self._copies(where, manifest, sent)
         except WeightMismatch as error:
-            raise WeightMismatch(f"replica {self._replica!r}, {error}") from error
-        sent |= {alias: sent[kept] for alias, kept in manifest.aliases if kept in sent}
-        if self._held.keys() != sent.keys():
-            missing, unknown = sorted(self._held.keys() - sent.keys()), sorted(sent.keys() - self._held.keys())
+            text = str(error)
+            raise WeightMismatch(text if text.startswith(where) else f"replica {self._replica!r}, {text}") from error
+        return copies | {alias: copies[kept] for alias, kept in manifest.aliases}
+
+    def _check_fit(self, where: str, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> None:
+        named = {**sent, **{alias: sent[kept] for alias, kept in manifest.aliases if kept in sent}}
+        if self._held.keys() != named.keys():
+            missing, unknown = sorted(self._held.keys() - named.keys()), sorted(named.keys() - self._held.keys())
             raise WeightMismatch(
                 f"{where}: {len(missing)} parameters of the replica were not sent {missing[:3]}, {len(unknown)} sent "
                 f"ones it does not have {unknown[:3]}; send exactly its state_dict"
             )
         for name, tensor in self._held.items():
-            if (tensor.shape, tensor.dtype) != (sent[name].shape, sent[name].dtype):
+            if (tensor.shape, tensor.dtype) != (named[name].shape, named[name].dtype):
                 raise WeightMismatch(
-                    f"{where}: tensor {name!r} is {sent[name].dtype} {tuple(sent[name].shape)}, the replica has "
+                    f"{where}: tensor {name!r} is {named[name].dtype} {tuple(named[name].shape)}, the replica has "
                     f"{tensor.dtype} {tuple(tensor.shape)}; publish the dtype that the replica was started with"
                 )
-        return sent
+
+    def _copies(self, where: str, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Each tensor, on a CPU a copy of it; its checksum is taken from that, while the next one is copied."""
+        copies = {}
+        with ThreadPoolExecutor(1) as beside:
+            checksums = []
+            for name, tensor in sent.items():
+                copies[name] = self._copy(name, tensor) if self._on_cpu else tensor
+                checksums.append(beside.submit(tensor_checksum, copies[name]))
+        for spec, checksum in zip(manifest.tensors, checksums, strict=True):
+            if checksum.result() != spec.checksum:
+                raise WeightMismatch(
+                    f"{where}: tensor {spec.name!r} has checksum {checksum.result()}, expected {spec.checksum}"
+                )
+        return copies
+
+    def _copy(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        spare = self._spare.get(name)
+        return tensor.clone() if spare is None else spare.copy_(tensor)
 
     @torch.no_grad()
     def load(self, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> WeightReceipt:
-        """Copy checked tensors into the parameters; the receipt's digest comes from what these then hold."""
+        """Let the parameters be the checked tensors; the receipt's digest is that of what they then hold."""
+        before = self.receipt
+        if self._on_cpu:
+            self._spare = {spec.name: self._held[spec.name].data for spec in manifest.tensors}
+            for name, tensor in self._held.items():
+                tensor.data = sent[name]
+            moved = {name for name, tensor in self._held.items() if tensor.data_ptr() != sent[name].data_ptr()}
+            if moved:
+                raise WeightMismatch(f"replica {self._replica!r}: {sorted(moved)[:3]} do not hold what was loaded")
+            self.receipt = receipt_of(self._replica, self._policy, manifest.version, manifest.checksums, before)
+            return self.receipt
         for name, tensor in self._held.items():
             tensor.copy_(sent[name])
         loaded = {spec.name: self._held[spec.name] for spec in manifest.tensors}
-        self.receipt = make_receipt(self._replica, self._policy, manifest.version, loaded, self.receipt)
+        self.receipt = make_receipt(self._replica, self._policy, manifest.version, loaded, before)
         return self.receipt

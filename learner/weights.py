@@ -223,12 +223,11 @@ def fetch_whole(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate
     return replace(update, buckets=whole)
 
 
-def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield (name, tensor) in the manifest's order, checked. Each tensor is a copy that the receiver owns, or without
-    `own` the bytes where they lie, which must not be written to.
+def received(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[TensorSpec, torch.Tensor]]:
+    """Each tensor in the manifest's order, where its bytes lie, which must not be written to, and unchecked.
 
     Raises:
-        WeightMismatch: a bucket is missing or too short, or a tensor's bytes differ from its checksum.
+        WeightMismatch: a bucket is missing or too short.
         TimeoutError: see `fetch`.
     """
     manifest = update.manifest
@@ -245,13 +244,24 @@ def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) ->
         raw = buckets[spec.bucket][spec.offset : spec.offset + spec.nbytes]
         if len(raw) != spec.nbytes:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has {len(raw)} of {spec.nbytes} bytes in its bucket")
-        if own:
-            raw = raw.clone() if isinstance(raw, torch.Tensor) else raw.copy()
-        tensor = _as_tensor(raw).view(dtype_of(spec.dtype)).reshape(spec.shape)
-        found = tensor_checksum(tensor)
+        yield spec, _as_tensor(raw).view(dtype_of(spec.dtype)).reshape(spec.shape)
+
+
+def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield (name, tensor) in the manifest's order, checked. Each tensor is a copy that the receiver owns, or without
+    `own` the bytes where they lie, which must not be written to.
+
+    Raises:
+        WeightMismatch: a bucket is missing or too short, or a tensor's bytes differ from its checksum.
+        TimeoutError: see `fetch`.
+    """
+    where = f"policy {update.manifest.policy!r} version {update.manifest.version}"
+    for spec, tensor in received(update, deadline_s):
+        kept = tensor.clone() if own else tensor
+        found = tensor_checksum(kept)
         if found != spec.checksum:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has checksum {found}, expected {spec.checksum}")
-        yield spec.name, tensor
+        yield spec.name, kept
 
 
 def _as_tensor(raw: np.ndarray | torch.Tensor) -> torch.Tensor:
