@@ -11,6 +11,7 @@ import numpy as np
 
 from actors.edit import Edit
 from actors.flow_path import FlowSde
+from actors.repeats import without_repeats
 from learner.advantages import group_advantages, has_signal
 from rollout.config import RolloutConfig
 from rollout.episode import draw_states
@@ -177,26 +178,25 @@ class GroupSampler:
         answers = self._answers(states, starts, seeds["answer"], shared_answer)
         reflected = time.monotonic()
         parsed = [m for m, answer in enumerate(answers) if answer.reflection is not None]
-        equal: dict[tuple[int, str, int], list[int]] = {}  # members by what their edit follows from
-        for m in parsed:
-            image, prompt = states[starts[m]].image, answers[m].reflection.edit_prompt
-            equal.setdefault((id(image), prompt, seeds["edit"][m]), []).append(m)
-        firsts = [same[0] for same in equal.values()]
+        edited_alike = [
+            (id(states[starts[m]].image), answers[m].reflection.edit_prompt, seeds["edit"][m]) for m in parsed
+        ]
+        firsts, places = without_repeats(edited_alike)
+        asked = [parsed[first] for first in firsts]
         edits = self.models.editor.edit(
-            [states[starts[m]].image for m in firsts],
-            [answers[m].reflection.edit_prompt for m in firsts],
-            [seeds["edit"][m] for m in firsts],
+            [states[starts[m]].image for m in asked],
+            [answers[m].reflection.edit_prompt for m in asked],
+            [seeds["edit"][m] for m in asked],
             sde=self.sde if job.stage == "editor" else None,
             steps=self.sde.steps,
         )
         edited = time.monotonic()
         checked = self.models.checker.satisfaction(
-            [edit.image for edit in edits], [states[starts[m]].graph.requirements for m in firsts]
+            [edit.image for edit in edits], [states[starts[m]].graph.requirements for m in asked]
         )
         seconds = TurnSeconds(reflect=reflected - began, edit=edited - reflected, check=time.monotonic() - edited)
         computed = self._computed() - before
-        made = zip(equal.values(), edits, checked, strict=True)
-        results = {m: (edit, satisfied) for same, edit, satisfied in made for m in same}
+        results = {m: (edits[place], checked[place]) for m, place in zip(parsed, places, strict=True)}
         worth = {k: self._worth(states[k]) for k in set(starts)}
         rows = [
             self._row(job, turn, states[k], worth[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])
