@@ -48,6 +48,7 @@ class GroupStream:
         settings: how episodes are collected.
 
     Attributes:
+        jobs: jobs that were sent so far.
         restarts: EnvRunners that ended so far.
         incidents: what their jobs met and mended so far.
         requeued: prompts so far that had to be sampled anew.
@@ -68,6 +69,8 @@ class GroupStream:
         self._run, self._seed, self._settings = run, seed, settings
         self._waiting: dict[int, list[Assignment[int]]] = {}  # assigned to a runner that is busy
         self._sent: dict[int, list[Assignment[int]]] = {}
+        self._numbers: dict[int, int] = {}  # of the job that a runner holds
+        self._closed: set[int] = set()
         self._dropped: list[Turn] = []
         self._fruitless = 0  # prompts without a signal since the last update began
         self._last_error = "none of them answered"
@@ -75,7 +78,7 @@ class GroupStream:
         self._next_readmission = 0.0
         self._admitted: set[int] = set()
         self._sites: dict[int, ray.ObjectRef] = {}
-        self.restarts = self.requeued = 0
+        self.jobs = self.restarts = self.requeued = 0
         self.incidents = Incidents()
 
     @property
@@ -114,6 +117,32 @@ class GroupStream:
         for assignment in {late.worker: late for late in self._scheduler.late(time.monotonic())}.values():
             self._end(assignment)
 
+    def in_flight_before(self, job: int) -> bool:
+        """Whether one of the first `job` jobs is still in flight."""
+        return any(self._numbers[runner] < job for runner in self._sent)
+
+    def close_runner(self, runner: int) -> None:
+        """An EnvRunner gets no more prompts. Those that it has not begun go to others."""
+        self._closed.add(runner)
+        waiting = self._waiting.pop(runner, [])
+        if runner in self._admitted:
+            self._scheduler.close_worker(runner)
+            for assignment in waiting:
+                self._scheduler.failed(assignment.ticket, blameless=True)
+
+    def holds_job(self, runner: int) -> bool:
+        """Whether an EnvRunner has a job in flight."""
+        return runner in self._sent
+
+    def release_runner(self, runner: int) -> None:
+        """An EnvRunner is taken away by the driver. Prompts that it holds go to others; no attempt of theirs failed."""
+        held = (*self._sent.pop(runner, []), *self._waiting.pop(runner, []))
+        self.requeued += len(held)
+        if runner in self._admitted:
+            self._scheduler.remove_worker(runner, blameless=True)
+        self._admitted.discard(runner)
+        self._closed.discard(runner)
+
     def settled(self) -> list[Turn]:
         """Turns that the next update will train on whatever else comes, and that were not told before."""
         return [turn for group in self._scheduler.settled() for turn in group.result]
@@ -143,7 +172,8 @@ class GroupStream:
         sent = self._runners.foreach_actor_async(_Call(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
         if sent != 1:
             raise RuntimeError(f"EnvRunner {runner} takes no call although it holds none and is healthy")
-        self._sent[runner] = assignments
+        self._sent[runner], self._numbers[runner] = assignments, self.jobs
+        self.jobs += 1
 
     def _receive(self, wait_s: float) -> None:
         for result in self._runners.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=wait_s):
@@ -229,7 +259,7 @@ class GroupStream:
             self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True)
             self._next_readmission = time.monotonic() + _READMIT_EVERY_S
             healthy = set(self._runners.healthy_actor_ids())
-        for runner in sorted(healthy - self._admitted):  # RLlib itself may have found it again, too
+        for runner in sorted(healthy - self._admitted - self._closed):  # RLlib itself may have found it again, too
             self._admitted.add(runner)
             self._sites[runner] = self._runners.actors()[runner].apply.remote(_site_of)
             self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
