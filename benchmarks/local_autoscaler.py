@@ -34,7 +34,7 @@ class LocalAutoscaler(AutoscalingCluster):
     """One head, and up to `most` nodes more of the kind `worker`.
 
     Args:
-        head, worker: resources of the head and of each other node, by Ray's names.
+        head, worker: resources of the head and of each other node, by Ray's names; the head's CPU is a whole number.
         most: nodes that the autoscaler may add.
         idle_s: seconds after which it takes an idle node away.
         environment: variables of every process of the cluster.

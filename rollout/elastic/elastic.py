@@ -1,7 +1,7 @@
 """The sizes of a run's fleets while it trains: the backlog is looked at, and each role's pool follows it.
 
 Growing asks Ray for more actors, and an actor that waits for a place is demand that Ray's autoscaler reads. There is no
-need of `ray.autoscaler.sdk.request_resources`: what that asks for outlives a driver that crashes, a job's actors do not.
+need of `ray.autoscaler.sdk.request_resources`: what it asks for outlives a driver that crashes, a job's actors do not.
 """
 
 from __future__ import annotations
