@@ -157,6 +157,7 @@ class Pool(Generic[W]):
     def _take_back(self, surplus: int, now: float) -> None:
         for worker in self.asked_for[::-1][:surplus]:
             self._forget(worker)
+            self._note(f"{worker}: taken back before it joined; {self.wanted} wanted")
             surplus -= 1
         for worker in list(self._workers.members())[::-1][:surplus]:
             self._workers.leave(worker)

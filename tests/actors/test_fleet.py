@@ -225,9 +225,11 @@ def test_the_last_replica_of_an_elastic_fleet_is_waited_for(ray_cluster):
     for pid in fleet.broadcast("pid").values():
         os.kill(pid, signal.SIGKILL)
     assert [row for row, _ in fleet.split_call("stamp", [[1, 2]], deadline_s=30)] == [1, 2]
+    *others, last = fleet.names
+    for name in others:
+        ray_cluster.kill(fleet.leave(name))
     with pytest.raises(ValueError, match="is the fleet's last replica"):
-        for name in fleet.names:
-            fleet.leave(name)
+        fleet.leave(last)
     fleet.close()
 
 
