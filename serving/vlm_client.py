@@ -96,9 +96,14 @@ class VlmClient:
         starting = states.get(ReplicaState.STARTING, 0) if self.settings.elastic else 0
         return not starting and states.get(ReplicaState.RUNNING, 0) >= self.settings.replicas
 
-    def running(self) -> int:
-        """How many replicas Serve says that run."""
-        return self._states().get(ReplicaState.RUNNING, 0)
+    def running(self) -> int | None:
+        """Replicas that there are: those that answer, where Serve decides; None where they do not just now."""
+        if not self.settings.elastic:
+            return self.settings.replicas
+        try:
+            return len(self.versions())
+        except (*_LOST, TimeoutError, VlmError):
+            return None
 
     def _states(self) -> dict[str, int]:
         application = serve.status().applications.get(self.role)

@@ -45,11 +45,12 @@ class LiveMetrics:
         self._set("rlrig_prompts_in_flight", in_flight)
         self._role("env_runner", "sample" if in_flight else WAITS)
 
-    def workers(self, there: Mapping[str, int], wanted: Mapping[str, int]) -> None:
-        """How many workers each role has, and how many it should have."""
+    def workers(self, there: Mapping[str, int | None], wanted: Mapping[str, int]) -> None:
+        """How many workers each role has, and how many it should have; None where that is not known."""
         for name, numbers in (("rlrig_workers", there), ("rlrig_workers_wanted", wanted)):
             for role, number in numbers.items():
-                self._series[name].set(float(number), {"role": role})
+                if number is not None:
+                    self._series[name].set(float(number), {"role": role})
 
     def update(self, record: Mapping[str, Any]) -> None:
         """An update is complete; see `update_record`. A value that it does not have, or has as None, is left out."""
