@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
@@ -18,6 +17,7 @@ from actors.site import Site, end_of, this_site
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job, Started
 from rollout.incidents import Incidents
+from rollout.sampling_call import Sample, SamplingCall, SamplingError
 from rollout.scheduler import Assignment, Outcome, Scheduler
 from rollout.staleness import Backpressure
 from rollout.trajectory import Turn, from_table, read_parquet, write_parquet
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _TAG = "sample"
 _READMIT_EVERY_S = 1.0
 _PING_S = 0.5
-
-Sample = Callable[[Any, Job], pa.Table]
 
 
 class GroupStream:
@@ -169,7 +167,7 @@ class GroupStream:
         assignments = self._waiting.pop(runner)
         prompts = tuple(Started(a.prompt.number, self._prompt_at(a.prompt.number), a.version) for a in assignments)
         job = Job(self._run, stage, prompts, self._seed)
-        sent = self._runners.foreach_actor_async(_Call(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
+        sent = self._runners.foreach_actor_async(SamplingCall(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
         if sent != 1:
             raise RuntimeError(f"EnvRunner {runner} takes no call although it holds none and is healthy")
         self._sent[runner], self._numbers[runner] = assignments, self.jobs
@@ -276,27 +274,6 @@ class GroupStream:
 
 def _site_of(_: Any) -> Site:
     return this_site()
-
-
-@dataclass(frozen=True)
-class SamplingError:
-    """An error of the code that samples; an EnvRunner that raised it would be ended by RLlib."""
-
-    text: str
-
-
-class _Call:
-    """A job for an EnvRunner, as what RLlib calls with it."""
-
-    def __init__(self, sample: Sample, job: Job) -> None:
-        self._sample, self._job = sample, job
-
-    def __call__(self, runner: Any) -> pa.Table | SamplingError:
-        try:
-            return self._sample(runner, self._job)
-        except Exception as error:
-            logging.getLogger(__name__).exception("a job failed")
-            return SamplingError(f"{type(error).__name__}: {error}")
 
 
 def new_scheduler(settings: RolloutConfig) -> Scheduler[int, list[Turn]]:

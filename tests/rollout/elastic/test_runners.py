@@ -27,7 +27,9 @@ pytestmark = pytest.mark.engines
 
 ROOT = str(Path(__file__).resolve().parents[3])
 PROMPTS = load_prompts(DataConfig(train_size=50, held_out_size=1), seed=3)
-SETTINGS = RolloutConfig(prompts_per_update=4, group_size=4, turns=1, reward="hard", max_attempts=1)
+SETTINGS = RolloutConfig(
+    prompts_per_update=4, group_size=4, turns=1, reward="hard", max_attempts=1, max_staleness=1, concurrency=8
+)
 END_S = 180.0
 
 
@@ -101,35 +103,33 @@ def numbers(parts) -> list[int]:
     return list(dict.fromkeys(turn.prompt for turn in used))
 
 
-def test_an_env_runner_that_joins_gets_prompts_and_one_that_is_drained_gets_none_and_ends(parts):
+def test_an_env_runner_that_joins_gets_prompts_and_one_that_is_drained_finishes_its_own_and_ends(parts):
     parts.gate.touch()
-    go_on(parts, 2, lambda: parts.manager.num_actors() == 2)
+    go_on(parts, 2, lambda: parts.stream.in_flight == 8)
     assert parts.manager.actor_ids() == [1, 2]
+    assert parts.stream.in_flight_before(parts.stream.jobs)
+    assert not parts.stream.in_flight_before(0)
+    go_on(parts, 1, lambda: parts.pool.draining)
     parts.gate.unlink()
-    go_on(parts, 2, lambda: parts.stream.ready)
-    assert len(numbers(parts)) == 4
-    go_on(parts, 2, lambda: parts.stream.holds_job(1) or parts.stream.holds_job(2))
-    go_on(parts, 2, lambda: parts.stream.ready)
-    go_on(parts, 1, lambda: parts.manager.num_actors() == 1)
-    assert any("drained" in note for note in parts.notes)
-    numbers(parts)
+    go_on(parts, 1, lambda: parts.manager.actor_ids() == [1])
+    assert parts.stream.requeued == 0
+    assert sorted(numbers(parts)) == [0, 1, 2, 3]
     go_on(parts, 1, lambda: parts.stream.ready)
-    assert len(numbers(parts)) == 4
+    assert sorted(numbers(parts)) == [4, 5, 6, 7]
 
 
 def test_prompts_of_one_that_is_ended_at_work_go_to_others_and_no_attempt_of_theirs_has_failed(parts):
     parts.gate.touch()
-    go_on(parts, 2, lambda: parts.manager.num_actors() == 2)
-    go_on(parts, 2, lambda: parts.stream.holds_job(1) and parts.stream.in_flight == 4)
-    numbers_of_jobs = parts.stream.jobs
-    assert parts.stream.in_flight_before(numbers_of_jobs)
-    assert not parts.stream.in_flight_before(0)
-    if not parts.stream.holds_job(2):  # the first one got all prompts before the second one was there
-        parts.stream._scheduler.gate.concurrency = 8
-    go_on(parts, 1, lambda: parts.manager.num_actors() == 1)
+    go_on(parts, 2, lambda: parts.stream.in_flight == 8)
+    go_on(parts, 1, lambda: parts.manager.actor_ids() == [1])
+    assert any("at work" in note for note in parts.notes)
+    assert parts.stream.requeued == 4
     parts.gate.unlink()
-    go_on(parts, 1, lambda: parts.stream.ready)  # max_attempts is 1: a failed attempt would end the run
-    assert len(numbers(parts)) == 4
+    trained = []
+    for _ in range(2):  # max_attempts is 1: a failed attempt would end the run
+        go_on(parts, 1, lambda: parts.stream.ready)
+        trained += numbers(parts)
+    assert sorted(trained) == list(range(8))
 
 
 def test_one_that_is_killed_leaves_and_joins_again(parts):
