@@ -168,7 +168,8 @@ class Fleet(Roster):
         when the replica is back, or, where that leaves an elastic fleet, `elsewhere` if any replica may answer it."""
         where = {name: name for name in calls}
         answers, lost = self._collect(method, calls, where, limit)
-        for _ in range(_RETRIES if self.restart_s else 0):
+        retries = max(_RETRIES, len(self.handles) if self.elastic else 0)  # it may lose one after the other
+        for _ in range(retries if self.restart_s else 0):
             if not lost:
                 break
             where = self._after_loss({where[call]: error for call, error in lost.items()}, where, list(lost), elsewhere)

@@ -19,14 +19,14 @@ from experiments.faults.watched_run import WatchedRun
 from rollout.errors import RunFailed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-UPDATES, PROMPTS, MOST_NODES = 24, 2, 5
+UPDATES, PROMPTS, MOST_NODES = 12, 4, 5
 # Rollouts run ahead of the learner as far as they may: the backlog is full at first, and empty while the learner takes
 # its last steps. The head has room for one worker of each role; each node more has room for one.
 SETTINGS = (
     f"stages=[{{stage: editor, updates: {UPDATES}}}]",
     "rollout.turns=1",
     f"rollout.prompts_per_update={PROMPTS}",
-    "rollout.group_size=4",
+    "rollout.group_size=8",
     "rollout.reward=soft",
     f"rollout.max_staleness={UPDATES}",
     "rollout.concurrency=8",
@@ -41,12 +41,12 @@ SETTINGS = (
     f"editor.max_workers={MOST_NODES}",
     "editor.call_deadline_s=120",
     "editor.start_deadline_s=900",
-    "elastic.images_per_worker=4",
+    "elastic.images_per_worker=12",
     "elastic.prompts_per_env_runner=4",
     "elastic.idle_s=10",
     "elastic.drain_s=60",
     "learner.editor.ranks=1",
-    "learner.editor.epochs=10",
+    "learner.editor.epochs=3",
     "learner.editor.learning_rate=1.0e-6",
     "learner.editor.start_deadline_s=600",
     "learner.editor.deadline_s=300",
@@ -55,9 +55,8 @@ SETTINGS = (
     "evaluation.prompts=0",
     "checkpoint.every=0",
 )
-_HEAD_CPUS = (
-    4  # diffuser, editor and learner have one each; EnvRunners and VLMs share what is left, too little for one more
-)
+# Diffuser, editor and learner have one each; EnvRunners and VLMs share the last, which leaves no room for an editor.
+_HEAD_CPUS = 4
 _CLASSES = {"diffuser": "Diffuser", "editor": "InverseDiffuser", "env_runner": "ReflectEditRunner"}
 _EVERY_S = 0.5
 
@@ -102,7 +101,7 @@ def alive_nodes() -> list[str]:
 def actors(role: str) -> list[dict[str, Any]]:
     """The live actors of a role, as Ray's head knows them."""
     found = state.actor_table(None, actor_state_name="ALIVE").values()
-    return [actor for actor in found if actor["ActorClassName"].endswith(_CLASSES[role])]
+    return [actor for actor in found if actor["ActorClassName"].rpartition(".")[2] == _CLASSES[role]]
 
 
 def node_of(actor: dict[str, Any]) -> str:

@@ -53,7 +53,7 @@ def test_a_run_grows_to_five_nodes_loses_one_without_warning_and_shrinks_while_i
         assert len(elastic_run.alive_nodes()) == 1
         grown = lambda now: now.nodes == MOST_NODES and now.workers["editor"] == MOST_NODES  # noqa: E731
         watch(run, grown, "five nodes with an editor each", GROWN_S, began, seen)
-        (head,) = {node["NodeID"] for node in ray.nodes() if node["Labels"].get("ray.io/node-group") != "worker"}
+        head = ray.get_runtime_context().get_node_id()
         victim = next(node_of(actor) for actor in actors("editor") if node_of(actor) != head)
         done = updates_of(run)
         cluster.kill_node(victim)

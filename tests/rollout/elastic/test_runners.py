@@ -97,10 +97,19 @@ def go_on(parts, prompts: int, until) -> None:
 
 
 def numbers(parts) -> list[int]:
-    """Prompts of the next update."""
-    used, _ = parts.stream.take(0)
+    """Prompts of the next update, those without a signal included."""
+    used, dropped = parts.stream.take(0)
     parts.stream.trained()
-    return list(dict.fromkeys(turn.prompt for turn in used))
+    return list(dict.fromkeys(turn.prompt for turn in (*used, *dropped)))
+
+
+def two_updates(parts) -> list[int]:
+    """Prompts of both; 6 and 7 have no signal, so that 8 and 9 take their places."""
+    found = []
+    for _ in range(2):
+        go_on(parts, 1, lambda: parts.stream.ready)
+        found += numbers(parts)
+    return found
 
 
 def test_an_env_runner_that_joins_gets_prompts_and_one_that_is_drained_finishes_its_own_and_ends(parts):
@@ -113,9 +122,7 @@ def test_an_env_runner_that_joins_gets_prompts_and_one_that_is_drained_finishes_
     parts.gate.unlink()
     go_on(parts, 1, lambda: parts.manager.actor_ids() == [1])
     assert parts.stream.requeued == 0
-    assert sorted(numbers(parts)) == [0, 1, 2, 3]
-    go_on(parts, 1, lambda: parts.stream.ready)
-    assert sorted(numbers(parts)) == [4, 5, 6, 7]
+    assert sorted(two_updates(parts)) == list(range(10))
 
 
 def test_prompts_of_one_that_is_ended_at_work_go_to_others_and_no_attempt_of_theirs_has_failed(parts):
@@ -125,11 +132,7 @@ def test_prompts_of_one_that_is_ended_at_work_go_to_others_and_no_attempt_of_the
     assert any("at work" in note for note in parts.notes)
     assert parts.stream.requeued == 4
     parts.gate.unlink()
-    trained = []
-    for _ in range(2):  # max_attempts is 1: a failed attempt would end the run
-        go_on(parts, 1, lambda: parts.stream.ready)
-        trained += numbers(parts)
-    assert sorted(trained) == list(range(8))
+    assert sorted(two_updates(parts)) == list(range(10))  # max_attempts is 1: a failed attempt would end the run
 
 
 def test_one_that_is_killed_leaves_and_joins_again(parts):
@@ -143,4 +146,4 @@ def test_one_that_is_killed_leaves_and_joins_again(parts):
     assert parts.manager.actors()[3]._actor_id == victim._actor_id
     numbers(parts)
     go_on(parts, 2, lambda: parts.stream.ready)
-    assert len(numbers(parts)) == 4
+    assert len(numbers(parts)) >= 4
