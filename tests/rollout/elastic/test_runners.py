@@ -104,11 +104,11 @@ def numbers(parts) -> list[int]:
 
 
 def two_updates(parts) -> list[int]:
-    """Prompts of both; 6 and 7 have no signal, so that 8 and 9 take their places."""
+    """Prompts of both: 6 and 7 have no signal, so that 8 and 9 take their places. Later ones are the third update's."""
     found = []
     for _ in range(2):
         go_on(parts, 1, lambda: parts.stream.ready)
-        found += numbers(parts)
+        found += [number for number in numbers(parts) if number < 10]
     return found
 
 
