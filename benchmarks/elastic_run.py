@@ -98,6 +98,12 @@ def alive_nodes() -> list[str]:
     return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
 
 
+def live_actors() -> list[str]:
+    """The classes of all actors of the cluster that are alive, of whichever job, or of none."""
+    found = state.actor_table(None, actor_state_name="ALIVE").values()
+    return sorted(actor["ActorClassName"].rpartition(".")[2] for actor in found)
+
+
 def actors(role: str) -> list[dict[str, Any]]:
     """The live actors of a role, as Ray's head knows them."""
     found = state.actor_table(None, actor_state_name="ALIVE").values()

@@ -115,11 +115,8 @@ class Replicas:
 
     def _watch(self) -> None:
         """Ask every member where it is, from time to time; who answers that it has ended is expelled."""
-        answered, _ = (
-            ray.wait(list(self._watched.values()), num_returns=len(self._watched), timeout=0)
-            if (self._watched)
-            else ([], [])
-        )
+        questions = list(self._watched.values())
+        answered = ray.wait(questions, num_returns=len(questions), timeout=0)[0] if questions else []
         for name, question in list(self._watched.items()):
             if question in answered:
                 del self._watched[name]

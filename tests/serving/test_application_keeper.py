@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import ray
 from ray import serve
-from ray.util import list_named_actors
 
+from benchmarks.elastic_run import live_actors
 from benchmarks.local_autoscaler import LocalAutoscaler
 from serving.application_keeper import ApplicationKeeper, _Keeper, ended_jobs
 
@@ -84,10 +84,6 @@ def nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
 
-def detached() -> list[str]:
-    return sorted(actor["name"] for actor in list_named_actors(all_namespaces=True))
-
-
 @pytest.mark.engines
 @pytest.mark.parametrize("known", ["known", "unknown"])
 def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(cluster, known):
@@ -95,8 +91,7 @@ def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(clu
     assert nodes() >= 2
     run.send_signal(signal.SIGKILL)
     run.wait(timeout=END_S)
-    eventually("applications", lambda: set(serve.status().applications), set())
-    eventually("actors that belong to no job", detached, [])
+    eventually("actors of any job and of none", live_actors, [])
     eventually("nodes", nodes, 1)
 
 
@@ -113,4 +108,4 @@ def test_what_another_run_has_deployed_stays_and_its_names_are_free_when_it_begi
     keeper.close()
     other.send_signal(signal.SIGKILL)
     other.wait(timeout=END_S)
-    eventually("actors that belong to no job", detached, [])
+    eventually("actors of any job and of none", live_actors, [])

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray import serve
-from ray.util import list_named_actors
 
 from benchmarks import elastic_run
 from benchmarks.elastic_run import MOST_NODES, PROMPTS, REPOSITORY, UPDATES, Account, actors, node_of, watch
@@ -41,8 +39,7 @@ def updates_of(run) -> int:
 
 
 def nothing_is_left() -> None:
-    eventually("applications", lambda: set(serve.status().applications), set())
-    eventually("actors that belong to no job", lambda: [a["name"] for a in list_named_actors(True)], [])
+    eventually("actors of any job and of none", elastic_run.live_actors, [])
     eventually("nodes", lambda: len(elastic_run.alive_nodes()), 1)
 
 
@@ -76,7 +73,7 @@ def test_of_a_run_whose_driver_is_killed_nothing_is_left_and_its_nodes_go(cluste
     with elastic_run.start(cluster, tmp_path / "run", PRESET) as run:
         run.wait_for(lambda e: e == {**e, "event": "begin", "phase": "rollout"}, "the first rollout", START_S)
         watch(run, lambda now: now.nodes >= 3, "more nodes", GROWN_S, began, seen)
-        assert set(serve.status().applications) == {"actor", "checker"}
+        assert {"_Keeper", "ServeController", "InverseDiffuser"} <= set(elastic_run.live_actors())
         run.process.send_signal(signal.SIGKILL)
         run.process.wait(timeout=GONE_S)
         nothing_is_left()
