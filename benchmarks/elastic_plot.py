@@ -63,7 +63,7 @@ def plot(
 
     Args:
         sights: what there was, in the order of time.
-        images: of each update, when it began, when it was complete, and images per second in it.
+        images: of each update, when it began, when it was complete, and images that it learned from per second.
         marks: moments, with their names.
     """
     lines = {
@@ -72,7 +72,13 @@ def plot(
     }
     end = max(sights[-1].seconds, images[-1][1])
     counts = _Panel(_TOP, _HEIGHTS[0], end, max(v for line in lines.values() for _, v in line), "there are")
-    rates = _Panel(_TOP + _HEIGHTS[0] + _GAP, _HEIGHTS[1], end, max(rate for *_, rate in images), "images per second")
+    rates = _Panel(
+        _TOP + _HEIGHTS[0] + _GAP,
+        _HEIGHTS[1],
+        end,
+        max(rate for *_, rate in images),
+        "images that updates learn from, per second",
+    )
     height = rates.top + _HEIGHTS[1] + _BOTTOM
     title = "Nodes, workers and images of a run over time"
     parts = [

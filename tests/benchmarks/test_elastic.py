@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.elastic import Course, _marks, page
+from benchmarks.elastic import Course, _marks, _replaced_after, page
 from benchmarks.elastic_plot import plot
 from benchmarks.elastic_run import MOST_NODES, UPDATES, Account, Sight, account
 
@@ -23,9 +23,16 @@ def test_the_page_has_the_numbers_and_says_what_they_do_not_show():
     assert "| groups lost | 0 |" in text
     assert f"| from the first rollout to {MOST_NODES} nodes with an Inverse Diffuser each | 90 s |" in text
     assert "| from the loss of a node to the next complete update | 30 s |" in text
-    assert "| from the loss of a node to as many Inverse Diffusers as before | not before demand fell |" in text
-    assert "| most images per second in an update | 2.00 |" in text
+    assert "| from the loss of a node until another took its place | not before demand fell |" in text
+    assert "| most images per second that an update learned from | 2.00 |" in text
     assert "Throughput does not rise with the nodes here" in text
+
+
+def test_another_node_counts_only_after_the_loss_was_seen():
+    nodes = [5, 5, 4, 4, 5, 5, 1]
+    seen = [Sight(10.0 * position, count, {}) for position, count in enumerate(nodes)]
+    assert _replaced_after(seen, killed_at=5.0) == 35.0
+    assert _replaced_after(seen[:4], killed_at=5.0) is None
 
 
 def test_the_plot_has_a_line_for_each_number_and_stands_alone():
