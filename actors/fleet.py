@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.edit import Edit
+from actors.fleet_error import FleetError, ReplicaDied, ReplicaTimeout, constructor_error
 from actors.flow_path import FlowSde
-from actors.site import Site, end_of
+from actors.roster import Roster, maker
+from actors.site import end_of
 
 if TYPE_CHECKING:
     from learner.receipts import WeightReceipt
@@ -25,19 +28,7 @@ _POLL_S = 0.2
 _ROWS_IN_A_DEADLINE = 16  # as many as a pipeline takes at a time
 
 
-class FleetError(RuntimeError):
-    """A replica of a fleet did not answer; the message names replica and method. Its batch can be sent again."""
-
-
-class ReplicaTimeout(FleetError, TimeoutError):
-    """The deadline passed before a replica answered; it may hang."""
-
-
-class ReplicaDied(FleetError):
-    """A replica's process ended; Ray restarts it if its actor has restarts left, with the weights on disk."""
-
-
-class Fleet:
+class Fleet(Roster):
     """Splits batches over the replicas and puts the answers together in the order of the batch.
 
     An error that a replica's own code raises keeps its type, with a note that names the replica. A Fleet can be sent
@@ -51,7 +42,8 @@ class Fleet:
             deadline; its calls are then made again. 0: the error is raised at once.
 
     Attributes:
-        replaced: replicas that this handle saw being started again so far.
+        elastic: whether a replica that is lost leaves the fleet while another one is there, which then gets its rows;
+            otherwise, and where it is the last one, it is waited for.
         compute_seconds: seconds that replicas worked on this handle's batches so far, without transfer and waiting; of
             those that share a batch the slowest counts.
     """
@@ -66,11 +58,10 @@ class Fleet:
             raise ValueError("handles is empty; a fleet needs at least one replica")
         if not isinstance(handles, Mapping):
             handles = {f"replica-{i}": handle for i, handle in enumerate(handles)}
-        self.handles = dict(handles)
+        super().__init__(handles)
         self.deadline_s, self.restart_s = deadline_s, restart_s
         self.compute_seconds = 0.0
-        self.replaced = 0
-        self._sites: dict[str, Site] = {}
+        self.elastic = False
 
     @classmethod
     def start(
@@ -97,9 +88,9 @@ class Fleet:
         Raises:
             FleetError: a replica did not start in time, or died; all are killed again.
         """
-        names = [f"{kind.__name__}-{i}" for i in range(replicas)]
-        actor_class = ray.remote(kind).options(**(options or {}))
-        fleet = cls({name: actor_class.remote(replica=name, **arguments) for name in names}, deadline_s)
+        make = maker(kind, options or {}, arguments)
+        fleet = cls(dict(make(number, {}) for number in range(replicas)), deadline_s)
+        fleet._make = make
         try:
             fleet._sites = fleet.broadcast("site", deadline_s=start_deadline_s)
         except BaseException:
@@ -107,14 +98,6 @@ class Fleet:
             raise
         fleet.restart_s = restart_s
         return fleet
-
-    def __len__(self) -> int:
-        return len(self.handles)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the replicas, which are also those in their receipts if `start` made them."""
-        return list(self.handles)
 
     def draw(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None, deadline_s: float | None = None
@@ -157,12 +140,13 @@ class Fleet:
             name: lambda handle, part=part: handle.timed.remote(method, *(c[part] for c in columns), **arguments)
             for name, part in zip(self.handles, parts, strict=False)
         }
-        answers = self._gather(method, calls, limit_s).values()
+        answers = self._gather(method, calls, limit_s, elsewhere=True).values()
         self.compute_seconds += max((seconds for _, seconds in answers), default=0.0)
         return [row for rows, _ in answers for row in rows]
 
     def broadcast(self, method: str, *arguments: Any, deadline_s: float | None = None) -> dict[str, Any]:
-        """Call `method` with the same arguments on every replica: answers by replica name.
+        """Call `method` with the same arguments on every replica: answers by replica name. One that is lost and leaves
+        an elastic fleet has none.
 
         Raises:
             FleetError: a replica did not answer.
@@ -170,51 +154,91 @@ class Fleet:
         calls = {name: lambda handle: getattr(handle, method).remote(*arguments) for name in self.handles}
         return self._gather(method, calls, self._limit(deadline_s))
 
-    def close(self) -> None:
-        """Kill all replicas."""
-        for handle in self.handles.values():
-            ray.kill(handle)
-
     def _limit(self, deadline_s: float | None) -> float:
         return self.deadline_s if deadline_s is None else deadline_s
 
     def _gather(
-        self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], limit: float
+        self,
+        method: str,
+        calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]],
+        limit: float,
+        elsewhere: bool = False,
     ) -> dict[str, Any]:
-        """The answers of all calls; a call that a replica loses is made again when the replica is back."""
-        answers, lost = self._collect(method, calls, limit)
-        for _ in range(_RETRIES if self.restart_s else 0):
-            for name, error in lost.items():
-                self._bring_back(name, error)
-            again, lost = self._collect(method, {name: calls[name] for name in lost}, limit)
+        """The answers of all calls, each named by the replica that it is for; a call that a replica loses is made again
+        when the replica is back, or, where that leaves an elastic fleet, `elsewhere` if any replica may answer it."""
+        where = {name: name for name in calls}
+        answers, lost = self._collect(method, calls, where, limit)
+        retries = max(_RETRIES, len(self.handles) if self.elastic else 0)  # it may lose one after the other
+        for _ in range(retries if self.restart_s else 0):
+            if not lost:
+                break
+            where = self._after_loss({where[call]: error for call, error in lost.items()}, where, list(lost), elsewhere)
+            at_once = max(Counter(where.values()).values(), default=1)  # a replica may take them one by one
+            again, lost = self._collect(method, calls, where, at_once * limit)
             answers |= again
         for error in lost.values():
             raise error
-        return {name: answers[name] for name in calls}
+        return {name: answers[name] for name in calls if name in answers}
 
     def _collect(
-        self, method: str, calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]], limit: float
+        self,
+        method: str,
+        calls: Mapping[str, Callable[[ActorHandle], ray.ObjectRef]],
+        where: Mapping[str, str],
+        limit: float,
     ) -> tuple[dict[str, Any], dict[str, FleetError]]:
-        """Answers by replica, and why the others gave none within `limit` seconds."""
+        """Answers of the calls in `where` by name, each made on the replica that it says, and why the others gave none
+        within `limit` seconds."""
         end = time.monotonic() + limit
-        pending = {call(self.handles[name]): name for name, call in calls.items()}
+        pending = {calls[call](self.handles[replica]): (call, replica) for call, replica in where.items()}
         answers: dict[str, Any] = {}
         lost: dict[str, FleetError] = {}
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=max(0.0, end - time.monotonic()))
             if not ready:
-                for name in pending.values():
-                    lost[name] = ReplicaTimeout(
-                        f"{self._label(name)}: no answer to {method} within {limit:g} s; raise the deadline if it is "
-                        "only slow, otherwise kill the replica"
+                for call, replica in pending.values():
+                    lost[call] = ReplicaTimeout(
+                        f"{self._label(replica)}: no answer to {method} within {limit:g} s; raise the deadline if it "
+                        "is only slow, otherwise kill the replica"
                     )
                 break
-            name = pending.pop(ready[0])
+            call, replica = pending.pop(ready[0])
             try:
-                answers[name] = self._result(ready[0], name, method)
+                answers[call] = self._result(ready[0], replica, method)
             except FleetError as error:
-                lost[name] = error
+                lost[call] = error
         return answers, lost
+
+    def _after_loss(
+        self, lost: Mapping[str, FleetError], where: Mapping[str, str], calls: Sequence[str], elsewhere: bool
+    ) -> dict[str, str]:
+        """Which replica makes each of the lost `calls` again, once that can be.
+
+        Args:
+            lost: why, by replica.
+            where: the replica that each call was made on.
+
+        Raises:
+            FleetError: a replica of a fixed fleet did not come back, or the only ones of an elastic fleet did not.
+        """
+        others = [name for name in self.handles if name not in lost]
+        if not (self.elastic and others):
+            failed: dict[str, FleetError] = {}
+            for name, error in lost.items():
+                try:
+                    self._bring_back(name, error)
+                except FleetError as again:
+                    failed[name] = again
+                    if not self.elastic or len(failed) == len(lost):
+                        raise
+            lost, others = failed, [name for name in self.handles if name not in failed]
+        for name, error in lost.items():
+            if isinstance(error, ReplicaTimeout):
+                ray.kill(self.handles[name], no_restart=False)
+            self.expel(name)
+        stay = {call: where[call] for call in calls if where[call] in self.handles}
+        moved = [call for call in calls if call not in stay] if elsewhere else []
+        return stay | {call: others[position % len(others)] for position, call in enumerate(moved)}
 
     def _result(self, ref: ray.ObjectRef, name: str, method: str) -> Any:
         try:
@@ -223,7 +247,7 @@ class Fleet:
             error.add_note(f"raised by {method} of {self._label(name)}")
             raise
         except RayActorError as error:
-            cause = _constructor_error(error)
+            cause = constructor_error(error)
             raise ReplicaDied(f"{self._label(name)} died during {method}: {cause or end_of(error)}") from error
         except RayError as error:
             raise FleetError(f"{self._label(name)}: the answer to {method} was lost: {error}") from error
@@ -243,15 +267,12 @@ class Fleet:
                 self._sites[name] = ray.get(handle.site.remote(), timeout=left)
                 return
             except RayActorError as again:
-                if cause := _constructor_error(again):
+                if cause := constructor_error(again):
                     raise ReplicaDied(f"{self._label(name)} cannot start again: {cause}") from again
                 time.sleep(_POLL_S)
             except GetTimeoutError:
                 break
         raise FleetError(f"{self._label(name)} did not come back within {self.restart_s:g} s after: {error}") from error
-
-    def _label(self, name: str) -> str:
-        return f"{name} ({self._sites.get(name) or 'actor ' + self.handles[name]._actor_id.hex()[:12]})"
 
 
 def split(count: int, parts: int) -> list[slice]:
@@ -260,8 +281,3 @@ def split(count: int, parts: int) -> list[slice]:
     size, larger = divmod(count, used) if used else (0, 0)
     starts = [i * size + min(i, larger) for i in range(used + 1)]
     return [slice(a, b) for a, b in pairwise(starts)]
-
-
-def _constructor_error(error: RayActorError) -> str | None:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if isinstance(error, ActorDiedError) and "creation task" in str(error) else None

@@ -5,9 +5,11 @@ The board owns its buckets, so that they outlive the learner that made them.
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from learner.weights import WeightUpdate, fetch, publish
 
@@ -27,6 +29,10 @@ class _Board:
     def latest(self, policy: str) -> WeightUpdate | None:
         return self._latest.get(policy)
 
+    def version(self, policy: str) -> int:
+        update = self._latest.get(policy)
+        return 0 if update is None else update.manifest.version
+
     def put_back(self, policy: str, update: WeightUpdate | None) -> None:
         self._latest.pop(policy, None)
         if update is not None:
@@ -34,15 +40,19 @@ class _Board:
 
 
 class WeightBoard:
-    """The driver's side of a board. It lives as long as this object's process, or until `close`.
+    """The driver's side of a board. It lives as long as this object's process, or until `close`, on the same node, so
+    that it keeps no other node from being taken away.
 
     Attributes:
         name: what `latest_weights` finds it by.
+        published: version and digest of the newest weights that this object has published, by policy.
     """
 
     def __init__(self, deadline_s: float) -> None:
         self.name, self._deadline_s = f"board-{uuid4().hex[:12]}", deadline_s
-        options = {"name": self.name, "namespace": _NAMESPACE, "num_cpus": 0}
+        self.published: dict[str, tuple[int, str]] = {}
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        options = {"name": self.name, "namespace": _NAMESPACE, "num_cpus": 0, "scheduling_strategy": here}
         self._actor = ray.remote(_Board).options(**options).remote()
 
     def publish(self, update: WeightUpdate) -> None:
@@ -52,6 +62,11 @@ class WeightBoard:
             TimeoutError: the board did not have them within the deadline.
         """
         publish_weights(self.name, update, self._deadline_s)
+        self.published[update.manifest.policy] = (update.manifest.version, update.manifest.digest)
+
+    def newest(self, policy: str) -> ray.ObjectRef:
+        """The newest weights of a policy, or None before its first update, without waiting for the answer."""
+        return self._actor.latest.remote(policy)
 
     def close(self) -> None:
         """End the board, and with it what it holds."""
@@ -97,7 +112,17 @@ def latest_weights(board: str, policy: str, deadline_s: float) -> WeightUpdate |
     return _answer(board, actor.latest.remote(policy), deadline_s)
 
 
-def _answer(board: str, call: ray.ObjectRef, deadline_s: float) -> WeightUpdate | None:
+def newest_version(board: str, policy: str, deadline_s: float) -> int:
+    """The version of what `latest_weights` would say; 0 before a policy's first update.
+
+    Raises:
+        ValueError, TimeoutError: see `latest_weights`.
+    """
+    actor = ray.get_actor(board, namespace=_NAMESPACE)
+    return _answer(board, actor.version.remote(policy), deadline_s)
+
+
+def _answer(board: str, call: ray.ObjectRef, deadline_s: float) -> Any:
     try:
         return ray.get(call, timeout=deadline_s)
     except ray.exceptions.GetTimeoutError as error:

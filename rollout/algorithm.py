@@ -19,6 +19,7 @@ from learner.deepspeed_learner import Learner
 from rollout.batches import actor_samples, editor_samples
 from rollout.config import RunConfig
 from rollout.config_file import load_config
+from rollout.elastic.elastic import Elastic
 from rollout.env_runner import ReflectEditRunner
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job
@@ -112,6 +113,7 @@ class ReflectionGRPO(Algorithm):
     def setup(self, config: Any) -> None:
         self.models: Models | None = None
         self.policies: Policies | None = None
+        self.elastic: Elastic | None = None
         super().setup(config)
         self.run: RunConfig = self.config.run_config
         self.prompts = load_prompts(self.run.data, self.run.seed)
@@ -125,6 +127,7 @@ class ReflectionGRPO(Algorithm):
         self.policies = Policies(self.run, self.folder / "policies")
         self.models = start_models(self.run, self.progress)
         self.stream = self._stream(new_scheduler(self.run.rollout))
+        self.elastic = Elastic(self.run, self.models, self.env_runner_group, lambda: self.stream, self.progress.note)
 
     def _stream(self, scheduler: Scheduler) -> GroupStream:
         return GroupStream(
@@ -169,6 +172,8 @@ class ReflectionGRPO(Algorithm):
     def training_step(self) -> None:
         stage, started = self.stage, time.monotonic()
         self._pump(stage)  # the first prompts are sampled while the learner starts
+        if not self.policies.alive(stage):
+            self.elastic.make_room()
         with self.progress.phase("start learner"):
             learner = self.policies.learner(stage)
         with self.progress.phase("rollout"):
@@ -195,6 +200,7 @@ class ReflectionGRPO(Algorithm):
             receipts,
             self.stream,
             self.models,
+            self.elastic.workers(),
             {"learn": learned - began, "sync": synced - learned},
             has_truth=self.run.data.source == "shape_world",
         )
@@ -234,7 +240,10 @@ class ReflectionGRPO(Algorithm):
         schedule = self.run.schedule
         later = (number for number in range(self.updates, len(schedule)) if schedule[number] != stage)
         self.stream.pump(stage, next(later, max(len(schedule), self.updates + 1)), wait_s)
+        if self.policies.alive(stage):  # its ranks have their places, and nothing that comes can take them
+            self.elastic.follow()
         self.live.prompts(self.stream.waiting, self.stream.in_flight)
+        self.live.workers(self.elastic.workers(), self.elastic.wanted())
 
     @override(Algorithm)
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -283,6 +292,8 @@ class ReflectionGRPO(Algorithm):
 
     @override(Algorithm)
     def cleanup(self) -> None:
+        if self.elastic is not None:
+            self.elastic.close()
         if self.policies is not None:
             self.policies.abandon()
         if self.models is not None:

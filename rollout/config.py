@@ -14,6 +14,7 @@ from rollout.cluster.placement import PlacementConfig
 from rollout.config_checks import contradictions, impossible_combinations
 from rollout.config_section import OrOwn, Section
 from rollout.data_config import DataConfig
+from rollout.elastic.elastic_config import ElasticConfig
 from rollout.image_config import DiffuserConfig, EditorConfig
 from serving.vlm_config import VlmConfig
 
@@ -80,7 +81,9 @@ class RolloutConfig(Section):
     group: Literal["turn", "trajectory"] = "turn"
     """What starts from the same state: every turn, one member being carried on, or whole episodes."""
     env_runners: int = Field(1, ge=1)
-    """RLlib EnvRunners that collect at the same time."""
+    """RLlib EnvRunners that collect at the same time, or the least number where `max_env_runners` says more."""
+    max_env_runners: int | None = Field(None, ge=1)
+    """EnvRunners that the backlog may bring about, see `elastic`; null: always `env_runners`."""
     env_runner_cpus: float = Field(0.1, ge=0)
     """Logical CPUs that Ray sets aside for each EnvRunner, which mostly waits for the models."""
     reward: Annotated[str, OrOwn(("hard", "soft"))] = "soft"
@@ -113,11 +116,17 @@ class RolloutConfig(Section):
     max_attempts: int = Field(3, ge=1)
     """Times that a prompt is sampled again after an error; then the run ends."""
     restart_s: float = Field(120.0, gt=0)
-    """Seconds that a worker which died, or was ended because it hung, may take to be back."""
+    """Seconds that a worker which died, or was ended because it hung, may take to be back. In a fleet with more than
+    `workers` allowed the others go on without it meanwhile, and one that is not back by then is given up."""
     max_rejected: float = Field(0.2, ge=0, le=1)
     """Share of an update's members that may be rejected for values that are not finite or images that are black."""
     deadline_s: float = Field(300.0, gt=0)
     """Seconds that sampling a prompt may take; then its EnvRunner is ended."""
+
+    @property
+    def most_env_runners(self) -> int:
+        """EnvRunners at most."""
+        return self.env_runners if self.max_env_runners is None else self.max_env_runners
 
 
 class VlmsConfig(Section):
@@ -222,6 +231,8 @@ class RunConfig(Section):
     """The Inverse Diffuser workers."""
     vlm: VlmsConfig
     """The VLMs that vLLM serves."""
+    elastic: ElasticConfig = ElasticConfig()
+    """How fleets that have a range of sizes follow the backlog."""
     sync: SyncConfig = SyncConfig()
     """How new weights come to the replicas of a policy."""
     learner: LearnersConfig = LearnersConfig()

@@ -73,7 +73,7 @@ def impossible_combinations(config: RunConfig) -> list[str]:
                 f"{role}.call_deadline_s: {call_s:g} is refused with rollout.deadline_s {config.rollout.deadline_s:g}: "
                 "an EnvRunner would be ended before it finds that a worker hangs. Lower it, or raise the other"
             )
-    problems += _unreachable(config)
+    problems += _unreachable(config) + _fixed_only(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
         roles = " + ".join(f"{role} {cpus:g}" for role, cpus in demand.items())
@@ -105,6 +105,33 @@ def _unreachable(config: RunConfig) -> list[str]:
             f"sync.actor: 'ipc' is refused with vlm.actor.gpus {gpus['actor']}: it shares memory of one GPU a replica. "
             "Set vlm.actor.gpus=1, or sync.actor=nccl"
         )
+    return problems
+
+
+def _fixed_only(config: RunConfig) -> list[str]:
+    """Ranges of workers that are none, and those with a transport whose members are fixed."""
+    rollout, vlm = config.rollout, config.vlm
+    ranges = {
+        "diffuser.max_workers": ("diffuser.workers", config.diffuser.workers, config.diffuser.max_workers),
+        "editor.max_workers": ("editor.workers", config.editor.workers, config.editor.max_workers),
+        "rollout.max_env_runners": ("rollout.env_runners", rollout.env_runners, rollout.max_env_runners),
+        "vlm.actor.max_replicas": ("vlm.actor.replicas", vlm.actor.replicas, vlm.actor.max_replicas),
+        "vlm.checker.max_replicas": ("vlm.checker.replicas", vlm.checker.replicas, vlm.checker.max_replicas),
+    }
+    problems = [
+        f"{key}: {most} is refused with {least_key} {least}: it is the greatest number. Raise it, lower the other, or "
+        "leave it out"
+        for key, (least_key, least, most) in ranges.items()
+        if most is not None and most < least
+    ]
+    for policy, key in (("actor", "vlm.actor.max_replicas"), ("editor", "editor.max_workers")):
+        _, least, most = ranges[key]
+        transport = getattr(config.sync, policy)
+        if most is not None and most > least and transport != "object_store":
+            problems.append(
+                f"{key}: {most} is refused with sync.{policy} {transport!r}: the members of its group are fixed. Leave "
+                f"it out, or set sync.{policy}=object_store"
+            )
     return problems
 
 

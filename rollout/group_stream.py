@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
@@ -18,6 +17,7 @@ from actors.site import Site, end_of, this_site
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job, Started
 from rollout.incidents import Incidents
+from rollout.sampling_call import Sample, SamplingCall, SamplingError
 from rollout.scheduler import Assignment, Outcome, Scheduler
 from rollout.staleness import Backpressure
 from rollout.trajectory import Turn, from_table, read_parquet, write_parquet
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _TAG = "sample"
 _READMIT_EVERY_S = 1.0
 _PING_S = 0.5
-
-Sample = Callable[[Any, Job], pa.Table]
 
 
 class GroupStream:
@@ -48,6 +46,7 @@ class GroupStream:
         settings: how episodes are collected.
 
     Attributes:
+        jobs: jobs that were sent so far.
         restarts: EnvRunners that ended so far.
         incidents: what their jobs met and mended so far.
         requeued: prompts so far that had to be sampled anew.
@@ -68,6 +67,8 @@ class GroupStream:
         self._run, self._seed, self._settings = run, seed, settings
         self._waiting: dict[int, list[Assignment[int]]] = {}  # assigned to a runner that is busy
         self._sent: dict[int, list[Assignment[int]]] = {}
+        self._numbers: dict[int, int] = {}  # of the job that a runner holds
+        self._closed: set[int] = set()
         self._dropped: list[Turn] = []
         self._fruitless = 0  # prompts without a signal since the last update began
         self._last_error = "none of them answered"
@@ -75,7 +76,7 @@ class GroupStream:
         self._next_readmission = 0.0
         self._admitted: set[int] = set()
         self._sites: dict[int, ray.ObjectRef] = {}
-        self.restarts = self.requeued = 0
+        self.jobs = self.restarts = self.requeued = 0
         self.incidents = Incidents()
 
     @property
@@ -114,6 +115,32 @@ class GroupStream:
         for assignment in {late.worker: late for late in self._scheduler.late(time.monotonic())}.values():
             self._end(assignment)
 
+    def in_flight_before(self, job: int) -> bool:
+        """Whether one of the first `job` jobs is still in flight."""
+        return any(self._numbers[runner] < job for runner in self._sent)
+
+    def close_runner(self, runner: int) -> None:
+        """An EnvRunner gets no more prompts. Those that it has not begun go to others."""
+        self._closed.add(runner)
+        waiting = self._waiting.pop(runner, [])
+        if runner in self._admitted:
+            self._scheduler.close_worker(runner)
+            for assignment in waiting:
+                self._scheduler.failed(assignment.ticket, blameless=True)
+
+    def holds_job(self, runner: int) -> bool:
+        """Whether an EnvRunner has a job in flight."""
+        return runner in self._sent
+
+    def release_runner(self, runner: int) -> None:
+        """An EnvRunner is taken away by the driver. Prompts that it holds go to others; no attempt of theirs failed."""
+        held = (*self._sent.pop(runner, []), *self._waiting.pop(runner, []))
+        self.requeued += len(held)
+        if runner in self._admitted:
+            self._scheduler.remove_worker(runner, blameless=True)
+        self._admitted.discard(runner)
+        self._closed.discard(runner)
+
     def settled(self) -> list[Turn]:
         """Turns that the next update will train on whatever else comes, and that were not told before."""
         return [turn for group in self._scheduler.settled() for turn in group.result]
@@ -140,10 +167,11 @@ class GroupStream:
         assignments = self._waiting.pop(runner)
         prompts = tuple(Started(a.prompt.number, self._prompt_at(a.prompt.number), a.version) for a in assignments)
         job = Job(self._run, stage, prompts, self._seed)
-        sent = self._runners.foreach_actor_async(_Call(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
+        sent = self._runners.foreach_actor_async(SamplingCall(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
         if sent != 1:
             raise RuntimeError(f"EnvRunner {runner} takes no call although it holds none and is healthy")
-        self._sent[runner] = assignments
+        self._sent[runner], self._numbers[runner] = assignments, self.jobs
+        self.jobs += 1
 
     def _receive(self, wait_s: float) -> None:
         for result in self._runners.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=wait_s):
@@ -229,7 +257,7 @@ class GroupStream:
             self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True)
             self._next_readmission = time.monotonic() + _READMIT_EVERY_S
             healthy = set(self._runners.healthy_actor_ids())
-        for runner in sorted(healthy - self._admitted):  # RLlib itself may have found it again, too
+        for runner in sorted(healthy - self._admitted - self._closed):  # RLlib itself may have found it again, too
             self._admitted.add(runner)
             self._sites[runner] = self._runners.actors()[runner].apply.remote(_site_of)
             self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
@@ -246,27 +274,6 @@ class GroupStream:
 
 def _site_of(_: Any) -> Site:
     return this_site()
-
-
-@dataclass(frozen=True)
-class SamplingError:
-    """An error of the code that samples; an EnvRunner that raised it would be ended by RLlib."""
-
-    text: str
-
-
-class _Call:
-    """A job for an EnvRunner, as what RLlib calls with it."""
-
-    def __init__(self, sample: Sample, job: Job) -> None:
-        self._sample, self._job = sample, job
-
-    def __call__(self, runner: Any) -> pa.Table | SamplingError:
-        try:
-            return self._sample(runner, self._job)
-        except Exception as error:
-            logging.getLogger(__name__).exception("a job failed")
-            return SamplingError(f"{type(error).__name__}: {error}")
 
 
 def new_scheduler(settings: RolloutConfig) -> Scheduler[int, list[Turn]]:

@@ -27,13 +27,20 @@ class PipelineConfig(Section):
     """Class of yours that loads and calls the model, `module:name`, see docs/extending; null: the code for the pipeline
     class that the model folder names."""
     workers: int = Field(1, ge=1)
-    """Ray actors."""
+    """Ray actors, or the least number of them where `max_workers` says more."""
+    max_workers: int | None = Field(None, ge=1)
+    """Ray actors that the backlog may bring about, see `elastic`; null: always `workers`."""
     cpus: float = Field(1.0, ge=0)
     """Logical CPUs that Ray sets aside for each worker."""
     gpus: int = Field(0, ge=0, le=1)
     """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
     start_deadline_s: float = Field(300.0, gt=0)
     """Seconds from starting the workers until every one of them must have loaded."""
+
+    @property
+    def most_workers(self) -> int:
+        """Workers at most."""
+        return self.workers if self.max_workers is None else self.max_workers
 
     @property
     def device(self) -> str:

@@ -18,6 +18,7 @@ from learner.weight_board import WeightBoard
 from learner.weights import WeightUpdate
 from rollout.config_file import model_source
 from rollout.errors import BadInput
+from serving.application_keeper import ApplicationKeeper
 from serving.own_checker import OwnChecker, new_checker
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
@@ -35,7 +36,8 @@ _RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 class Models:
     """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, what brings new weights to the
     replicas of each policy that trains, and which of the four (by the names `diffuser`, `editor`, `actor`, `checker`)
-    compute on GPUs. `checker_name` is `rollout.checker`: the VLM, or code of the user's own."""
+    compute on GPUs. `checker_name` is `rollout.checker`: the VLM, or code of the user's own. `keeper` takes the VLMs
+    away where the driver crashes on a cluster that lives on."""
 
     diffuser: Fleet
     editor: Fleet
@@ -45,6 +47,7 @@ class Models:
     transports: dict[str, Transport]
     on_gpus: frozenset[str] = frozenset()
     checker_name: str = "vlm"
+    keeper: ApplicationKeeper | None = None
 
     @cached_property
     def actor(self) -> Actor:
@@ -65,9 +68,16 @@ class Models:
         self.board.publish(update)
         policy = update.manifest.policy
         receipts = self.transports[policy].deliver(update)
-        replicas = list(self.actor_vlm.versions()) if policy == "actor" else self.editor.names  # some may be new
-        verify_receipts(update.manifest, receipts, replicas)
+        verify_receipts(update.manifest, receipts, self._must_hold(policy, receipts))
         return receipts
+
+    def _must_hold(self, policy: str, receipts: list[WeightReceipt]) -> list[str]:
+        """The replicas that must have said what they hold: all that there are now, of which some may be new. Where
+        Serve decides how many there are, one that came meanwhile takes the newest weights before it answers."""
+        if policy == "editor":
+            return self.editor.names
+        there = list(self.actor_vlm.versions())
+        return [receipt.replica for receipt in receipts] if self.actor_vlm.settings.elastic else there
 
     def peak_gpu_bytes(self) -> dict[str, int]:
         """The most GPU memory that a process of each role on GPUs held since the last call.
@@ -90,6 +100,8 @@ class Models:
         self.editor.close()
         stop_vlms(["actor", "checker"], keep_serve)
         self.board.close()
+        if self.keeper is not None:
+            self.keeper.close()
 
 
 def start_models(config: RunConfig, progress: Progress) -> Models:
@@ -101,6 +113,7 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
         VlmError, FleetError, TimeoutError: a model did not start.
     """
     vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
+    keeper = ApplicationKeeper.start(list(vlms), config.rollout.deadline_s) if config.ray.address else None
     board = WeightBoard(config.rollout.deadline_s)
     deployment = deploy_vlms(vlms, board.name, config.placement.required("vlm"))
     fleets: list[Fleet] = []
@@ -136,6 +149,8 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
             )
             progress.note(f"{kind.__name__}: {settings.workers} ready")
         clients = wait_for_vlms(deployment, vlms, lambda role: progress.note(f"{role} on vLLM: ready"))
+        if keeper is not None:
+            keeper.watch_these()
         transports |= new_transports(config, fleets[1], clients["actor"])
         for transport in transports.values():
             transport.start()
@@ -144,13 +159,15 @@ def start_models(config: RunConfig, progress: Progress) -> Models:
             opened.close()
         stop_vlms(list(vlms), config.ray.address is None)
         board.close()
+        if keeper is not None:
+            keeper.close()
         if isinstance(error, TransportUnusable):
             raise BadInput(str(error)) from error
         raise
     gpus = {"diffuser": config.diffuser, "editor": config.editor, **vlms}
     on_gpus = frozenset(role for role, settings in gpus.items() if settings.gpus)
     vlm_clients = (clients["actor"], clients["checker"])
-    return Models(fleets[0], fleets[1], *vlm_clients, board, transports, on_gpus, config.rollout.checker)
+    return Models(fleets[0], fleets[1], *vlm_clients, board, transports, on_gpus, config.rollout.checker, keeper)
 
 
 def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:

@@ -27,9 +27,13 @@ class Policies:
         self._learner: Learner | None = None
         self.versions = {"actor": 0, "editor": 0}
 
+    def alive(self, policy: str) -> bool:
+        """Whether the learner that is alive is this policy's."""
+        return self._learner is not None and self._learner.policy == policy
+
     def learner(self, policy: str) -> Learner:
         """The learner of a policy: the one that is alive, or a new one that continues from the saved state."""
-        if self._learner is not None and self._learner.policy == policy:
+        if self.alive(policy):
             return self._learner
         self.close()
         config = self._config
@@ -49,7 +53,7 @@ class Policies:
     def save(self, folder: Path) -> None:
         """Write the states of all trained policies into `folder`, one subfolder each."""
         for policy in self.trained():
-            if self._learner is not None and self._learner.policy == policy:
+            if self.alive(policy):
                 self._learner.save(folder / policy)
             else:
                 with atomic_directory(folder / policy) as staging:
@@ -66,7 +70,7 @@ class Policies:
     def export(self, folder: Path) -> list[Path]:
         """Write every trained policy in the format of its ecosystem: `folder/actor`, `folder/editor`."""
         for policy in self.trained():
-            if self._learner is None or self._learner.policy != policy:
+            if not self.alive(policy):
                 with atomic_directory(folder / policy) as staging:
                     shutil.copytree(self._exported(policy), staging, dirs_exist_ok=True)
             else:

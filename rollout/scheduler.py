@@ -118,15 +118,26 @@ class Scheduler(Generic[W, R]):
         """
         self._slots.add(worker, slots)
 
-    def remove_worker(self, worker: W) -> None:
+    def close_worker(self, worker: W) -> None:
+        """A worker that is still there gets no more prompts.
+
+        Raises:
+            ValueError: there is no such worker.
+        """
+        self._slots.close(worker)
+
+    def remove_worker(self, worker: W, *, blameless: bool = False) -> None:
         """A worker is gone; its groups will start again elsewhere. Results that it sent before are `REVOKED`.
+
+        Args:
+            blameless: it was taken away, so that this is no failed attempt of its prompts.
 
         Raises:
             ValueError: there is no such worker.
         """
         for ticket in self._slots.remove(worker):
             if self._revoked.pop(ticket, None) is None:
-                self._give_back(ticket)
+                self._give_back(ticket, blameless)
 
     def dispatch(self, now: float) -> list[Assignment[W]]:
         """Assign as many prompts as may start and as there are free slots, to the workers with the fewest groups. `now`
@@ -164,15 +175,15 @@ class Scheduler(Generic[W, R]):
         self._told.update(group.ticket for group in groups)
         return sorted(groups, key=lambda group: group.prompt.number)
 
-    def failed(self, ticket: int) -> None:
-        """A worker that is still there could not complete a group.
+    def failed(self, ticket: int, *, blameless: bool = False) -> None:
+        """A worker that is still there could not complete a group, or has not begun it and will not (`blameless`).
 
         Raises:
             ValueError: no such ticket was given out.
         """
         if (done := self._close(ticket)) is not None:
             self.gate.fail(done.version)
-            self._again.append(_next_attempt(done.prompt))
+            self._again.append(done.prompt if blameless else _next_attempt(done.prompt))
 
     def late(self, now: float) -> list[Assignment[W]]:
         """Groups that have taken longer than the deadline. Their prompts start again elsewhere; their slots stay taken
@@ -307,11 +318,11 @@ class Scheduler(Generic[W, R]):
         else:
             self._unfinished.appendleft(number)
 
-    def _give_back(self, ticket: int) -> None:
+    def _give_back(self, ticket: int, blameless: bool = False) -> None:
         assignment = self._running.pop(ticket)
         self._unwait(assignment)
         self.gate.fail(assignment.version)
-        self._again.append(_next_attempt(assignment.prompt))
+        self._again.append(assignment.prompt if blameless else _next_attempt(assignment.prompt))
 
     def _unwait(self, assignment: Assignment[W]) -> None:
         if assignment.prompt.overtaken:

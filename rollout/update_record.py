@@ -31,6 +31,7 @@ def update_record(
     receipts: Sequence[WeightReceipt],
     stream: GroupStream,
     models: Models,
+    workers: Mapping[str, int],
     seconds: Mapping[str, float],
     has_truth: bool,
 ) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def update_record(
     Args:
         early_prompts: prompts that the learner began on while others were sampled.
         versions: of both policies, after it.
+        workers: that the driver counts, by role; those of the VLMs are asked for here.
         seconds: wall clock of the phases that are no part of the turns: `learn`, `sync`.
         has_truth: whether the exact extractor understands the images.
     """
@@ -50,6 +52,7 @@ def update_record(
         **{f"{policy}_version": version for policy, version in versions.items()},
         "staleness": staleness(turns),
         "early_prompts": early_prompts,
+        "workers": {**workers, "actor": models.actor_vlm.running(), "checker": models.checker_vlm.running()},
         "restarts": stream.restarts,
         "requeued": stream.requeued,
         **asdict(stream.incidents + Incidents.so_far(models)),

@@ -16,6 +16,7 @@ class WorkerSlots(Generic[W]):
         self.free = 0
         self._slots: dict[W, int] = {}
         self._tickets: dict[W, dict[int, None]] = {}
+        self._closed: set[W] = set()
         self._by_load: list[OrderedDict[W, None]] = []  # workers with a free slot, by groups that they hold
 
     def __len__(self) -> int:
@@ -44,9 +45,23 @@ class WorkerSlots(Generic[W]):
         if worker not in self._slots:
             raise ValueError(f"worker {worker!r} is not known; it was removed before, or never added")
         self._displace(worker)
+        self._closed.discard(worker)
         tickets = list(self._tickets.pop(worker))
         self.free -= self._slots.pop(worker) - len(tickets)
         return tickets
+
+    def close(self, worker: W) -> None:
+        """Give a worker no more tickets; it keeps those that it holds until they leave, or it is removed.
+
+        Raises:
+            ValueError: there is no such worker.
+        """
+        if worker not in self._slots:
+            raise ValueError(f"worker {worker!r} is not known; it was removed before, or never added")
+        self._displace(worker)
+        self.free -= self._slots[worker] - len(self._tickets[worker])
+        self._slots[worker] = len(self._tickets[worker])
+        self._closed.add(worker)
 
     def fill(self, ticket: int) -> W:
         """Give a ticket to a worker that holds the fewest, among those to the one that has waited longest.
@@ -71,7 +86,10 @@ class WorkerSlots(Generic[W]):
         """
         self._displace(worker)
         del self._tickets[worker][ticket]
-        self.free += 1
+        if worker in self._closed:
+            self._slots[worker] -= 1
+        else:
+            self.free += 1
         self._place(worker)
 
     def _place(self, worker: W) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+CALLS = 1  # of a run: a replica works on one while the next would wait, so another replica is worth starting
 _UPSCALE_S, _DOWNSCALE_S = 5.0, 120.0  # a replica takes tens of seconds to start, so one is not ended in a hurry
 
 

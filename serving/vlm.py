@@ -24,12 +24,13 @@ from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.site import Site, this_site
+from learner.receipts import verify_receipts
 from learner.transports.exchange import Address, Step
-from learner.weight_board import latest_weights
+from learner.weight_board import latest_weights, newest_version
 from serving import probe
 from serving.gate import Gate
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
-from serving.replica_count import replica_count
+from serving.replica_count import CALLS, replica_count
 from serving.replica_weights import ReplicaWeights
 from serving.vlm_config import VlmConfig
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from learner.receipts import WeightReceipt
     from learner.weights import WeightUpdate
 
-_CALLS_AT_ONCE = 3  # for each replica, each of many questions; where there are more, Serve starts another replica
+_CALLS_AT_ONCE = 3  # of the endpoint, for each replica; where there are more, Serve starts another one
 _SEEDS_APART = 1024  # vLLM gives sample i of a request the seed s + i; neighbouring seeds must not share samples
 
 
@@ -70,6 +71,8 @@ class VlmServer(LLMServer):
         self, llm_config: LLMConfig, *, policy: str, settings: VlmConfig, board: str | None = None
     ) -> None:
         self._policy, self._settings = policy, settings
+        self._board = board if settings.elastic else None  # where replicas come and go, a broadcast may miss one
+        self._catching_up = asyncio.Lock()
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._gate = Gate()
         await super().__init__(llm_config)
@@ -120,6 +123,7 @@ class VlmServer(LLMServer):
             if not 0 <= question.image < len(images):
                 raise ValueError(f"question {question.text!r}: image {question.image} of {len(images)} does not exist")
         words = self._word_ids(batch.sampling.words)
+        await self._catch_up()
         async with self._gate.batch():
             began = time.monotonic()
             requests = (
@@ -152,6 +156,16 @@ class VlmServer(LLMServer):
             TimeoutError: the buckets, the batches under way or the engine took longer than `call_deadline_s`.
         """
         return await self._weights.apply(update)
+
+    async def _catch_up(self) -> None:
+        """Take the newest weights of the board, if it has newer ones."""
+        if self._board is None:
+            return
+        where = (self._board, self._policy, self._settings.call_deadline_s)
+        async with self._catching_up:
+            while await asyncio.to_thread(newest_version, *where) > self._weights.version:
+                newest = await asyncio.to_thread(latest_weights, *where)
+                verify_receipts(newest.manifest, [await self.apply_weights(newest)], [self._replica])
 
     async def receipt(self) -> WeightReceipt | None:
         """That of the last update; None before the first."""
@@ -235,7 +249,8 @@ def build_vlm(
 ) -> Application:
     """The Serve application of one VLM; `role` names the application and the policy whose weights it takes, `board` the
     `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`.
-    With `max_replicas`, requests decide how many there are, from `settings.replicas` on."""
+    With `max_replicas`, or that of the settings, requests decide how many there are, from `settings.replicas` on."""
+    most, at_once = (max_replicas, _CALLS_AT_ONCE) if max_replicas else (settings.max_replicas, CALLS)
     job_variables = (ray.get_runtime_context().runtime_env or {}).get("env_vars", {})
     config = LLMConfig(
         model_loading_config={"model_id": role, "model_source": settings.model},
@@ -244,7 +259,7 @@ def build_vlm(
         placement_group_config={"bundles": settings.bundles},
         runtime_env={"env_vars": {**job_variables, **settings.environment}},
         deployment_config={
-            **replica_count(settings.replicas, max_replicas, _CALLS_AT_ONCE),
+            **replica_count(settings.replicas, most, at_once),
             "ray_actor_options": {"num_cpus": 0},  # the placement group's bundle holds the replica's share
             "graceful_shutdown_timeout_s": 5,
             "health_check_period_s": 5,

@@ -51,8 +51,8 @@ class VlmClient:
     def generate(
         self, images: Sequence[np.ndarray], questions: Sequence[Question], sampling: Sampling
     ) -> list[list[Answer]]:
-        """Answers as `result[question][sample]`; the questions are split over the replicas. Those of a replica that is
-        lost on the way go to the one that takes its place.
+        """Answers as `result[question][sample]`; the questions are split over the replicas that there may be. Those of
+        a replica that is lost on the way go to the one that takes its place.
 
         Raises:
             TimeoutError: a replica did not answer within `call_deadline_s`.
@@ -61,7 +61,7 @@ class VlmClient:
         if not questions:
             return []
         deadline_s = self.settings.call_deadline_s
-        size = -(-len(questions) // self.settings.replicas)
+        size = -(-len(questions) // self.settings.most_replicas)
         parts = [questions[start : start + size] for start in range(0, len(questions), size)]
         calls = []
         for part in parts:
@@ -91,10 +91,27 @@ class VlmClient:
         return answers
 
     def _complete(self) -> bool:
-        """Whether as many replicas run as should."""
+        """Whether as many replicas run as should; not while Serve starts one."""
+        states = self._states()
+        starting = states.get(ReplicaState.STARTING, 0) if self.settings.elastic else 0
+        return not starting and states.get(ReplicaState.RUNNING, 0) >= self.settings.replicas
+
+    def running(self) -> int | None:
+        """Replicas that there are: those that answer, where Serve decides; None where they do not just now."""
+        if not self.settings.elastic:
+            return self.settings.replicas
+        try:
+            return len(self.versions())
+        except (*_LOST, TimeoutError, VlmError):
+            return None
+
+    def _states(self) -> dict[str, int]:
         application = serve.status().applications.get(self.role)
-        states = [deployment.replica_states for deployment in application.deployments.values()] if application else []
-        return sum(state.get(ReplicaState.RUNNING, 0) for state in states) >= self.settings.replicas
+        found: dict[str, int] = {}
+        for deployment in application.deployments.values() if application else ():
+            for state, count in deployment.replica_states.items():
+                found[state] = found.get(state, 0) + count
+        return found
 
     def _ask_successor(self, batch: Batch, lost: Exception) -> tuple[list[list[Answer]], float]:
         self.replaced += 1
@@ -132,15 +149,19 @@ class VlmClient:
             return self._successors(update, error)
 
     def _successors(self, update: WeightUpdate, lost: Exception) -> list[WeightReceipt]:
+        # Where Serve decides how many there are, one that was starting meanwhile holds others until it is asked.
+        elastic = self.settings.elastic
+        question: tuple[Any, ...] = ("apply_weights", update) if elastic else ("receipt",)
         ends = time.monotonic() + self.settings.start_deadline_s
         while time.monotonic() < ends:
             time.sleep(_POLL_S)
             try:
-                receipts = self._broadcast("receipt", deadline_s=self.settings.call_deadline_s)
+                receipts = self._broadcast(*question, deadline_s=self.settings.call_deadline_s)
             except (*_LOST, TimeoutError, VlmError):
                 continue  # it is still being replaced
             held = [receipt.version for receipt in receipts if receipt is not None]
-            if held == [update.manifest.version] * self.settings.replicas:
+            count = max(len(held), self.settings.replicas) if elastic else self.settings.replicas
+            if held == [update.manifest.version] * count:
                 return receipts
         raise VlmError(
             f"version {update.manifest.version}: a replica of the {self.role} was lost and none with these weights "
@@ -230,7 +251,7 @@ def deploy_vlms(
     A task builds the applications, so that this process need not import vLLM. Where Serve is not running it is started
     and listens on no port: callers use handles. `board` names the `WeightBoard` that replicas take their newest
     weights from when they start, `labels` what a node must have to hold one. With `max_replicas` Serve starts up to so
-    many replicas of each VLM as requests come, and ends them again.
+    many replicas of each VLM as requests come, and ends them again; so it does up to a VLM's own `max_replicas`.
 
     Raises:
         BrokenModelFolder: weights that are missing, damaged or cut short.

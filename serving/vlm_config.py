@@ -37,7 +37,10 @@ class VlmConfig(BaseModel):
     """Number format of the weights. The learner's log-probabilities can match to 1e-3 only in float32."""
 
     replicas: int = Field(1, ge=1)
-    """How many replicas serve this model."""
+    """How many replicas serve this model, or the least number of them where `max_replicas` says more."""
+
+    max_replicas: int | None = Field(None, ge=1)
+    """Replicas that Ray Serve may start as calls come, and end again; null: always `replicas`."""
 
     cpus: float = Field(0.1, gt=0)
     """Logical CPUs that Ray reserves for a replica; it counts places, it limits nothing."""
@@ -78,6 +81,16 @@ class VlmConfig(BaseModel):
         if taken := sorted(_OURS & engine.keys()):
             raise ValueError(f"{taken[0]!r} is set by its own field of this section; remove it from 'engine'")
         return engine
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas at most."""
+        return self.replicas if self.max_replicas is None else self.max_replicas
+
+    @property
+    def elastic(self) -> bool:
+        """Whether Serve decides how many replicas there are."""
+        return self.most_replicas > self.replicas
 
     @property
     def engine_arguments(self) -> dict[str, Any]:

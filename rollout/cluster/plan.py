@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from rollout.cluster.memory_estimate import Estimate, learner_rank, pipeline_replica, vlm_replica
@@ -27,6 +27,7 @@ class Role:
         policy: of a learner's ranks, the policy: they exist only while it trains.
         keys: the keys of the run file that it follows from.
         estimate: memory of one process; None for those that hold no model.
+        most: of a role that follows the backlog, how many there may be; `count` is the least, with which a run starts.
     """
 
     name: str
@@ -39,6 +40,17 @@ class Role:
     policy: str | None = None
     keys: tuple[str, ...] = ()
     estimate: Estimate | None = None
+    most: int | None = None
+
+    @property
+    def numbers(self) -> str:
+        """How many, as text: `2`, or `1–4`."""
+        return str(self.count) if self.most in (None, self.count) else f"{self.count}–{self.most}"
+
+    @property
+    def full_grown(self) -> Role:
+        """The same role with as many processes as there may be."""
+        return replace(self, count=self.most or self.count)
 
     @property
     def gpus(self) -> float:
@@ -72,6 +84,11 @@ class Plan:
         return max(sum(role.total(resource) for role in roles) for roles in self.moments.values())
 
     @property
+    def full_grown(self) -> Plan:
+        """The plan of the same run when each of its fleets is as large as it may become."""
+        return Plan(tuple(role.full_grown for role in self.roles))
+
+    @property
     def unknown(self) -> dict[str, tuple[str, ...]]:
         """What of the memory is not known, by role."""
         return {role.name: role.estimate.unknown for role in self.roles if role.estimate and role.estimate.unknown}
@@ -96,6 +113,7 @@ def make_plan(config: RunConfig, *, memory: bool = True) -> Plan:
                 config.rollout.env_runners,
                 _resources(config.rollout.env_runner_cpus),
                 keys=("rollout.env_runners", "rollout.env_runner_cpus"),
+                most=config.rollout.most_env_runners,
             ),
             *_image_models(config, memory),
             *_vlms(config, memory),
@@ -120,6 +138,7 @@ def _image_models(config: RunConfig, memory: bool) -> list[Role]:
             preferred=config.placement.preferred("image"),
             keys=_keys(section, "workers", "cpus", "gpus"),
             estimate=pipeline_replica(config, getattr(config, section), model) if memory else None,
+            most=getattr(config, section).most_workers,
         )
         for name, section, model in models
     ]
@@ -137,6 +156,7 @@ def _vlms(config: RunConfig, memory: bool) -> list[Role]:
             preferred=config.placement.preferred("vlm"),
             keys=_keys(f"vlm.{role}", "replicas", "cpus", "gpus"),
             estimate=vlm_replica(settings) if memory else None,
+            most=settings.most_replicas,
         )
         for name, role, settings in (
             ("VLM Actor", "actor", config.vlm.actor),

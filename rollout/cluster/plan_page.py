@@ -46,6 +46,7 @@ def plan_as_dict(plan: Plan, verdict: Verdict | None = None) -> dict[str, Any]:
     values: dict[str, Any] = {
         "roles": [_role_as_dict(role) for role in plan.roles],
         "totals": {"CPU": plan.total("CPU"), "GPU": plan.total("GPU")},
+        "most": {"CPU": plan.full_grown.total("CPU"), "GPU": plan.full_grown.total("GPU")},
         "unknown": {role: list(reasons) for role, reasons in plan.unknown.items()},
     }
     if verdict is not None:
@@ -59,6 +60,9 @@ def totals_text(plan: Plan) -> str:
     text = f"The cluster must offer {resources_text(total)}"
     if len(plan.moments) > 1:
         text += "; of the learners one is alive at a time, and the larger counts"
+    most = {name: round(plan.full_grown.total(name), 4) for name in total}
+    if most != total:
+        text += f"; fleets that grow with the backlog may take it to {resources_text(most)}"
     by_label: dict[str, dict[str, float]] = {}
     for roles in plan.moments.values():
         here: dict[str, dict[str, float]] = {}
@@ -81,7 +85,7 @@ def _roles_table(plan: Plan) -> Table:
         table.add_row(
             role.name,
             role.runs_as,
-            str(role.count),
+            role.numbers,
             _each(role, "CPU"),
             _each(role, "GPU"),
             group,
@@ -141,6 +145,7 @@ def _role_as_dict(role: Role) -> dict[str, Any]:
         "role": role.name,
         "runs_as": role.runs_as,
         "count": role.count,
+        "most": role.most or role.count,
         "bundles": [dict(role.bundle)] * max(1, role.bundles),
         "placement_group": "PACK" if role.bundles else None,
         "required_labels": dict(role.required),

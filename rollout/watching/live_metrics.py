@@ -45,6 +45,13 @@ class LiveMetrics:
         self._set("rlrig_prompts_in_flight", in_flight)
         self._role("env_runner", "sample" if in_flight else WAITS)
 
+    def workers(self, there: Mapping[str, int | None], wanted: Mapping[str, int]) -> None:
+        """How many workers each role has, and how many it should have; None where that is not known."""
+        for name, numbers in (("rlrig_workers", there), ("rlrig_workers_wanted", wanted)):
+            for role, number in numbers.items():
+                if number is not None:
+                    self._series[name].set(float(number), {"role": role})
+
     def update(self, record: Mapping[str, Any]) -> None:
         """An update is complete; see `update_record`. A value that it does not have, or has as None, is left out."""
         for name, value in {
@@ -64,6 +71,7 @@ class LiveMetrics:
             self._series["rlrig_phase_seconds"].set(seconds, {"phase": phase})
         for role, size in record["gpu_bytes"].items():
             self._series["rlrig_gpu_memory_bytes"].set(size, {"role": role})
+        self.workers(record["workers"], {})
         self._count("rlrig_groups_total", record["groups"])
         self._count("rlrig_groups_dropped_total", record["groups_dropped"])
         self._count("rlrig_rejected_samples_total", sum(record["rejected"].values()))

@@ -51,6 +51,8 @@ METRICS: tuple[Metric, ...] = (
     _gauge("rlrig_staleness_max", "updates", "Greatest age of what the last update learned from."),
     _gauge("rlrig_backlog_prompts", "prompts", "Prompts that wait to be sampled."),
     _gauge("rlrig_prompts_in_flight", "prompts", "Prompts that are being sampled."),
+    _gauge("rlrig_workers", "1", "Workers of a role that take calls, or replicas of a VLM.", "role"),
+    _gauge("rlrig_workers_wanted", "1", "Workers that a role should have for the prompts that there are.", "role"),
     _gauge("rlrig_phase", "1", "1 for the phase that a role is in, 0 for its other phases.", "role", "phase"),
     _gauge("rlrig_phase_seconds", "s", "Seconds that the last update spent in a phase.", "phase"),
     _gauge(

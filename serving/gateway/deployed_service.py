@@ -103,6 +103,7 @@ class DeployedService:
             vlms["actor" + _RAW] = raw.vlm.actor
             editors["editor" + _RAW] = raw
             models[RAW_MODEL] = ServedModel("actor" + _RAW, "editor" + _RAW)
+        vlms = {role: settings.model_copy(update={"max_replicas": None}) for role, settings in vlms.items()}
         self._applications = [*vlms, "diffuser", *editors, ENDPOINT]
         labels = config.placement.required("vlm")
         deployment = deploy_vlms(vlms, self._board.name, labels, gateway.max_vlm_replicas)

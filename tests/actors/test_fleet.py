@@ -1,4 +1,6 @@
+import contextlib
 import os
+import pickle
 import re
 import signal
 import time
@@ -196,3 +198,60 @@ def test_an_editor_that_starts_again_has_the_newest_weights_before_its_first_edi
     assert fleet.edit([image], PROMPTS[:1], [0])[0].version == 3
     fleet.close()
     board.close()
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_elastic_fleet_goes_on_without_a_replica_that_dies_or_hangs(ray_cluster, how):
+    fleet = Fleet.start(Clerk, 3, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=600)
+    fleet.elastic = True
+    pids = fleet.broadcast("pid")
+    os.kill(pids["Clerk-1"], how)
+    began = time.monotonic()
+    answers = fleet.split_call("stamp", [[1, 2, 3]], deadline_s=5)
+    assert [row for row, _ in answers] == [1, 2, 3]
+    assert [clerk for _, clerk in answers] == ["Clerk-0", "Clerk-0", "Clerk-2"]
+    assert (fleet.names, list(fleet.expelled), fleet.replaced) == (["Clerk-0", "Clerk-2"], ["Clerk-1"], 1)
+    assert set(fleet.broadcast("pid")) == {"Clerk-0", "Clerk-2"}
+    assert time.monotonic() - began < 60
+    again, ends = None, time.monotonic() + 60
+    while again in (None, pids["Clerk-1"]) and time.monotonic() < ends:
+        with contextlib.suppress(ray_cluster.exceptions.ActorUnavailableError):  # it is being started again
+            again = ray_cluster.get(fleet.expelled["Clerk-1"].pid.remote(), timeout=60)
+        time.sleep(0.2)
+    assert again not in (None, pids["Clerk-1"])
+    fleet.close()
+
+
+@pytest.mark.engines
+def test_the_last_replica_of_an_elastic_fleet_is_waited_for(ray_cluster):
+    fleet = Fleet.start(Clerk, 2, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=60)
+    fleet.elastic = True
+    for pid in fleet.broadcast("pid").values():
+        os.kill(pid, signal.SIGKILL)
+    assert [row for row, _ in fleet.split_call("stamp", [[1, 2]], deadline_s=30)] == [1, 2]
+    *others, last = fleet.names
+    for name in others:
+        ray_cluster.kill(fleet.leave(name))
+    with pytest.raises(ValueError, match="is the fleet's last replica"):
+        fleet.leave(last)
+    fleet.close()
+
+
+@pytest.mark.engines
+def test_one_more_replica_takes_part_once_it_has_joined_and_a_copy_keeps_those_that_it_had(ray_cluster):
+    fleet = Fleet.start(Clerk, 1, {"num_cpus": 0}, deadline_s=120)
+    before = pickle.loads(pickle.dumps(fleet))
+    name, handle = fleet.start_another()
+    assert (name, fleet.names) == ("Clerk-1", ["Clerk-0"])
+    fleet.join(name, handle)
+    assert fleet.split_call("stamp", [[1, 2]]) == [(1, "Clerk-0"), (2, "Clerk-1")]
+    assert before.split_call("stamp", [[1, 2]]) == [(1, "Clerk-0"), (2, "Clerk-0")]
+    after = pickle.loads(pickle.dumps(fleet))
+    ray_cluster.kill(fleet.leave("Clerk-1"))
+    assert fleet.start_another()[0] == "Clerk-2"  # no name is used again
+    after.elastic, after.restart_s = True, 60.0
+    assert after.split_call("stamp", [[1, 2]]) == [(1, "Clerk-0"), (2, "Clerk-0")]
+    with pytest.raises(RuntimeError, match="were not started here"):
+        after.start_another()
+    fleet.close()

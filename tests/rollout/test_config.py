@@ -116,6 +116,9 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("sync.editor=nccl", "sync.editor: 'nccl' is refused with editor.gpus 0"),
         ("sync.editor=ipc", "sync.editor: 'ipc' is refused: must be object_store, nccl or gloo"),
         ("sync.sender_gpus=0", "sync.sender_gpus: 0 is refused: must be greater than 0"),
+        ("editor.max_workers=0", "editor.max_workers: 0 is refused: must be greater than or equal to 1"),
+        ("elastic.images_per_worker=0", "elastic.images_per_worker: 0 is refused: must be greater than or equal to 1"),
+        ("elastic.idle_s=-1", "elastic.idle_s: -1 is refused: must be greater than or equal to 0"),
         ("vlm.actor.transport=nccl", "vlm.actor.transport: 'nccl' is refused: it follows from sync.actor"),
     ],
 )
@@ -134,6 +137,36 @@ def test_missing_model_folder_says_where_it_was_looked_for(run_file: Path) -> No
     message = refused(run_file, "models.checker=models/judge")
     assert f"models.checker: 'models/judge' is no folder (looked for {run_file.parent}/models/judge and " in message
     assert "rlrig pretrain" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["editor.workers=3", "editor.max_workers=2"], "editor.max_workers: 2 is refused with editor.workers 3: it is"),
+        (
+            ["diffuser.workers=3", "diffuser.max_workers=2"],
+            "diffuser.max_workers: 2 is refused with diffuser.workers 3",
+        ),
+        (["rollout.env_runners=2", "rollout.max_env_runners=1"], "rollout.max_env_runners: 1 is refused with rollout"),
+        (["vlm.actor.replicas=2", "vlm.actor.max_replicas=1"], "vlm.actor.max_replicas: 1 is refused with vlm.actor"),
+        (["vlm.checker.replicas=2", "vlm.checker.max_replicas=1"], "vlm.checker.max_replicas: 1 is refused with vlm"),
+        (["sync.editor=gloo", "editor.max_workers=2"], "editor.max_workers: 2 is refused with sync.editor 'gloo': the"),
+        (
+            ["sync.actor=nccl", "vlm.actor.gpus=1", "vlm.actor.max_replicas=2"],
+            "vlm.actor.max_replicas: 2 is refused with sync.actor 'nccl': the members of its group are fixed. Leave",
+        ),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused_by_name(run_file: Path, overrides: list[str], expected: str) -> None:
+    assert expected in refused(run_file, *overrides)
+
+
+def test_a_fleet_is_fixed_unless_it_is_given_a_range(run_file: Path) -> None:
+    fixed = load_config(run_file, ["sync.editor=gloo", "editor.max_workers=1"])
+    assert (fixed.editor.most_workers, fixed.rollout.most_env_runners, fixed.vlm.actor.elastic) == (1, 1, False)
+    grows = load_config(run_file, ["editor.max_workers=4", "vlm.actor.max_replicas=2"])
+    assert (grows.editor.workers, grows.editor.most_workers) == (1, 4)
+    assert (grows.vlm.actor.most_replicas, grows.vlm.actor.elastic, grows.vlm.checker.elastic) == (2, True, False)
 
 
 def test_folder_that_holds_no_model_is_refused(run_file: Path) -> None:

@@ -50,6 +50,26 @@ def test_without_staleness_the_batches_are_those_of_the_synchronous_order_whatev
     assert batches == [kept[k * batch : (k + 1) * batch] for k in range(len(batches))]
 
 
+def test_what_a_worker_that_is_taken_away_held_starts_again_and_is_no_failed_attempt():
+    scheduler = scheduler_with(batch=4, max_staleness=0, workers=2, slots=2)
+    held = {assignment.prompt.number: assignment for assignment in scheduler.dispatch(0.0)}
+    scheduler.close_worker(0)
+    assert scheduler.dispatch(0.0) == []
+    scheduler.failed(held[0].ticket, blameless=True)  # it had not begun that one
+    assert held[0].worker == held[2].worker == 0
+    scheduler.finished(held[1].ticket, None)
+    (again,) = scheduler.dispatch(0.0)
+    assert (again.prompt, again.worker) == (held[0].prompt, 1)
+    scheduler.remove_worker(0, blameless=True)
+    scheduler.finished(held[3].ticket, None)
+    (other,) = scheduler.dispatch(0.0)
+    assert (other.prompt, other.worker) == (held[2].prompt, 1)
+    assert scheduler.finished(held[2].ticket, None) is Outcome.REVOKED
+    for assignment in (again, other):
+        scheduler.finished(assignment.ticket, None)
+    assert prompts_of(scheduler.take_batch()) == [0, 1, 2, 3]
+
+
 def test_a_group_is_settled_once_no_other_can_come_before_it():
     scheduler = scheduler_with(batch=3, max_staleness=0)
     tickets = [assignment.ticket for assignment in scheduler.dispatch(0.0)]

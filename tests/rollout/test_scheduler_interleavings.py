@@ -21,7 +21,7 @@ class Drive:
     def __init__(self, chance, gate, slots):
         self.chance, self.scheduler = chance, Scheduler(gate, deadline_s=DEADLINE)
         self.slots = dict(enumerate(slots))
-        self.there = set()
+        self.there, self.closed = set(), set()
         self.open, self.revoked, self.accepted, self.settled = {}, set(), {}, Counter()
         self.batch, self.now, self.seen = None, 0.0, 0
         self.begun_on = []  # groups that the learner was given before the batch was complete
@@ -58,16 +58,18 @@ class Drive:
     def come(self, worker):
         self.scheduler.add_worker(worker, self.slots[worker])
         self.there.add(worker)
+        self.closed.discard(worker)
 
     def dispatch(self):
         for assignment in self.scheduler.dispatch(self.now):
-            assert assignment.worker in self.there
+            assert assignment.worker in self.there - self.closed
             assert assignment.version == self.scheduler.gate.version
             assert assignment.ticket not in self.open
             assert not self.settled[assignment.prompt.number]
             self.open[assignment.ticket] = assignment
             self.seen = max(self.seen, assignment.prompt.number + 1)
-        slots = sum(self.slots[worker] for worker in self.there)
+        held = Counter(assignment.worker for assignment in self.open.values())
+        slots = sum(held[worker] if worker in self.closed else self.slots[worker] for worker in self.there)
         assert self.scheduler.gate.capacity() == 0 or len(self.open) == slots, "no slot stays empty"
 
     def finish(self):
@@ -110,9 +112,19 @@ class Drive:
         if worker not in self.there:
             self.come(worker)
             return
-        self.scheduler.remove_worker(worker)
+        if self.chance.random() < 0.4:
+            self.scheduler.close_worker(worker)
+            self.closed.add(worker)
+            return
+        blameless = self.chance.random() < 0.5
+        mine = {ticket for ticket, assignment in self.open.items() if assignment.worker == worker}
+        self.scheduler.remove_worker(worker, blameless=blameless)
+        again = self.scheduler.state()["unfinished"]
+        for ticket in mine - self.revoked:
+            prompt = self.open[ticket].prompt
+            assert [prompt.number, prompt.attempts + (not blameless), prompt.overtaken] in again
         self.there.remove(worker)
-        for ticket in [ticket for ticket, assignment in self.open.items() if assignment.worker == worker]:
+        for ticket in mine:
             del self.open[ticket]
             assert self.scheduler.finished(ticket, "sent before it went") is Outcome.REVOKED
 

@@ -37,6 +37,23 @@ def test_a_removed_worker_takes_its_free_slots_along_and_gives_its_tickets_back(
     assert workers.fill(3) == "a"
 
 
+def test_a_closed_worker_keeps_its_tickets_and_gets_no_more():
+    workers = filled({"a": 3, "b": 1})
+    assert [workers.fill(ticket) for ticket in range(3)] == ["a", "b", "a"]
+    workers.close("a")
+    assert workers.free == 0
+    workers.leave("a", 0)
+    assert workers.free == 0
+    workers.leave("b", 1)
+    assert workers.fill(3) == "b"
+    assert workers.remove("a") == [2]
+    assert (workers.free, len(workers)) == (0, 1)
+    workers.add("a", 2)
+    assert (workers.fill(4), workers.free) == ("a", 1)
+    with pytest.raises(ValueError, match="worker 'c' is not known"):
+        workers.close("c")
+
+
 def test_what_cannot_be_is_refused():
     workers = filled({"a": 1})
     workers.fill(7)
@@ -67,3 +84,21 @@ def test_no_worker_ever_holds_more_than_its_slots_or_two_more_than_one_that_has_
             workers.leave(worker, held[worker].pop(choice % len(held[worker])))
         assert all(len(held[worker]) <= slots[worker] for worker in held)
         assert workers.free == sum(slots) - sum(map(len, held.values()))
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=6), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 99))))
+def test_closed_workers_have_no_free_slot_whatever_happens(slots, steps):
+    workers = filled(dict(enumerate(slots)))
+    held, closed = {worker: [] for worker in range(len(slots))}, set()
+    for ticket, (step, choice) in enumerate(steps):
+        if step == 0 and workers.free:
+            worker = workers.fill(ticket)
+            assert worker not in closed
+            held[worker].append(ticket)
+        elif step == 1 and (busy := [worker for worker in held if held[worker]]):
+            worker = busy[choice % len(busy)]
+            workers.leave(worker, held[worker].pop())
+        elif step == 2 and choice % len(slots) not in closed:
+            workers.close(choice % len(slots))
+            closed.add(choice % len(slots))
+        assert workers.free == sum(slots[worker] - len(held[worker]) for worker in held if worker not in closed)

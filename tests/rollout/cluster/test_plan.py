@@ -91,3 +91,17 @@ def test_memory_is_estimated_for_what_holds_a_model():
     assert plan.unknown == {}
     unknown = make_plan(load_config(PRESET, ["models.editor=hf://nobody/has-this-one"])).unknown
     assert set(unknown) == {"Inverse Diffuser", "learner rank (editor)"}
+
+
+def test_a_fleet_that_may_grow_is_planned_with_its_least_and_says_its_most():
+    overrides = ["ray.address=auto", "editor.workers=1", "editor.max_workers=6", "vlm.actor.max_replicas=2"]
+    plan = make_plan(load_config(PRESET, [*overrides, "rollout.max_env_runners=3"]), memory=False)
+    numbers = {role.name: role.numbers for role in plan.roles}
+    assert {name: numbers[name] for name in ("EnvRunner", "Diffuser", "Inverse Diffuser", "VLM Actor")} == {
+        "EnvRunner": "1–3",
+        "Diffuser": "2",
+        "Inverse Diffuser": "1–6",
+        "VLM Actor": "1–2",
+    }
+    assert plan.full_grown.total("CPU") == pytest.approx(plan.total("CPU") + 2 * 0.1 + 5 * 1.0 + 0.1)
+    assert make_plan(load_config(PRESET), memory=False).full_grown.total("CPU") == pytest.approx(6.3)

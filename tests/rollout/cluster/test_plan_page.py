@@ -58,6 +58,18 @@ def test_the_totals_name_the_labels_and_the_larger_learner():
     )
 
 
+def test_a_fleet_that_may_grow_shows_its_range_and_the_least_must_fit():
+    grows = ("editor.workers=1", "editor.max_workers=6")
+    text = page(*grows, nodes=(Node("a", {"CPU": 5.3}),))
+    assert row(text, "Inverse Diffuser")[:3] == ["Ray", "actor", "1–6"]
+    assert "The cluster must offer 5.3 CPU; of the learners one is alive" in text
+    assert "fleets that grow with the backlog may take it to 10.3 CPU" in text
+    assert text.rstrip().endswith("the plan fits on the 1 node of the cluster")
+    values = plan_as_dict(make_plan(load_config(PRESET, ["ray.address=auto", *grows]), memory=False))
+    assert [(role["count"], role["most"]) for role in values["roles"] if role["role"] == "Inverse Diffuser"] == [(1, 6)]
+    assert round(values["most"]["CPU"], 4) == 10.3
+
+
 def test_the_verdict_is_the_end_of_the_page():
     assert page(nodes=(Node("a", {"CPU": 8}),)).rstrip().endswith("the plan fits on the 1 node of the cluster")
     text = page("editor.gpus=1", nodes=(Node("a", {"CPU": 8}),))

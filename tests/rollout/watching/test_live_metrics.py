@@ -31,6 +31,7 @@ RECORD = {
     "replaced": 1,
     "answer_tokens": 640,
     "images": 90,
+    "workers": {"editor": 2, "actor": 1},
     "gpu_bytes": {"editor": 3 << 30, "learner": 5 << 30},
 }
 
@@ -61,6 +62,7 @@ def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run(
     live = LiveMetrics("run-x")
     live.phase("rollout")
     live.prompts(3, 2)
+    live.workers({"editor": 1, "diffuser": 3}, {"editor": 5, "diffuser": 3})
     live.phase("learn")
     live.update(RECORD)
     live.update({**RECORD, "update": 4, "reward_mean": None, "restarts": 3})
@@ -80,8 +82,20 @@ def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run(
     assert (plain["backlog_prompts"], plain["prompts_in_flight"]) == (3, 2)
     assert found["ray_rlrig_phase_seconds", frozenset({("phase", "draw")})] == 1.5
     assert found["ray_rlrig_gpu_memory_bytes", frozenset({("role", "learner")})] == 5 << 30
+    assert {
+        role: found["ray_rlrig_workers", frozenset({("role", role)})] for role in ("editor", "actor", "diffuser")
+    } == {
+        "editor": 2,
+        "actor": 1,
+        "diffuser": 3,
+    }
+    assert found["ray_rlrig_workers_wanted", frozenset({("role", "editor")})] == 5
     phase_of = {
-        role: [dict(tags)["phase"] for (name, tags), value in found.items() if ("role", role) in tags and value == 1]
+        role: [
+            dict(tags)["phase"]
+            for (name, tags), value in found.items()
+            if name == "ray_rlrig_phase" and ("role", role) in tags and value == 1
+        ]
         for role in ("driver", "learner", "env_runner", "editor")
     }
     assert phase_of == {"driver": ["learn"], "learner": ["update"], "env_runner": ["sample"], "editor": [WAITS]}

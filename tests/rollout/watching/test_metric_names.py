@@ -5,7 +5,7 @@ from rollout.watching.metric_names import METRICS, RUN_TAG
 
 def test_names_are_those_that_ray_and_prometheus_accept():
     names = [metric.name for metric in METRICS]
-    assert len(set(names)) == len(names) == 20
+    assert len(set(names)) == len(names) == 22
     for metric in METRICS:
         assert re.fullmatch(r"rlrig_[a-z_]+[a-z]", metric.name)
         assert metric.series == "ray_" + metric.name
@@ -34,6 +34,8 @@ def test_every_series_says_which_run_and_what_it_is():
         assert metric.description.endswith(".")
     tags = {metric.name: metric.tags[1:] for metric in METRICS if len(metric.tags) > 1}
     assert tags == {
+        "rlrig_workers": ("role",),
+        "rlrig_workers_wanted": ("role",),
         "rlrig_phase": ("role", "phase"),
         "rlrig_phase_seconds": ("phase",),
         "rlrig_gpu_memory_bytes": ("role",),

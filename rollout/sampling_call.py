@@ -1,0 +1,36 @@
+"""A job as what RLlib calls with an EnvRunner."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from rollout.group_sampler import Job
+
+Sample = Callable[[Any, Job], pa.Table]
+
+
+@dataclass(frozen=True)
+class SamplingError:
+    """An error of the code that samples; an EnvRunner that raised it would be ended by RLlib."""
+
+    text: str
+
+
+class SamplingCall:
+    """Samples a job."""
+
+    def __init__(self, sample: Sample, job: Job) -> None:
+        self._sample, self._job = sample, job
+
+    def __call__(self, runner: Any) -> pa.Table | SamplingError:
+        """The trajectory table, or what went wrong."""
+        try:
+            return self._sample(runner, self._job)
+        except Exception as error:
+            logging.getLogger(__name__).exception("a job failed")
+            return SamplingError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,111 @@
+"""A driver that is killed on a cluster that lives on, with Serve applications of a few lines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from ray import serve
+
+from benchmarks.elastic_run import live_actors
+from benchmarks.local_autoscaler import LocalAutoscaler
+from serving.application_keeper import ApplicationKeeper, _Keeper, ended_jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+END_S = 180.0
+DRIVER = """
+import sys, time
+import ray
+from ray import serve
+from serving.application_keeper import ApplicationKeeper
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+names = sys.argv[2].split(",")
+keeper = ApplicationKeeper.start(names, 60)
+
+@serve.deployment(ray_actor_options={"num_cpus": 1})
+class Vlm:
+    def answer(self):
+        return "here"
+
+serve.start(proxy_location="Disabled")
+for name in names:
+    serve.run(Vlm.bind(), name=name, route_prefix=None)
+if sys.argv[3] == "known":
+    keeper.watch_these()
+print("deployed", flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_application_is_the_run_s_own_only_if_it_was_deployed_by_it():
+    keeper = object.__new__(_Keeper)
+    keeper._since, keeper._deployed = 1000.0, None  # it was killed before it could say when
+    assert keeper._is_ours("actor", 1010.0, ended=1020.0)
+    assert not keeper._is_ours("actor", 1030.0, ended=1020.0)
+    assert not keeper._is_ours("actor", 900.0, ended=1020.0)
+    keeper._deployed = {"actor": 1010.0}
+    assert keeper._is_ours("actor", 1010.0, ended=1020.0)
+    assert not keeper._is_ours("actor", 1015.0, ended=1020.0)
+    assert not keeper._is_ours("checker", 1010.0, ended=1020.0)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalAutoscaler({"CPU": 1}, {"CPU": 1}, most=3, environment={"PYTHONPATH": str(ROOT)}) as found:
+        ray.init(address=found.address, log_to_driver=False)
+        yield found
+        ray.shutdown()
+
+
+def driver(cluster, names: str, known: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", DRIVER, cluster.address, names, known]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert process.stdout.readline().strip() == "deployed"
+    return process
+
+
+def eventually(what, found, wanted) -> None:
+    ends = time.monotonic() + END_S
+    while (seen := found()) != wanted:
+        assert time.monotonic() < ends, f"{what}: {seen}, not {wanted}"
+        time.sleep(0.5)
+
+
+def nodes() -> int:
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("known", ["known", "unknown"])
+def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(cluster, known):
+    run = driver(cluster, "actor,checker", known)
+    assert nodes() >= 2
+    run.send_signal(signal.SIGKILL)
+    run.wait(timeout=END_S)
+    eventually("actors of any job and of none", live_actors, [])
+    eventually("nodes", nodes, 1)
+
+
+@pytest.mark.engines
+def test_what_another_run_has_deployed_stays_and_its_names_are_free_when_it_begins(cluster):
+    other = driver(cluster, "other", "known")
+    run = driver(cluster, "actor,checker", "known")
+    run.send_signal(signal.SIGKILL)
+    run.wait(timeout=END_S)
+    eventually("the job's end", lambda: len(ended_jobs()) > 0, True)
+    keeper = ApplicationKeeper.start(["actor"], END_S)
+    assert set(serve.status().applications) == {"other"}
+    assert serve.get_app_handle("other").answer.remote().result(timeout_s=END_S) == "here"
+    keeper.close()
+    other.send_signal(signal.SIGKILL)
+    other.wait(timeout=END_S)
+    eventually("actors of any job and of none", live_actors, [])

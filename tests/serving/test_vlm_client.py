@@ -1,0 +1,83 @@
+"""A client whose replicas are played by a script: what it asks, and when it is content."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from learner.receipts import WeightReceipt
+from serving import vlm_client
+from serving.generation import Question, ReplicaBroken, Sampling
+from serving.vlm_client import VlmClient, VlmError
+from serving.vlm_config import VlmConfig
+
+
+class Replicas:
+    """A deployment's handle. `broadcasts` are the answers of one broadcast after the other, or what it raises."""
+
+    def __init__(self, broadcasts=()) -> None:
+        self.broadcasts, self.asked, self.batches = list(broadcasts), [], []
+        self.generate_batch = SimpleNamespace(remote=self._generate)
+
+    def broadcast(self, method, *_):
+        self.asked.append(method)
+        return SimpleNamespace(results=self._results)
+
+    def _results(self, timeout_s):
+        found = self.broadcasts.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _generate(self, batch):
+        self.batches.append(len(batch.questions))
+        answers = ([[question.text] for question in batch.questions], 0.5)
+        return SimpleNamespace(result=lambda timeout_s: answers)
+
+
+def client(handle, **settings) -> VlmClient:
+    return VlmClient(handle, "actor", VlmConfig(model="owner/name", start_deadline_s=1.0, **settings))
+
+
+def receipts(*versions: int) -> list[WeightReceipt]:
+    return [WeightReceipt(f"r{index}", "actor", version, "d", None) for index, version in enumerate(versions)]
+
+
+UPDATE = SimpleNamespace(manifest=SimpleNamespace(version=4))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(vlm_client, "_POLL_S", 0.01)
+
+
+@pytest.mark.parametrize(("settings", "parts"), [({}, [6]), ({"replicas": 2}, [3, 3]), ({"max_replicas": 3}, [2] * 3)])
+def test_questions_are_split_over_the_replicas_that_there_may_be(settings, parts):
+    replicas = Replicas()
+    questions = [Question(str(number), 0, None) for number in range(6)]
+    found = client(replicas, **settings).generate([np.zeros((8, 8, 3), np.uint8)], questions, Sampling(max_tokens=4))
+    assert found == [[str(number)] for number in range(6)]
+    assert replicas.batches == parts
+
+
+def test_fixed_replicas_are_waited_for_until_all_of_them_hold_the_weights():
+    broken = [ReplicaBroken("lost"), receipts(4), [*receipts(4), None], receipts(4, 3), receipts(4, 4)]
+    replicas = Replicas(broken)
+    assert client(replicas, replicas=2).apply_weights(UPDATE) == receipts(4, 4)
+    assert replicas.asked == ["apply_weights", "receipt", "receipt", "receipt", "receipt"]
+
+
+def test_where_serve_decides_those_that_there_are_are_asked_again_until_none_is_lost():
+    replicas = Replicas([ReplicaBroken("ended"), VlmError("no running replica"), receipts(4, 4)])
+    found = client(replicas, replicas=1, max_replicas=4)
+    assert found.apply_weights(UPDATE) == receipts(4, 4)
+    assert replicas.asked == ["apply_weights"] * 3
+
+
+def test_replicas_are_counted_where_serve_decides_how_many_there_are():
+    assert client(Replicas(), replicas=2).running() == 2
+    identities = [("a", 4, "here"), ("b", 4, "there")]
+    counted = client(Replicas([identities, TimeoutError("late")]), max_replicas=4)
+    assert [counted.running(), counted.running()] == [2, None]
