@@ -16,8 +16,8 @@ from rollout.config_file import load_config
 
 _METHOD = 2  # is raised where the same settings come to train in another way
 # What no trained weight depends on: where and how fast a run is done.
-_BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs", "loggers", "placement")
-_WORKERS = {"workers", "cpus", "gpus", "start_deadline_s", "call_deadline_s"}
+_BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs", "loggers", "placement", "elastic")
+_WORKERS = {"workers", "max_workers", "cpus", "gpus", "start_deadline_s", "call_deadline_s"}
 # What nothing depends on that is not trained.
 _OF_TRAINING = ("seed", "stages", "data", "learner", "rollout")
 _OF_EXPLORING = {"eta", "sde_window"}
