@@ -116,7 +116,9 @@ class Drive:
             self.scheduler.close_worker(worker)
             self.closed.add(worker)
             return
-        blameless = self.chance.random() < 0.5
+        self.go(worker, blameless=self.chance.random() < 0.5)
+
+    def go(self, worker, *, blameless):
         mine = {ticket for ticket, assignment in self.open.items() if assignment.worker == worker}
         self.scheduler.remove_worker(worker, blameless=blameless)
         again = self.scheduler.state()["unfinished"]
@@ -171,7 +173,9 @@ class Drive:
             self.come(worker)
 
     def go_on_undisturbed(self, updates):
-        """Training must go on as soon as workers finish what they are given."""
+        """Training must go on as soon as workers finish what they are given. Drained ones go, and come anew."""
+        for worker in sorted(self.closed & self.there):
+            self.go(worker, blameless=True)
         for worker in self.slots.keys() - self.there:
             self.come(worker)
         goal = self.scheduler.gate.version + updates
