@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -69,6 +70,7 @@ def driver(cluster, names: str, known: str) -> subprocess.Popen:
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
+    assert select.select([process.stdout], [], [], END_S)[0], f"{names}: not deployed within {END_S:g} s"
     assert process.stdout.readline().strip() == "deployed"
     return process
 
@@ -85,6 +87,7 @@ def nodes() -> int:
 
 
 @pytest.mark.engines
+@pytest.mark.long
 @pytest.mark.parametrize("known", ["known", "unknown"])
 def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(cluster, known):
     run = driver(cluster, "actor,checker", known)
@@ -96,6 +99,7 @@ def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(clu
 
 
 @pytest.mark.engines
+@pytest.mark.long
 def test_what_another_run_has_deployed_stays_and_its_names_are_free_when_it_begins(cluster):
     other = driver(cluster, "other", "known")
     run = driver(cluster, "actor,checker", "known")
