@@ -45,11 +45,10 @@ class WeightHolder:
             raise WeightMismatch(f"{where}: this replica holds policy {self._policy!r}; send it that policy's weights")
         try:
             sent = {spec.name: tensor for spec, tensor in received(update)}
-            self._check_fit(where, manifest, sent)
-            copies = self._copies(where, manifest, sent)
         except WeightMismatch as error:
-            text = str(error)
-            raise WeightMismatch(text if text.startswith(where) else f"replica {self._replica!r}, {text}") from error
+            raise WeightMismatch(f"replica {self._replica!r}, {error}") from error
+        self._check_fit(where, manifest, sent)
+        copies = self._copies(where, manifest, sent)
         return copies | {alias: copies[kept] for alias, kept in manifest.aliases}
 
     def _check_fit(self, where: str, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> None:
@@ -76,10 +75,7 @@ class WeightHolder:
                 copies[name] = self._copy(name, tensor) if self._on_cpu else tensor
                 checksums.append(beside.submit(tensor_checksum, copies[name]))
         for spec, checksum in zip(manifest.tensors, checksums, strict=True):
-            if checksum.result() != spec.checksum:
-                raise WeightMismatch(
-                    f"{where}: tensor {spec.name!r} has checksum {checksum.result()}, expected {spec.checksum}"
-                )
+            spec.expect(checksum.result(), where)
         return copies
 
     def _copy(self, name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,11 @@ class TensorSpec:
     def nbytes(self) -> int:
         return prod(self.shape) * dtype_of(self.dtype).itemsize
 
+    def expect(self, found: str, where: str) -> None:
+        """Raise WeightMismatch, which says `where`, unless the checksum that was found is the tensor's."""
+        if found != self.checksum:
+            raise WeightMismatch(f"{where}: tensor {self.name!r} has checksum {found}, expected {self.checksum}")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -258,9 +263,7 @@ def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) ->
     where = f"policy {update.manifest.policy!r} version {update.manifest.version}"
     for spec, tensor in received(update, deadline_s):
         kept = tensor.clone() if own else tensor
-        found = tensor_checksum(kept)
-        if found != spec.checksum:
-            raise WeightMismatch(f"{where}: tensor {spec.name!r} has checksum {found}, expected {spec.checksum}")
+        spec.expect(tensor_checksum(kept), where)
         yield spec.name, kept
 
 

@@ -13,11 +13,11 @@ import ray
 from ray.exceptions import RayError
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
-from actors.site import Site, end_of, this_site
+from actors.site import end_of
 from rollout.errors import RunFailed
 from rollout.group_sampler import Job, Started
 from rollout.incidents import Incidents
-from rollout.sampling_call import Sample, SamplingCall, SamplingError
+from rollout.sampling_call import Sample, SamplingCall, SamplingError, site_of
 from rollout.scheduler import Assignment, Outcome, Scheduler
 from rollout.staleness import Backpressure
 from rollout.trajectory import Turn, from_table, read_parquet, write_parquet
@@ -259,7 +259,7 @@ class GroupStream:
             healthy = set(self._runners.healthy_actor_ids())
         for runner in sorted(healthy - self._admitted - self._closed):  # RLlib itself may have found it again, too
             self._admitted.add(runner)
-            self._sites[runner] = self._runners.actors()[runner].apply.remote(_site_of)
+            self._sites[runner] = self._runners.actors()[runner].apply.remote(site_of)
             self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
         if healthy:
             self._without_runner_since = None
@@ -270,10 +270,6 @@ class GroupStream:
                 f"no EnvRunner has been there for rollout.deadline_s = {self._settings.deadline_s} s; "
                 f"{self._last_error}"
             )
-
-
-def _site_of(_: Any) -> Site:
-    return this_site()
 
 
 def new_scheduler(settings: RolloutConfig) -> Scheduler[int, list[Turn]]:

@@ -1,4 +1,4 @@
-"""A job as what RLlib calls with an EnvRunner."""
+"""What an EnvRunner is called with: a job, or the question where it runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from actors.site import Site, this_site
 from rollout.group_sampler import Job
 
 Sample = Callable[[Any, Job], pa.Table]
@@ -34,3 +35,8 @@ class SamplingCall:
         except Exception as error:
             logging.getLogger(__name__).exception("a job failed")
             return SamplingError(f"{type(error).__name__}: {error}")
+
+
+def site_of(_: Any) -> Site:
+    """Where the EnvRunner runs."""
+    return this_site()

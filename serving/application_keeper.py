@@ -32,7 +32,6 @@ class _Keeper:
     def __init__(self, job: str, names: Sequence[str], since: float) -> None:
         self._job, self._names, self._since = job, list(names), since
         self._deployed: dict[str, float] | None = None
-        self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def __repr__(self) -> str:

@@ -8,9 +8,9 @@ import ray
 from ray.actor import ActorHandle
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-from actors.site import this_site
 from rollout.elastic.arrival import Arrival, Questions
 from rollout.group_stream import GroupStream
+from rollout.sampling_call import site_of
 
 
 class Runners:
@@ -92,7 +92,7 @@ class Runners:
 
     @staticmethod
     def _questions(handle: ActorHandle) -> Questions:
-        yield handle.apply.remote(_site_of)
+        yield handle.apply.remote(site_of)
 
     def _remove(self, number: int) -> ActorHandle:
         del self._names[number]
@@ -100,7 +100,3 @@ class Runners:
 
     def _number(self, name: str) -> int:
         return next(number for number, known in self._names.items() if known == name)
-
-
-def _site_of(_: object) -> object:
-    return this_site()

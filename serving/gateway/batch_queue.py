@@ -5,9 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How requests go together.
+
+    Attributes:
+        max_batch: rows in one batch.
+        wait_s: seconds that a batch which is not full waits for more rows.
+        at_once: batches that may be at work at the same time; what comes meanwhile goes together.
+        full_at_once: batches that may be at work where a full one waits; no fewer than `at_once` in any case.
+    """
+
+    max_batch: int = 16
+    wait_s: float = 0.0
+    at_once: int = 1
+    full_at_once: int = 1
 
 
 class BatchQueue:
@@ -19,22 +37,11 @@ class BatchQueue:
     Args:
         work: answers a batch, given as rows, in its order; an answer that is an exception is raised to who asked. It is
             cancelled where all who asked are.
-        max_batch: rows in one batch.
-        wait_s: seconds that a batch which is not full waits for more rows.
-        at_once: batches that may be at work at the same time.
-        full_at_once: batches that may be at work where a full one waits; at least `at_once`.
+        batching: how many go together.
     """
 
-    def __init__(
-        self,
-        work: Callable[[Sequence[Row]], Awaitable[Sequence[Any]]],
-        max_batch: int,
-        wait_s: float,
-        at_once: int = 1,
-        full_at_once: int = 1,
-    ) -> None:
-        self._work, self._max_batch, self._wait_s = work, max_batch, wait_s
-        self._at_once, self._full_at_once = at_once, max(at_once, full_at_once)
+    def __init__(self, work: Callable[[Sequence[Row]], Awaitable[Sequence[Any]]], batching: Batching) -> None:
+        self._work, self._batching = work, batching
         self._waiting: deque[tuple[Row, asyncio.Future[Any]]] = deque()
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,17 +62,17 @@ class BatchQueue:
         return await answer
 
     def _may_begin(self) -> bool:
-        most = self._full_at_once if len(self._waiting) >= self._max_batch else self._at_once
-        return self._running < most
+        full = len(self._waiting) >= self._batching.max_batch
+        return self._running < self._batching.at_once or (full and self._running < self._batching.full_at_once)
 
     async def _run(self) -> None:
         try:
-            if len(self._waiting) < self._max_batch:
-                await asyncio.sleep(self._wait_s)
+            if len(self._waiting) < self._batching.max_batch:
+                await asyncio.sleep(self._batching.wait_s)
             while batch := self._next():
                 await self._answer(batch)
                 await asyncio.sleep(0)  # let those that were answered ask again before the next batch closes
-                if self._running > self._at_once and len(self._waiting) < self._max_batch:
+                if self._running > self._batching.at_once and len(self._waiting) < self._batching.max_batch:
                     break
         finally:
             self._running -= 1
@@ -99,7 +106,7 @@ class BatchQueue:
 
     def _next(self) -> list[tuple[Row, asyncio.Future[Any]]]:
         batch = []
-        while self._waiting and len(batch) < self._max_batch:
+        while self._waiting and len(batch) < self._batching.max_batch:
             row, asker = self._waiting.popleft()
             if not asker.done():
                 batch.append((row, asker))

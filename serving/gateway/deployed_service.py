@@ -15,11 +15,11 @@ from learner.weight_board import WeightBoard
 from rollout.config_file import model_source
 from rollout.errors import RunFailed
 from serving.applications import wait_for_applications
+from serving.gateway.batch_queue import Batching
 from serving.gateway.exposure import check_exposure, free_port, in_url
 from serving.gateway.gateway_config import GatewayConfig
 from serving.gateway.image_deployments import QUEUED_BATCHES, DrawReplica, EditReplica, build_image_app
 from serving.gateway.ingress import ENDPOINT, Served, ServedModel, build_endpoint
-from serving.gateway.role import Batching
 from serving.gateway.service import RAW_MODEL, TRAINED_MODEL
 from serving.vlm_client import deploy_vlms
 

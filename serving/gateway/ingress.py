@@ -11,10 +11,11 @@ from ray import serve
 
 from learner.weight_board import latest_weights
 from serving.gateway.app import make_app
+from serving.gateway.batch_queue import Batching
 from serving.gateway.episode_service import EpisodeService, Line
 from serving.gateway.gateway_config import GatewayConfig
 from serving.gateway.prompt_parser import PromptParser
-from serving.gateway.role import Batching, Role
+from serving.gateway.role import Role
 from serving.gateway.row_calls import RowCall, draw, edit, generate
 from serving.gateway.service import TRAINED_MODEL
 from serving.gateway.service_weights import ServiceWeights

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from serving.gateway.batch_queue import BatchQueue
+from serving.gateway.batch_queue import Batching, BatchQueue
 from serving.gateway.loss import is_loss
 from serving.gateway.row_calls import RowCall
 from serving.gateway.service import ServiceUnavailable, TurnTimeout
@@ -18,23 +17,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.25
 _RETRY_AFTER_S = 10.0
-
-
-@dataclass(frozen=True)
-class Batching:
-    """How the requests of many episodes go together to one role.
-
-    Attributes:
-        max_batch: requests in one call of a replica.
-        wait_s: seconds that a call with room for more waits for them.
-        at_once: calls at the same time; what comes meanwhile goes together.
-        full_at_once: calls at the same time, where as many requests wait as a call may hold.
-    """
-
-    max_batch: int = 16
-    wait_s: float = 0.0
-    at_once: int = 1
-    full_at_once: int = 1
 
 
 class Role:
@@ -60,17 +42,11 @@ class Role:
         name: str,
         handle: DeploymentHandle,
         call: RowCall,
-        batching: Batching = Batching(),
+        batching: Batching,
         patient: bool = False,
     ) -> None:
         self.name, self.handle, self.lost = name, handle, 0
-        self._batches = BatchQueue(
-            lambda rows: call(handle, rows),
-            batching.max_batch,
-            batching.wait_s,
-            batching.at_once,
-            batching.full_at_once,
-        )
+        self._batches = BatchQueue(lambda rows: call(handle, rows), batching)
         self._patient, self._left_alone = patient, set[asyncio.Task[Any]]()
 
     async def ask(self, *row: Any, ends: float, stale: Callable[[Any], bool] = lambda _: False) -> Any:

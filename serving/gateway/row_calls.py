@@ -42,7 +42,7 @@ async def _generate(handle: DeploymentHandle, batches: Sequence[Batch]) -> list[
     """The answers to each batch. Where the call raises, each is asked for alone, so that one bad request spoils no
     other; where the replica was lost, that is raised."""
     try:
-        answers, _ = await _result(handle.generate_batch.remote(merged(batches)))
+        answers, _ = await handle.generate_batch.remote(merged(batches))
     except Exception as error:
         if is_loss(error):
             raise
@@ -66,10 +66,6 @@ def divided(answers: Sequence[list[Answer]], batches: Sequence[Batch]) -> list[l
     """The answers to `merged(batches)` by batch: `result[batch][question][sample]`."""
     left = iter(answers)
     return [[next(left) for _ in batch.questions] for batch in batches]
-
-
-async def _result(response: Awaitable[Any]) -> Any:
-    return await response
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:

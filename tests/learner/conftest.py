@@ -18,11 +18,10 @@ def one_thread():
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray on this machine, for learners with two ranks."""
-    import ray
+    from tests.local_cluster import local_ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(4):
+        yield
 
 
 @pytest.fixture(scope="session")

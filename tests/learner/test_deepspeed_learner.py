@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
-import ray
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
@@ -15,15 +14,15 @@ from learner.flow_policy import FlowPolicy
 from learner.learner_config import LearnerConfig
 from learner.vlm_policy import VlmPolicy
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
+from tests.local_cluster import local_ray
 
 pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(4):
+        yield
 
 
 @pytest.fixture(scope="module")

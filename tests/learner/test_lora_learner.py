@@ -2,7 +2,6 @@
 
 import peft
 import pytest
-import ray
 import torch
 from diffusers import FluxKontextPipeline
 from safetensors.torch import load_file
@@ -18,6 +17,7 @@ from learner.samples import EditorSample
 from learner.vlm_policy import VlmPolicy
 from tests.learner.adapted import EDITOR_LORA, VLM_LORA
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
+from tests.local_cluster import local_ray
 
 pytestmark = pytest.mark.engines
 TWO_RANKS = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank": 0.5}
@@ -25,9 +25,8 @@ TWO_RANKS = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(4):
+        yield
 
 
 def assert_changed(before, after, stats):

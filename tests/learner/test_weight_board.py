@@ -8,15 +8,15 @@ import torch
 
 from learner.weight_board import WeightBoard, latest_weights
 from learner.weights import pack, publish, unpack
+from tests.local_cluster import local_ray
 
 pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(4, store_mib=128):
+        yield
 
 
 @ray.remote(num_cpus=0)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from ray import tune
 
 from rollout.algorithm import ReflectionGRPO, ReflectionGRPOConfig
 from rollout.errors import BadInput
+from tests.local_cluster import local_ray
 
 pytestmark = pytest.mark.engines
 
@@ -25,16 +25,8 @@ SMALL = [
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=False,
-        object_store_memory=2**30,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}},
-    )
-    yield
-    ray.shutdown()
+    with local_ray(8, store_mib=1024, environment={"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}):
+        yield
 
 
 def test_a_bad_override_is_refused_before_anything_starts():

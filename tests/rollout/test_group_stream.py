@@ -18,6 +18,7 @@ from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
 from rollout.image_config import EditorConfig
 from rollout.prompts import load_prompts
 from rollout.trajectory import to_table
+from tests.local_cluster import local_ray
 from tests.rollout.scripted_models import ScriptedModels
 
 pytestmark = pytest.mark.engines
@@ -28,9 +29,8 @@ END_S = 180.0
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(address="local", num_cpus=8, include_dashboard=False, object_store_memory=2**28, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray(8, store_mib=256):
+        yield
 
 
 class Runner(FaultAwareApply):

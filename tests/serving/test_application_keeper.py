@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from ray import serve
 from benchmarks.elastic_run import live_actors
 from benchmarks.local_autoscaler import LocalAutoscaler
 from serving.application_keeper import ApplicationKeeper, _Keeper, ended_jobs
+from tests.local_cluster import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 END_S = 180.0
@@ -75,13 +75,6 @@ def driver(cluster, names: str, known: str) -> subprocess.Popen:
     return process
 
 
-def eventually(what, found, wanted) -> None:
-    ends = time.monotonic() + END_S
-    while (seen := found()) != wanted:
-        assert time.monotonic() < ends, f"{what}: {seen}, not {wanted}"
-        time.sleep(0.5)
-
-
 def nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
@@ -94,8 +87,8 @@ def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(clu
     assert nodes() >= 2
     run.send_signal(signal.SIGKILL)
     run.wait(timeout=END_S)
-    eventually("actors of any job and of none", live_actors, [])
-    eventually("nodes", nodes, 1)
+    eventually("actors of any job and of none", live_actors, [], END_S)
+    eventually("nodes", nodes, 1, END_S)
 
 
 @pytest.mark.engines
@@ -105,11 +98,11 @@ def test_what_another_run_has_deployed_stays_and_its_names_are_free_when_it_begi
     run = driver(cluster, "actor,checker", "known")
     run.send_signal(signal.SIGKILL)
     run.wait(timeout=END_S)
-    eventually("the job's end", lambda: len(ended_jobs()) > 0, True)
+    eventually("the job's end", lambda: len(ended_jobs()) > 0, True, END_S)
     keeper = ApplicationKeeper.start(["actor"], END_S)
     assert set(serve.status().applications) == {"other"}
     assert serve.get_app_handle("other").answer.remote().result(timeout_s=END_S) == "here"
     keeper.close()
     other.send_signal(signal.SIGKILL)
     other.wait(timeout=END_S)
-    eventually("actors of any job and of none", live_actors, [])
+    eventually("actors of any job and of none", live_actors, [], END_S)

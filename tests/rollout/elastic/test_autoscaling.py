@@ -12,6 +12,7 @@ import ray
 
 from benchmarks import elastic_run
 from benchmarks.elastic_run import MOST_NODES, PROMPTS, REPOSITORY, UPDATES, Account, actors, node_of, watch
+from tests.local_cluster import eventually
 
 pytestmark = [pytest.mark.engines, pytest.mark.long]
 
@@ -27,20 +28,13 @@ def cluster():
         ray.shutdown()
 
 
-def eventually(what, found, wanted) -> None:
-    ends = time.monotonic() + GONE_S
-    while (seen := found()) != wanted:
-        assert time.monotonic() < ends, f"{what}: {seen}, not {wanted}"
-        time.sleep(0.5)
-
-
 def updates_of(run) -> int:
     return sum(event["event"] == "update" for _, event in run.events)
 
 
 def nothing_is_left() -> None:
-    eventually("actors of any job and of none", elastic_run.live_actors, [])
-    eventually("nodes", lambda: len(elastic_run.alive_nodes()), 1)
+    eventually("actors of any job and of none", elastic_run.live_actors, [], GONE_S)
+    eventually("nodes", lambda: len(elastic_run.alive_nodes()), 1, GONE_S)
 
 
 def test_a_run_grows_to_five_nodes_loses_one_without_warning_and_shrinks_while_it_trains(cluster, tmp_path: Path):

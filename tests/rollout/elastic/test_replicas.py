@@ -21,10 +21,10 @@ from learner.weights import pack as packed
 from rollout.elastic.demand import Range
 from rollout.elastic.pool import Pool
 from rollout.elastic.replicas import Replicas
+from tests.local_cluster import ROOT, local_ray, step_until
 
 pytestmark = pytest.mark.engines
 
-ROOT = str(Path(__file__).resolve().parents[3])
 END_S = 120.0
 
 
@@ -64,16 +64,8 @@ def version(number: int) -> WeightUpdate:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        object_store_memory=200 << 20,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}},
-    )
-    yield
-    ray.shutdown()
+    with local_ray(4, environment={"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}):
+        yield
 
 
 class Jobs:
@@ -103,11 +95,11 @@ def parts(tmp_path):
 
 
 def follow(parts, prompts: int, until) -> None:
-    ends = time.monotonic() + END_S
-    while not until():
-        assert time.monotonic() < ends, parts.notes
+    def step() -> None:
         parts.pool.follow(prompts, time.monotonic())
         time.sleep(0.05)
+
+    step_until(until, step, END_S, parts.notes)
 
 
 def test_a_replica_that_read_old_weights_has_the_newest_before_it_joins(parts):

@@ -21,11 +21,11 @@ from rollout.group_stream import GroupStream, new_scheduler
 from rollout.image_config import EditorConfig
 from rollout.prompts import load_prompts
 from rollout.trajectory import to_table
+from tests.local_cluster import ROOT, local_ray, step_until
 from tests.rollout.scripted_models import ScriptedModels
 
 pytestmark = pytest.mark.engines
 
-ROOT = str(Path(__file__).resolve().parents[3])
 PROMPTS = load_prompts(DataConfig(train_size=50, held_out_size=1), seed=3)
 SETTINGS = RolloutConfig(
     prompts_per_update=4, group_size=4, turns=1, reward="hard", max_attempts=1, max_staleness=1, concurrency=8
@@ -35,16 +35,8 @@ END_S = 180.0
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=False,
-        object_store_memory=2**28,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}},
-    )
-    yield
-    ray.shutdown()
+    with local_ray(8, store_mib=256, environment={"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}):
+        yield
 
 
 class Runner(FaultAwareApply):
@@ -89,11 +81,11 @@ def parts(tmp_path):
 
 
 def go_on(parts, prompts: int, until) -> None:
-    ends = time.monotonic() + END_S
-    while not until():
-        assert time.monotonic() < ends, parts.notes
+    def step() -> None:
         parts.stream.pump("actor", 99, 0.05)
         parts.pool.follow(prompts, time.monotonic())
+
+    step_until(until, step, END_S, parts.notes)
 
 
 def numbers(parts) -> list[int]:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serving.gateway.batch_queue import BatchQueue
+from serving.gateway.batch_queue import Batching, BatchQueue
 
 
 class Model:
@@ -24,7 +24,7 @@ class Model:
 def test_what_comes_while_a_batch_is_at_work_is_in_the_next_one() -> None:
     async def go() -> None:
         model = Model()
-        queue = BatchQueue(model.work, max_batch=8, wait_s=0.005)
+        queue = BatchQueue(model.work, Batching(max_batch=8, wait_s=0.005))
         first = asyncio.create_task(queue.ask(0, "a"))
         await asyncio.sleep(0.02)  # it is at work
         others = []
@@ -42,7 +42,7 @@ def test_what_comes_while_a_batch_is_at_work_is_in_the_next_one() -> None:
 def test_requests_that_come_together_are_one_batch_and_an_error_is_that_of_its_row() -> None:
     async def go() -> None:
         model = Model()
-        queue = BatchQueue(model.work, max_batch=4, wait_s=0.01)
+        queue = BatchQueue(model.work, Batching(max_batch=4, wait_s=0.01))
         answers = await asyncio.gather(
             *(queue.ask(k, n) for k, n in enumerate(["x", "bad", "z"])), return_exceptions=True
         )
@@ -56,7 +56,7 @@ def test_requests_that_come_together_are_one_batch_and_an_error_is_that_of_its_r
 def test_a_cancelled_request_is_not_worked_on() -> None:
     async def go() -> None:
         model = Model()
-        queue = BatchQueue(model.work, max_batch=4, wait_s=0.0)
+        queue = BatchQueue(model.work, Batching(max_batch=4, wait_s=0.0))
         first = asyncio.create_task(queue.ask(0, "a"))
         await asyncio.sleep(0.01)
         gone, kept = asyncio.create_task(queue.ask(1, "a")), asyncio.create_task(queue.ask(2, "a"))
@@ -76,7 +76,7 @@ def test_what_breaks_a_whole_batch_is_raised_to_all_in_it() -> None:
         raise RuntimeError("no device")
 
     async def go() -> None:
-        queue = BatchQueue(broken, max_batch=4, wait_s=0.0)
+        queue = BatchQueue(broken, Batching(max_batch=4, wait_s=0.0))
         errors = await asyncio.gather(queue.ask(1), queue.ask(2), return_exceptions=True)
         assert [str(error) for error in errors] == ["no device"] * 2
 
@@ -86,7 +86,7 @@ def test_what_breaks_a_whole_batch_is_raised_to_all_in_it() -> None:
 def test_more_are_at_work_only_where_a_full_batch_waits() -> None:
     async def go() -> None:
         model = Model()
-        queue = BatchQueue(model.work, max_batch=4, wait_s=0.0, at_once=2, full_at_once=3)
+        queue = BatchQueue(model.work, Batching(max_batch=4, wait_s=0.0, at_once=2, full_at_once=3))
         asked = []
         for number in range(9):
             asked.append(asyncio.create_task(queue.ask(number, "a")))
@@ -101,7 +101,7 @@ def test_more_are_at_work_only_where_a_full_batch_waits() -> None:
 def test_a_batch_that_nobody_waits_for_is_cancelled_and_the_next_one_begins() -> None:
     async def go() -> None:
         model = Model(seconds=0.05)
-        queue = BatchQueue(model.work, max_batch=4, wait_s=0.0)
+        queue = BatchQueue(model.work, Batching(max_batch=4, wait_s=0.0))
         gone = [asyncio.create_task(queue.ask(number, "a")) for number in range(2)]
         await asyncio.sleep(0.01)
         began = asyncio.get_running_loop().time()

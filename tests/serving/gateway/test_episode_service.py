@@ -13,10 +13,11 @@ from scenes.dialogue import Reflection
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
 from serving.gateway import row_calls
+from serving.gateway.batch_queue import Batching
 from serving.gateway.episode_batch import EpisodeBatch
 from serving.gateway.episode_service import EpisodeService, Line
 from serving.gateway.gateway_metrics import GatewayMetrics
-from serving.gateway.role import Batching, Role
+from serving.gateway.role import Role
 from serving.gateway.service import Ask, Finished, TurnReady, TurnTimeout
 from serving.gateway.version_gate import VersionGate
 from serving.generation import Answer

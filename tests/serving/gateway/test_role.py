@@ -7,9 +7,9 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import RequestCancelledError
 
-from serving.gateway.batch_queue import Row
+from serving.gateway.batch_queue import Batching, Row
 from serving.gateway.loss import is_loss
-from serving.gateway.role import Batching, Role
+from serving.gateway.role import Role
 from serving.gateway.service import ServiceUnavailable, TurnTimeout
 from serving.generation import ReplicaBroken
 from tests.serving.gateway.scripted_deployments import ScriptedHandle
@@ -40,7 +40,7 @@ async def one_by_one(handle: ScriptedHandle, rows: Sequence[Row]) -> list[Any]:
 
 def ask(method: Callable[..., Awaitable[Any]], seconds: float = 5.0, **options: Any) -> tuple[Any, Role]:
     async def go() -> tuple[Any, Role]:
-        role = Role("diffuser", ScriptedHandle(draw=method), one_by_one)
+        role = Role("diffuser", ScriptedHandle(draw=method), one_by_one, Batching())
         return await role.ask("a prompt", 7, ends=time.monotonic() + seconds, **options), role
 
     return asyncio.run(go())
@@ -98,7 +98,7 @@ def test_a_call_that_ran_out_of_time_is_left_to_a_replica_that_sees_for_itself(
             raise
 
     async def go() -> None:
-        role = Role("actor", ScriptedHandle(draw=slow), one_by_one, patient=patient)
+        role = Role("actor", ScriptedHandle(draw=slow), one_by_one, Batching(), patient=patient)
         with pytest.raises(TurnTimeout):
             await role.ask(ends=time.monotonic() + 0.05)
         await asyncio.sleep(0.3)
@@ -119,7 +119,7 @@ def test_cancelling_ends_the_call(patient: bool) -> None:
             raise
 
     async def go() -> None:
-        role = Role("actor", ScriptedHandle(draw=slow), one_by_one, patient=patient)
+        role = Role("actor", ScriptedHandle(draw=slow), one_by_one, Batching(), patient=patient)
         asking = asyncio.create_task(role.ask(ends=time.monotonic() + 60))
         await asyncio.sleep(0.01)
         asking.cancel()
@@ -160,7 +160,7 @@ def test_what_a_lost_replica_was_asked_together_is_asked_again_by_each() -> None
     calls = in_turn(ActorDiedError(), [0, 10, 20])
 
     async def go() -> None:
-        role = Role("diffuser", ScriptedHandle(draw=calls), together)
+        role = Role("diffuser", ScriptedHandle(draw=calls), together, Batching())
         ends = time.monotonic() + 5
         assert await asyncio.gather(*(role.ask(seed, ends=ends) for seed in range(3))) == [0, 10, 20]
         assert role.lost == 3
