@@ -129,7 +129,8 @@ def test_a_replica_that_refuses_the_newest_weights_never_joins(parts):
 
 def test_a_drained_replica_ends_when_no_job_that_was_sent_before_is_in_flight(parts):
     parts.gate.touch()
-    follow(parts, 3, lambda: len(parts.fleet) == 3)
+    for count in (2, 3):  # one after the other, so that it is known who joins last
+        follow(parts, count, lambda count=count: len(parts.fleet) == count)
     parts.jobs.jobs, parts.jobs.oldest = 5, 4
     handle = parts.fleet.handles["Editor-2"]
     follow(parts, 2, lambda: parts.pool.draining)
