@@ -65,14 +65,27 @@ def cluster():
         ray.shutdown()
 
 
-def driver(cluster, names: str, known: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", DRIVER, cluster.address, names, known]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    assert select.select([process.stdout], [], [], END_S)[0], f"{names}: not deployed within {END_S:g} s"
-    assert process.stdout.readline().strip() == "deployed"
-    return process
+@pytest.fixture
+def driver(cluster):
+    started = []
+
+    def start(names: str, known: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", DRIVER, cluster.address, names, known]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+        started.append(process)
+        assert select.select([process.stdout], [], [], END_S)[0], f"{names}: not deployed within {END_S:g} s"
+        assert process.stdout.readline().strip() == "deployed"
+        return process
+
+    yield start
+    for process in started:
+        kill(process)
+
+
+def kill(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=END_S)
 
 
 def nodes() -> int:
@@ -82,27 +95,25 @@ def nodes() -> int:
 @pytest.mark.engines
 @pytest.mark.long
 @pytest.mark.parametrize("known", ["known", "unknown"])
-def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(cluster, known):
-    run = driver(cluster, "actor,checker", known)
+def test_nothing_of_a_run_is_left_when_its_driver_is_killed_and_its_nodes_go(driver, known):
+    run = driver("actor,checker", known)
     assert nodes() >= 2
-    run.send_signal(signal.SIGKILL)
-    run.wait(timeout=END_S)
+    kill(run)
     eventually("actors of any job and of none", live_actors, [], END_S)
     eventually("nodes", nodes, 1, END_S)
 
 
 @pytest.mark.engines
 @pytest.mark.long
-def test_what_another_run_has_deployed_stays_and_its_names_are_free_when_it_begins(cluster):
-    other = driver(cluster, "other", "known")
-    run = driver(cluster, "actor,checker", "known")
-    run.send_signal(signal.SIGKILL)
-    run.wait(timeout=END_S)
-    eventually("the job's end", lambda: len(ended_jobs()) > 0, True, END_S)
+def test_what_another_run_has_deployed_stays_and_its_names_are_free_when_it_begins(driver):
+    other = driver("other", "known")
+    run = driver("actor,checker", "known")
+    before = set(ended_jobs())
+    kill(run)
+    eventually("jobs that ended", lambda: len(set(ended_jobs()) - before), 1, END_S)
     keeper = ApplicationKeeper.start(["actor"], END_S)
     assert set(serve.status().applications) == {"other"}
     assert serve.get_app_handle("other").answer.remote().result(timeout_s=END_S) == "here"
     keeper.close()
-    other.send_signal(signal.SIGKILL)
-    other.wait(timeout=END_S)
+    kill(other)
     eventually("actors of any job and of none", live_actors, [], END_S)
