@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.faults.audit import Ledger
+from experiments.faults.hurt_run import FaultFailed, hurt_run
 from experiments.faults.injury import FAULTS
-from experiments.faults.matrix import FAST, Cell, Result, all_cells, run_cells
-from experiments.faults.resumption import Resumption, kill_and_resume
-from experiments.faults.small_run import UPDATES, undisturbed
+from experiments.faults.matrix import WHOLE, Cell, all_cells, fast_cells, kills_at_random, place
+from experiments.faults.outcome import LOST, RESUMED, WENT_ON, Result, keep, kept
+from experiments.faults.small_run import SmallRun
 from experiments.markdown import markdown_templates
 from scenes.whole_file import whole_file
 
-_KILLS, _FAST_KILLS = 20, 3
+_KILLS = 20
 _SEED = 5
 
 
@@ -22,47 +24,68 @@ class Report:
     """What was found. `complete` says whether everything that was planned could be done."""
 
     results: Sequence[Result]
-    killed: Sequence[Resumption]
     complete: bool
 
     @property
     def sound(self) -> bool:
         """Whether no fault lost a prompt, or made a run learn from one twice."""
-        return self.complete and all(one.sound for one in self.results) and all(k.audit.sound for k in self.killed)
+        return self.complete and all(one.sound for one in self.results)
 
 
 def make_chaos(fast: bool, preset: Path, work: Path, page: Path, say: Callable[[str], None]) -> Report:
     """Do what is not done yet in `work`, and write the page.
 
     Raises:
-        RunFailed: an undisturbed run, or one that was killed and resumed, did not end well.
+        RunFailed: an undisturbed run did not end well.
     """
-    reference = undisturbed(preset, work)
-    cells = [Cell(*parts) for parts in FAST] if fast else all_cells()
-    results = list(run_cells(cells, preset, work, reference, say))
-    killed = kill_and_resume(_FAST_KILLS if fast else _KILLS, _SEED, preset, work, reference, say)
-    report = Report(results, killed, len(results) == len(cells))
+    cells = fast_cells() if fast else all_cells() + kills_at_random(_KILLS, _SEED)
+    shape = SmallRun(preset)
+    results = list(run_cells(cells, shape, work, shape.undisturbed(work), say))
+    report = Report(results, len(results) == len(cells))
     page.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(page) as partial:
         partial.write_text(render(report, fast), encoding="utf-8")
     return report
 
 
+def run_cells(
+    cells: Sequence[Cell], shape: SmallRun, work: Path, reference: Ledger, say: Callable[[str], None]
+) -> Iterator[Result]:
+    """The results of all cells, as far as their faults could be done; those that lie in `work` are read."""
+    results = {cell: result for cell in cells if (result := kept(cell, work))}
+    left = [cell for cell in cells if cell not in results]
+    while left:
+        series = place(left, shape)
+        say(f"{len(results)} of {len(cells)} faults done; next: {', '.join(placed.cell.name for placed in series)}")
+        try:
+            found = hurt_run(series, shape, work / "runs" / series[0].cell.name, reference)
+        except FaultFailed as error:
+            say(str(error))
+            left.remove(error.cell)
+            continue
+        keep(found, work)
+        for result in found:
+            say(f"{result.cell.name}: {result.outcome}, {result.audit}, {result.message}")
+            results[result.cell] = result
+            left.remove(result.cell)
+    return (results[cell] for cell in cells if cell in results)
+
+
 def render(report: Report, fast: bool) -> str:
     """The page in Markdown."""
-    outcomes = [result.outcome for result in report.results]
+    faults = [one for one in report.results if one.cell.role != WHOLE]
+    outcomes = [result.outcome for result in faults]
     return (
         markdown_templates()
         .get_template("faults.md.j2")
         .render(
-            results=report.results,
-            killed=report.killed,
-            sound=sum(result.sound for result in report.results),
-            alone=outcomes.count("went on"),
-            resumed=outcomes.count("resumed"),
-            gone=outcomes.count("lost"),
+            results=faults,
+            killed=[one for one in report.results if one.cell.role == WHOLE],
+            sound=sum(result.sound for result in faults),
+            alone=outcomes.count(WENT_ON),
+            resumed=outcomes.count(RESUMED),
+            gone=outcomes.count(LOST),
             faults=FAULTS,
-            updates=UPDATES,
             fast=fast,
         )
     )

@@ -1,192 +1,123 @@
-"""The fault matrix: which part is hurt how and in which phase, what came of it, and what that cost."""
+"""The fault matrix: which part is hurt how and in which phase, and in which runs that is done, one after another."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-import psutil
+import numpy as np
 
-from experiments.faults.audit import Audit, Ledger, audit, read_ledger
-from experiments.faults.injury import FAULTS, injure
-from experiments.faults.small_run import RUN_DEADLINE_S, UPDATES, resume, start
-from experiments.faults.watched_run import DRIVER, WatchedRun
-from rollout.errors import RunFailed
-from scenes.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from experiments.faults.two_nodes import TwoNodes
+from experiments.faults.injury import FAULTS
+from experiments.faults.small_run import SmallRun
+from experiments.faults.watched_run import DRIVER
 
 NODE = "node"
+WHOLE = "whole run"  # every process of it at once
 ROLES = ("env_runner", "editor", "diffuser", "actor", "checker", "engine", "learner", "serve_controller", DRIVER, NODE)
 PHASES = ("rollout", "learn", "sync", "checkpoint")
-# Every role, fault and phase at least once.
+ANY = "any"
+# Every role, fault and phase at least once, in an order that fills few runs.
 FAST = (
     ("env_runner", "kill", "rollout"),
     ("env_runner", "hang", "rollout"),
-    ("editor", "hang", "rollout"),
-    ("editor", "kill", "sync"),
     ("diffuser", "kill", "rollout"),
     ("actor", "kill", "rollout"),
-    ("checker", "interrupt", "learn"),
     ("engine", "kill", "rollout"),
+    ("checker", "interrupt", "learn"),
+    ("editor", "hang", "rollout"),
+    ("editor", "kill", "sync"),
     ("learner", "kill", "learn"),
     ("learner", "memory", "learn"),
     ("serve_controller", "kill", "sync"),
     (DRIVER, "kill", "checkpoint"),
     (NODE, "kill", "rollout"),
 )
-_START_S = 600.0
-_STUCK_S = 600.0
-_SETTLED_S = 10.0
-Outcome = Literal["went on", "resumed", "lost"]
+_UPDATE_S = 15.0  # about what an update takes
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault of the matrix. The editor is hurt while it trains, everything else while the Actor does."""
+    """One fault. The editor is hurt while it trains, everything else while the Actor does.
+
+    Attributes:
+        phase: in which it happens; `ANY` where `after_s` alone says when.
+        after_s: seconds from the beginning of the phase (of the update, with `ANY`) to the fault.
+    """
 
     role: str
     fault: str
     phase: str
+    after_s: float = 0.0
 
     @property
     def name(self) -> str:
-        return f"{self.role}-{self.fault}-{self.phase}"
+        moment = f"{self.after_s:.2f}s" if self.phase == ANY else self.phase
+        return f"{self.role}-{self.fault}-{moment}".replace(" ", "_")
 
     @property
-    def update(self) -> int:
-        """The update in which it happens."""
-        return UPDATES + 1 if self.role == "editor" else 1
+    def span(self) -> int:
+        """Updates until the fault has shown what it does: what is hurt after the rollout is missed in the next one."""
+        return 1 if self.phase in ("rollout", ANY) else 2
 
 
 @dataclass(frozen=True)
-class Result:
-    """`outcome`: the run went on by itself, or after `rlrig train --resume`, or was lost. `seconds` passed from the
-    fault to the next complete update; `left_over` processes were there after the run had ended; `message` is what it
-    told its user."""
+class Placed:
+    """A fault and the update, from 0, in which it happens."""
 
     cell: Cell
-    outcome: Outcome
-    seconds: float | None
-    left_over: int
-    message: str
-    audit: Audit | None
+    update: int
 
     @property
-    def sound(self) -> bool:
-        return self.audit is not None and self.audit.sound
+    def judged(self) -> int:
+        """The update whose end shows that the run got over it."""
+        return self.update + self.cell.span - 1
 
 
 def all_cells() -> list[Cell]:
     """Every role, fault and phase."""
-    return [Cell(*parts) for parts in product(ROLES, FAULTS, PHASES)]
+    return [_cell(*parts) for parts in product(ROLES, FAULTS, PHASES)]
 
 
-def run_cell(cell: Cell, preset: Path, work: Path, reference: Ledger) -> Result:
-    """Train, do the fault, wait for what comes of it, and resume where the run ended.
+def fast_cells() -> list[Cell]:
+    """Every role, every fault and every phase at least once."""
+    return [_cell(*parts) for parts in FAST]
+
+
+def kills_at_random(count: int, seed: int) -> list[Cell]:
+    """The whole run killed at moments that are uniform over an update."""
+    moments = np.random.default_rng(seed).uniform(0, _UPDATE_S, count)
+    return [Cell(WHOLE, "kill", ANY, round(float(moment), 2)) for moment in moments]
+
+
+def _cell(role: str, fault: str, phase: str) -> Cell:
+    return Cell(role, fault, phase, 0.5 if phase == "rollout" else 0.0)  # at once, nothing is under way yet
+
+
+def place(cells: Sequence[Cell], shape: SmallRun) -> list[Placed]:
+    """As many of the cells, the first one among them, as one run takes one after another, each once the one before has
+    shown what it does; update 0 is left alone. A lost node is the only fault of its run.
 
     Raises:
-        RunFailed: the run never came to the moment of the fault.
+        ValueError: no cells, or a run of that shape has no room for the first one.
     """
-    folder = work / "runs" / cell.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.with_suffix(".log").unlink(missing_ok=True)
-    if cell.role != NODE:
-        return _run_cell(cell, preset, folder, reference, None)
-    from experiments.faults.two_nodes import TwoNodes
-
-    with TwoNodes() as nodes:
-        return _run_cell(cell, preset, folder, reference, nodes)
-
-
-def _run_cell(cell: Cell, preset: Path, folder: Path, reference: Ledger, nodes: TwoNodes | None) -> Result:
-    with start(preset, folder, (f"ray.address={nodes.address}",) if nodes else ()) as run:
-        began = _hurt(run, cell, nodes)
-        position = len(run.events)
-        try:
-            code: int | None = run.wait(_STUCK_S)
-        except RunFailed:
-            code = None  # it hangs, and so does its user
-        message = run.message or ("" if code == 0 else f"no word; exit code {code}")
-        left_over = _left_over(run, nodes) if code is not None else 0
-        seconds = _next_update(run, position, began)
-    outcome: Outcome = "went on"
-    if code != 0:
-        outcome, seconds = "lost", None
-        with resume(folder) as again:
-            if again.wait(RUN_DEADLINE_S) == 0:
-                outcome, seconds = "resumed", _next_update(again, 0, began)
-            else:
-                message = f"{message} / resumed: {again.message}"
-    found = audit(reference, read_ledger(folder)) if outcome != "lost" else None
-    return Result(cell, outcome, seconds, left_over, message, found)
-
-
-def _hurt(run: WatchedRun, cell: Cell, nodes: TwoNodes | None) -> float:
-    """Wait for the moment and do the fault; returns when that was."""
-    before = run.wait_for(
-        lambda event: event["event"] == "update" and event["update"] == cell.update - 1,
-        f"update {cell.update - 1}",
-        _START_S,
-    )
-    run.wait_for(
-        lambda event: event["event"] == "begin" and event["phase"] == cell.phase,
-        f"{cell.phase} of update {cell.update}",
-        _START_S,
-        before,
-    )
-    if cell.phase == "rollout":
-        time.sleep(0.5)  # else nothing is under way yet
-    for process in nodes.second() if nodes else run.of_role(cell.role)[:1]:
-        with suppress(psutil.NoSuchProcess, ProcessLookupError) if nodes else nullcontext():  # its raylet ends it, too
-            injure(process, cell.fault)
-    if nodes:
-        nodes.replace()
-    return time.monotonic()
-
-
-def _next_update(run: WatchedRun, position: int, began: float) -> float | None:
-    times = [when for when, event in run.events[position:] if event["event"] == "update"]
-    return times[0] - began if times else None
-
-
-def _left_over(run: WatchedRun, nodes: TwoNodes | None) -> int:
-    """Processes of the run that are still there some seconds after it ended."""
-    _, alive = psutil.wait_procs([*run.processes(), *(nodes.parts() if nodes else ())], timeout=_SETTLED_S)
-    return len(alive)
-
-
-def run_cells(
-    cells: list[Cell], preset: Path, work: Path, reference: Ledger, say: Callable[[str], None]
-) -> Iterator[Result]:
-    """The results of all cells; one that lies in `work` is read, not made again."""
-    for number, cell in enumerate(cells, start=1):
-        path = work / "cells" / f"{cell.name}.json"
-        if path.is_file():
-            yield _read(path)
-            continue
-        say(f"fault {number} of {len(cells)}: {cell.name}")
-        try:
-            result = run_cell(cell, preset, work, reference)
-        except RunFailed as error:
-            say(f"{cell.name}: the fault could not be done: {error}")
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
-        say(f"{cell.name}: {result.outcome}, {result.audit}, {result.message}")
-        yield result
-
-
-def _read(path: Path) -> Result:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    found = values.pop("audit")
-    return Result(**{**values, "cell": Cell(**values["cell"])}, audit=Audit(**found) if found else None)
+    if not cells:
+        raise ValueError("cells: there are none to place")
+    if cells[0].role == NODE:
+        return [Placed(cells[0], 1)]
+    found: list[Placed] = []
+    free = 1
+    last = shape.updates - 1
+    # A fault that shows after the Actor's last update takes one of the editor's, but not from the first cell.
+    others_end = shape.actor - 1 if cells[0].role == "editor" else last
+    # What is hurt while the Actor trains comes before what is hurt while the editor does.
+    for cell in sorted(cells, key=lambda cell: cell.role == "editor"):
+        update = max(free, shape.actor) if cell.role == "editor" else free
+        begins, ends = (last, last) if cell.role == "editor" else (shape.actor - 1, others_end)
+        placed = Placed(cell, update)
+        if cell.role != NODE and update <= begins and placed.judged <= ends:
+            found.append(placed)
+            free = placed.judged + 1
+    if cells[0] not in (placed.cell for placed in found):
+        raise ValueError(f"{cells[0].name}: a run of {shape.actor} and {shape.editor} updates has no room for it")
+    return found

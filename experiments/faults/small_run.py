@@ -1,17 +1,16 @@
-"""The training run that is hurt: both policies, few groups, a checkpoint after every update, short deadlines."""
+"""The training run that is hurt: few groups, a checkpoint after every update, short deadlines."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.faults.audit import Ledger, read_ledger
 from experiments.faults.watched_run import WatchedRun
 from rollout.errors import RunFailed
 
-UPDATES = 2  # of each policy, the Actor first
-SETTINGS = (
-    f"stages=[{{stage: actor, updates: {UPDATES}}}, {{stage: editor, updates: {UPDATES}}}]",
+_SETTINGS = (
     "rollout.turns=1",
     "rollout.prompts_per_update=2",
     "rollout.group_size=4",
@@ -32,27 +31,42 @@ SETTINGS = (
 RUN_DEADLINE_S = 900.0
 
 
-def start(preset: Path, folder: Path, settings: tuple[str, ...] = ()) -> WatchedRun:
-    """A new run in `folder`."""
-    given = [part for setting in (*SETTINGS, *settings) for part in ("--set", setting)]
-    return WatchedRun([str(preset), *given, "--out", str(folder)], folder.with_suffix(".log"))
+@dataclass(frozen=True)
+class SmallRun:
+    """Updates of the Actor, and then of the editor, in a run of a preset."""
+
+    preset: Path
+    actor: int = 8
+    editor: int = 3
+
+    @property
+    def updates(self) -> int:
+        return self.actor + self.editor
+
+    def start(self, folder: Path, *settings: str) -> WatchedRun:
+        """A new run in `folder`, instead of what is there."""
+        shutil.rmtree(folder, ignore_errors=True)
+        stages = [
+            f"{{stage: {name}, updates: {n}}}" for name, n in (("actor", self.actor), ("editor", self.editor)) if n
+        ]
+        given = (f"stages=[{', '.join(stages)}]", *_SETTINGS, *settings)
+        options = [part for setting in given for part in ("--set", setting)]
+        return WatchedRun([str(self.preset), *options, "--out", str(folder)], folder.with_suffix(".log"))
+
+    def undisturbed(self, work: Path) -> Ledger:
+        """The ledger of a run that nothing happens to; it is made once for each folder `work`.
+
+        Raises:
+            RunFailed: it did not end well.
+        """
+        folder = work / f"undisturbed-{self.actor}-{self.editor}"
+        if not (folder / "summary.json").is_file():
+            with self.start(folder) as run:
+                if (code := run.wait(RUN_DEADLINE_S)) != 0:
+                    raise RunFailed(f"the undisturbed run ended with exit code {code}: {run.message}; see {run.log}")
+        return read_ledger(folder)
 
 
 def resume(folder: Path) -> WatchedRun:
     """The run in `folder`, from its last checkpoint on."""
     return WatchedRun(["--resume", "--out", str(folder)], folder.with_suffix(".log"))
-
-
-def undisturbed(preset: Path, work: Path) -> Ledger:
-    """The ledger of a run that nothing happens to; it is made once for each folder `work`.
-
-    Raises:
-        RunFailed: it did not end well.
-    """
-    folder = work / "undisturbed"
-    if not (folder / "summary.json").is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        with start(preset, folder) as run:
-            if (code := run.wait(RUN_DEADLINE_S)) != 0:
-                raise RunFailed(f"the undisturbed run ended with exit code {code}: {run.message}; see {run.log}")
-    return read_ledger(folder)

@@ -1,51 +1,87 @@
 from __future__ import annotations
 
-from experiments.faults.audit import Audit
-from experiments.faults.chaos import Report, render
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from experiments.faults.injury import FAULTS
-from experiments.faults.matrix import FAST, PHASES, ROLES, Cell, Result, all_cells
-from experiments.faults.resumption import Resumption
+from experiments.faults.matrix import (
+    ANY,
+    NODE,
+    PHASES,
+    ROLES,
+    WHOLE,
+    Cell,
+    all_cells,
+    fast_cells,
+    kills_at_random,
+    place,
+)
+from experiments.faults.small_run import SmallRun
 
-SOUND = Audit(0, 0, 0, True)
-
-
-def result(outcome: str = "went on", found: Audit | None = SOUND, message: str = "") -> Result:
-    return Result(Cell("editor", "kill", "learn"), outcome, 3.2, 0, message, found)
+SHAPE = SmallRun(Path("run.yaml"), actor=8, editor=3)
 
 
 def test_the_matrix_holds_every_role_fault_and_phase_and_the_short_list_meets_each_of_them() -> None:
     cells = all_cells()
     assert len({cell.name for cell in cells}) == len(ROLES) * len(FAULTS) * len(PHASES) == len(cells)
-    short = [Cell(*parts) for parts in FAST]
+    short = fast_cells()
     assert set(short) <= set(cells)
     assert {cell.role for cell in short} == set(ROLES)
     assert {cell.fault for cell in short} == set(FAULTS)
     assert {cell.phase for cell in short} == set(PHASES)
 
 
-def test_the_editor_is_hurt_while_it_trains() -> None:
-    assert Cell("editor", "kill", "learn").update > 2 > Cell("actor", "kill", "learn").update
+def test_random_moments_are_the_same_each_time_and_spread_over_an_update() -> None:
+    kills = kills_at_random(20, 5)
+    assert kills == kills_at_random(20, 5)
+    assert {(cell.role, cell.fault, cell.phase) for cell in kills} == {(WHOLE, "kill", ANY)}
+    assert len({cell.name for cell in kills}) == 20
+    moments = [cell.after_s for cell in kills]
+    assert min(moments) >= 0
+    assert max(moments) - min(moments) > 8
 
 
-def test_one_lost_prompt_or_one_fault_that_could_not_be_done_is_not_sound() -> None:
-    killed = [Resumption(3.0, 1, SOUND)]
-    assert Report([result()], killed, True).sound
-    assert not Report([result()], killed, False).sound
-    assert not Report([result("lost", None)], killed, True).sound
-    assert not Report([result(found=Audit(1, 0, 0, False))], killed, True).sound
-    assert not Report([result()], [Resumption(3.0, 1, Audit(0, 1, 0, True))], True).sound
+def test_the_editor_is_hurt_while_it_trains_and_the_short_list_needs_three_runs() -> None:
+    left, runs = fast_cells(), []
+    while left:
+        runs.append(place(left, SHAPE))
+        left = [cell for cell in left if cell not in [placed.cell for placed in runs[-1]]]
+    assert [len(run) for run in runs] == [8, 4, 1]
+    assert [(placed.cell.name, placed.update) for placed in runs[0][-3:]] == [
+        ("checker-interrupt-learn", 6),
+        ("editor-hang-rollout", 8),
+        ("editor-kill-sync", 9),
+    ]
+    assert runs[2][0].cell.role == NODE
 
 
-def test_the_page_counts_outcomes_and_shows_what_a_run_said_as_text() -> None:
-    said = "a | b <script>" + "x" * 400
-    report = Report(
-        [result(), result("resumed", message=said), result("lost", None)], [Resumption(3.0, 1, SOUND)], True
-    )
-    page = render(report, fast=True)
-    assert "2 of 3 faults left nothing lost" in page
-    assert "1 runs went on by themselves" in page
-    assert "**1 could not be resumed**" in page
-    assert "a \\| b &lt;script>" in page
-    assert "x" * 301 not in page
-    rows = [line for line in page.splitlines() if line.startswith("| editor")]
-    assert {line.replace("\\|", "").count("|") for line in rows} == {11}
+@given(
+    st.lists(st.sampled_from(all_cells() + kills_at_random(5, 1)), min_size=1, max_size=30, unique=True),
+    st.integers(3, 9),
+    st.integers(2, 5),
+)
+def test_faults_of_one_run_never_overlap(cells: list[Cell], actor: int, editor: int) -> None:
+    shape = SmallRun(Path("run.yaml"), actor, editor)
+    placed = place(cells, shape)
+    assert cells[0] in [one.cell for one in placed]
+    assert [one.update for one in placed] == sorted(one.update for one in placed)
+    assert all(before.judged < after.update for before, after in pairwise(placed))
+    assert placed[0].update >= 1
+    assert placed[-1].judged < shape.updates
+    for one in placed:
+        if one.cell.role != NODE:
+            assert (one.update >= actor) == (one.cell.role == "editor")
+    assert len(placed) == 1 or all(one.cell.role != NODE for one in placed)
+
+
+def test_a_run_that_is_too_short_for_a_fault_is_refused() -> None:
+    with pytest.raises(ValueError, match="a run of 5 and 0 updates has no room for it"):
+        place([Cell("editor", "kill", "rollout")], SmallRun(Path("run.yaml"), 5, 0))
+    cells = [Cell("editor", "kill", "sync"), Cell("learner", "kill", "learn"), Cell("learner", "hang", "learn")]
+    assert [one.cell for one in place(cells, SmallRun(Path("run.yaml"), 4, 2))] == [cells[1], cells[0]]
+    with pytest.raises(ValueError, match="there are none to place"):
+        place([], SHAPE)
