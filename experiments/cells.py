@@ -69,16 +69,18 @@ def arm_cells(plan: Plan) -> list[Cell]:
 
 
 def sweep_cells(plan: Plan) -> list[SweepCell]:
-    """Every setting of every sweep, with the first seed, on the first prompts with two and three relations."""
+    """Every setting of every sweep, with the first seed, on the first prompts with two and three relations. Settings
+    that change nothing share a cell."""
     found = []
     for sweep in plan.sweeps:
         policies = ("actor", "editor") if sweep.policy == "both" else (sweep.policy,)
         for setting in sweep.settings:
-            arm = Arm(f"{sweep.name}: {setting.label}", sweep.what, job=sweep.job(setting), policies=policies)
+            changed = setting.overrides or setting.turns
+            what = f"sweep {sweep.name} {setting.label}" if changed else f"sweep {sweep.policy}"
+            arm = Arm(what, sweep.what if changed else "as in the preset", job=sweep.job(setting), policies=policies)
             job = _job(plan, arm, plan.seeds[0])
-            name = _file_name(f"sweep-{sweep.name}-{setting.label}")
-            cell = Cell(name, arm, job, "two_three", plan.sweep_prompts, setting.turns or plan.turns)
-            found.append(SweepCell(sweep, setting, cell))
+            count, turns = plan.sweep_prompts, setting.turns or plan.turns
+            found.append(SweepCell(sweep, setting, Cell(_file_name(what), arm, job, "two_three", count, turns)))
     return found
 
 

@@ -27,8 +27,9 @@ class TrainingJob:
 class Plan:
     """A run of both policies trains each as often as one that trains it alone: `actor_updates` and `editor_updates`
     times; alternating, in `rounds` rounds of the Actor and then the editor. `prompts` are held-out ones with two and
-    three relations, `harder` with four and five, `sweep_prompts` those of the sweeps. `weak_checker` is the Checker of
-    a run that shows what gaming looks like, relative to the preset; None leaves that run out."""
+    three relations, `harder` with four and five. Runs of the sweeps train one policy, with fewer updates, and are
+    evaluated on `sweep_prompts`. `weak_checker` is the Checker of a run that shows what gaming looks like, relative to
+    the preset; None leaves that run out."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     actor_updates: int = 32
@@ -36,6 +37,8 @@ class Plan:
     rounds: int = 4
     prompts: int = 512
     harder: int = 256
+    sweep_actor_updates: int = 16
+    sweep_editor_updates: int = 8
     sweep_prompts: int = 256
     sweeps: tuple[Sweep, ...] = SWEEPS
     turns: int = 2
@@ -61,33 +64,33 @@ class Plan:
         return found
 
     def sweep_jobs(self) -> list[TrainingJob]:
-        """The runs of the sweeps, with the first seed."""
-        return [
-            TrainingJob(
-                sweep.job(setting),
-                self.seeds[0],
-                (self._stages(sweep.policy), *self._common(self.seeds[0]), *setting.overrides),
-            )
+        """The runs of the sweeps, with the first seed: those with the preset's settings, then the others."""
+        found = {
+            sweep.job(setting): (self._sweep_stages(sweep.policy), *self._common(self.seeds[0]), *setting.overrides)
+            for trains in (False, True)
             for sweep in self.sweeps
-            for setting in sweep.trained_settings
-        ]
+            for setting in sweep.settings
+            if sweep.policy != "both" and bool(setting.overrides) == trains
+        }
+        return [TrainingJob(name, self.seeds[0], overrides) for name, overrides in found.items()]
 
     def _stages(self, name: str) -> str:
-        actor = f"{{stage: actor, updates: {self.actor_updates}}}"
-        editor = f"{{stage: editor, updates: {self.editor_updates}}}"
-        round_ = (
-            f"{{stage: actor, updates: {self.actor_updates // self.rounds}}}, "
-            f"{{stage: editor, updates: {self.editor_updates // self.rounds}}}"
-        )
+        actor, editor = self.actor_updates, self.editor_updates
         return {
-            "stages": f"stages=[{actor}, {editor}]",
-            "actor": f"stages=[{actor}]",
-            "editor": f"stages=[{editor}]",
-            "alternating": f"stages=[{', '.join([round_] * self.rounds)}]",
+            "stages": _stages(("actor", actor), ("editor", editor)),
+            "editor": _stages(("editor", editor)),
+            "alternating": _stages(*[("actor", actor // self.rounds), ("editor", editor // self.rounds)] * self.rounds),
         }[name]
+
+    def _sweep_stages(self, policy: str) -> str:
+        return _stages((policy, {"actor": self.sweep_actor_updates, "editor": self.sweep_editor_updates}[policy]))
 
     def _common(self, seed: int) -> tuple[str, ...]:
         return (f"seed={seed}", "evaluation.prompts=0", f"rollout.turns={self.turns}")
+
+
+def _stages(*stages: tuple[str, int]) -> str:
+    return f"stages=[{', '.join(f'{{stage: {policy}, updates: {updates}}}' for policy, updates in stages)}]"
 
 
 FULL = Plan()

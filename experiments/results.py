@@ -62,7 +62,7 @@ def make_results(
     if not (judge / "config.json").is_file():
         raise BadInput(f"--judge {judge}: holds no model; make one with `rlrig pretrain judge`")
     results = _Results(plan, preset, judge, work, Archive(rows), say)
-    sweeps = [one.cell for one in sweep_cells(plan)]
+    sweeps = list(dict.fromkeys(one.cell for one in sweep_cells(plan)))
     for cells, jobs in ((arm_cells(plan), plan.arm_jobs()), (sweeps, plan.sweep_jobs())):
         if cells:
             results.make(cells, jobs if train else [])
@@ -166,6 +166,7 @@ def facts_of(
         "fast": plan.fast,
         "seeds": list(plan.seeds),
         "updates": {"Actor": plan.actor_updates, "editor": plan.editor_updates},
+        **_of_sweeps(plan),
         "prompts": plan.prompts,
         "harder_prompts": plan.harder,
         "minutes": minutes,
@@ -174,3 +175,9 @@ def facts_of(
         "trends": [{"run": run, **one} for run, record in records.items() for one in record["trends"]],
         "command": "make results FAST=1" if plan.fast else "make results",
     }
+
+
+def _of_sweeps(plan: Plan) -> dict[str, str]:
+    if not plan.sweeps:
+        return {}
+    return {"updates in a run of a sweep": f"Actor {plan.sweep_actor_updates}, editor {plan.sweep_editor_updates}"}

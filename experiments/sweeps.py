@@ -16,24 +16,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`policy` is the one that trains in every run of the sweep: the value of the preset shares the run of an arm. A
-    sweep of `both` trains nothing: it evaluates the trained loop."""
+    """`policy` is the one that trains in every run of the sweep; all sweeps of a policy share the run with the preset's
+    value. A sweep of `both` trains nothing: it evaluates the trained loop."""
 
     name: str
     what: str
     policy: str  # actor | editor | both
     settings: tuple[Setting, ...]
 
-    @property
-    def trained_settings(self) -> list[Setting]:
-        """The settings that need a run of their own."""
-        return [setting for setting in self.settings if setting.overrides]
-
     def job(self, setting: Setting) -> str:
         """The training job that a setting is evaluated with."""
-        if setting.overrides:
-            return "sweep-" + "-".join(f"{self.name} {setting.label}".replace(",", "").split())
-        return "editor" if self.policy == "editor" else "stages"
+        if self.policy == "both":
+            return "stages"
+        what = f"{self.name} {setting.label}" if setting.overrides else self.policy
+        return "sweep-" + "-".join(what.replace(",", "").split())
 
 
 SWEEPS = (

@@ -14,7 +14,9 @@ def test_trained_arms_have_a_cell_for_each_seed_and_untrained_ones_have_one() ->
 
 
 def test_every_cell_has_a_file_of_its_own() -> None:
-    names = [cell.name for cell in arm_cells(FULL)] + [one.cell.name for one in sweep_cells(FULL)]
+    sweeps = {one.cell for one in sweep_cells(FULL)}
+    assert len(sweep_cells(FULL)) > len(sweeps)
+    names = [cell.name for cell in [*arm_cells(FULL), *sweeps]]
     assert len(set(names)) == len(names)
     assert not any(set(name) & set(" :/,") for name in names)
 
@@ -28,3 +30,10 @@ def test_a_setting_of_the_evaluation_changes_the_turns_and_trains_nothing() -> N
     assert [found[label].turns for label in "1234"] == [1, 2, 3, 4]
     assert {cell.job.folder for cell in found.values()} == {"stages-seed0"}
     assert sweep_cells(FAST) == []
+
+
+def test_settings_that_change_nothing_share_a_cell() -> None:
+    unchanged = [one for one in sweep_cells(FULL) if not (one.setting.overrides or one.setting.turns)]
+    assert len(unchanged) == len(FULL.sweeps)
+    assert {one.cell.job.name for one in unchanged} == {"sweep-actor", "sweep-editor", "stages"}
+    assert len({one.cell for one in unchanged}) == 3

@@ -18,7 +18,7 @@ def test_every_job_is_a_configuration_that_can_run() -> None:
 
 def test_every_arm_gets_the_same_number_of_updates_of_each_policy() -> None:
     for plan in (FULL, FAST):
-        schedules = {job.name: load_config(PRESET, list(job.overrides)).schedule for job in plan.jobs()}
+        schedules = {job.name: load_config(PRESET, list(job.overrides)).schedule for job in plan.arm_jobs()}
         for name in ("stages", "alternating"):
             assert schedules[name].count("actor") == plan.actor_updates
             assert schedules[name].count("editor") == plan.editor_updates
@@ -35,12 +35,23 @@ def test_jobs_have_names_of_their_own_and_the_first_seed_comes_first() -> None:
     assert all(" " not in folder for folder in folders)
 
 
-def test_a_sweep_trains_only_what_the_arms_do_not() -> None:
+def test_each_run_of_a_sweep_changes_one_setting_of_a_shared_one() -> None:
+    jobs = {job.name: job for job in FULL.sweep_jobs()}
+    assert list(jobs)[:2] == ["sweep-actor", "sweep-editor"]
+    used = set()
     for sweep in FULL.sweeps:
         assert sum(not s.overrides and s.turns is None for s in sweep.settings) == 1
-        assert {sweep.job(s) for s in sweep.settings if not s.overrides} <= {"stages", "editor"}
-        for setting in sweep.trained_settings:
-            (job,) = [job for job in FULL.jobs() if job.name == sweep.job(setting)]
+        if sweep.policy == "both":
+            assert {sweep.job(s) for s in sweep.settings} == {"stages"}
+            continue
+        base = load_config(PRESET, list(jobs[f"sweep-{sweep.policy}"].overrides))
+        updates = {"actor": FULL.sweep_actor_updates, "editor": FULL.sweep_editor_updates}[sweep.policy]
+        assert base.schedule == [sweep.policy] * updates
+        for setting in sweep.settings:
+            job = jobs[sweep.job(setting)]
+            used.add(job.name)
             config = load_config(PRESET, list(job.overrides))
-            assert config.trained == {sweep.policy}
-            assert config != load_config(PRESET, [o for o in job.overrides if o not in setting.overrides])
+            assert (config == base) == (not setting.overrides)
+            assert config.schedule == base.schedule
+            assert load_config(PRESET, [o for o in job.overrides if o not in setting.overrides]) == base
+    assert used == set(jobs)
