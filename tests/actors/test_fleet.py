@@ -201,7 +201,7 @@ def test_an_editor_that_starts_again_has_the_newest_weights_before_its_first_edi
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 def test_an_elastic_fleet_goes_on_without_a_replica_that_dies_or_hangs(ray_cluster, how):
     fleet = Fleet.start(Clerk, 3, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=600)
     fleet.elastic = True
@@ -224,6 +224,7 @@ def test_an_elastic_fleet_goes_on_without_a_replica_that_dies_or_hangs(ray_clust
 
 
 @pytest.mark.engines
+@pytest.mark.long
 def test_the_last_replica_of_an_elastic_fleet_is_waited_for(ray_cluster):
     fleet = Fleet.start(Clerk, 2, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=60)
     fleet.elastic = True

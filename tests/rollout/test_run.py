@@ -200,7 +200,8 @@ def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_pa
     assert alive == []
 
 
-def test_a_run_continues_from_its_last_checkpoint(run, tmp_path):
+@pytest.mark.long
+def test_a_run_continues_from_its_last_checkpoint_with_more_updates(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     done = rlrig(
