@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.25
 _LOST = (RayActorError, ReplicaBroken)
+_HANDLES: dict[str, DeploymentHandle] = {}  # of this process, by the client that they came with
 
 
 class VlmError(RuntimeError):
@@ -47,6 +49,13 @@ class VlmClient:
         self.replaced = 0
         self._handle = handle
         self._sites: dict[str, Site] = {}
+        self._key = uuid.uuid4().hex
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Copies of a client share one handle in each process: a handle has a router of its own, which Serve's
+        controller updates for as long as the process lives, and every job of a rollout brings a copy."""
+        self.__dict__.update(state)
+        self._handle = _HANDLES.setdefault(self._key, self._handle)
 
     def generate(
         self, images: Sequence[np.ndarray], questions: Sequence[Question], sampling: Sampling

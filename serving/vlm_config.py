@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from learner.transports.exchange import TransportName
 
 _BACKENDS = {"object_store": "object_store", "nccl": "proven_nccl", "ipc": "proven_ipc"}  # serving.weight_receiver
-_OURS = {"model", "max_model_len", "max_num_seqs", "dtype", "kv_cache_memory_bytes", "weight_transfer_config"}
+_OURS = {
+    "model", "max_model_len", "max_num_seqs", "dtype", "kv_cache_memory_bytes", "mm_processor_cache_gb",
+    "weight_transfer_config",
+}  # fmt: skip
 
 
 class VlmConfig(BaseModel):
@@ -32,6 +35,10 @@ class VlmConfig(BaseModel):
 
     kv_cache_gib: float | None = Field(0.125, gt=0)
     """Memory of a replica's key-value cache, in GiB; None leaves it to vLLM."""
+
+    image_cache_gib: float = Field(0.0625, ge=0)
+    """Memory in which a replica keeps prepared images, in GiB. Members of a group ask about the same image; no later
+    group does."""
 
     dtype: str = "float32"
     """Number format of the weights. The learner's log-probabilities can match to 1e-3 only in float32."""
@@ -100,6 +107,7 @@ class VlmConfig(BaseModel):
             **({} if self.max_model_len is None else {"max_model_len": self.max_model_len}),
             "max_num_seqs": self.max_num_seqs,
             "kv_cache_memory_bytes": None if self.kv_cache_gib is None else int(self.kv_cache_gib * 2**30),
+            "mm_processor_cache_gb": self.image_cache_gib,
             "limit_mm_per_prompt": {"image": 1},
             "weight_transfer_config": {"backend": _BACKENDS[self.transport]},
             "worker_extension_cls": "serving.weight_receiver.WeightReports",

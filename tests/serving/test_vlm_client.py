@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,3 +82,16 @@ def test_replicas_are_counted_where_serve_decides_how_many_there_are():
     identities = [("a", 4, "here"), ("b", 4, "there")]
     counted = client(Replicas([identities, TimeoutError("late")]), max_replicas=4)
     assert [counted.running(), counted.running()] == [2, None]
+
+
+class Unpickled:
+    """A handle of Serve is another object wherever it arrives."""
+
+
+def test_copies_of_a_client_that_arrive_in_a_process_share_one_handle():
+    sent, other = client(Unpickled()), client(Unpickled())
+    first, second, third = (pickle.loads(pickle.dumps(one)) for one in (sent, sent, other))
+    assert first._handle is second._handle
+    assert third._handle is not first._handle
+    first.compute_seconds += 1.0
+    assert second.compute_seconds == 0.0

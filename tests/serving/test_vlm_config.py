@@ -43,8 +43,14 @@ def test_a_wrong_value_is_refused_with_the_field(field, value):
 
 def test_engine_arguments_are_passed_on_and_do_not_override_fields():
     assert VlmConfig(model="a/b", engine={"seed": 3}).engine_arguments["seed"] == 3
-    with pytest.raises(ValidationError, match="'dtype' is set by its own field"):
-        VlmConfig(model="a/b", engine={"dtype": "bfloat16"})
+    for name, value in {"dtype": "bfloat16", "mm_processor_cache_gb": 4}.items():
+        with pytest.raises(ValidationError, match=f"'{name}' is set by its own field"):
+            VlmConfig(model="a/b", engine={name: value})
+
+
+def test_prepared_images_take_no_more_memory_than_the_settings_say():
+    assert VlmConfig(model="a/b").engine_arguments["mm_processor_cache_gb"] == 0.0625
+    assert VlmConfig(model="a/b", image_cache_gib=2.0).engine_arguments["mm_processor_cache_gb"] == 2.0
 
 
 def test_a_cpu_replica_does_not_bind_cores():
