@@ -65,7 +65,7 @@ def make_results(
     sweeps = list(dict.fromkeys(one.cell for one in sweep_cells(plan)))
     for cells, jobs in ((arm_cells(plan), plan.arm_jobs()), (sweeps, plan.sweep_jobs())):
         if cells:
-            results.make(cells, jobs if train else [])
+            results.make(cells, [job for job in jobs if train or is_done(work / job.folder)])
             write_page(results.rows(), results.tables(), results.facts(), docs)
     return results.failures
 
