@@ -125,7 +125,8 @@ def _sweep_record(sweep: Sweep, bootstrap: Bootstrap) -> dict[str, Any]:
             difference = asdict(bootstrap.difference(scores_of(point.rows, CLAIM_METRIC), base).absolute)
         setting = {"label": point.label, "default": point.default, "seeds": seeds, "metrics": metrics}
         settings.append({**setting, "difference": difference})
-    return {"name": sweep.name, "what": sweep.what, "settings": settings}
+    compared = any(one["metrics"] and not one["default"] for one in settings)
+    return {"name": sweep.name, "what": sweep.what, "compared": compared, "settings": settings}
 
 
 def measure(

@@ -201,6 +201,18 @@ def test_a_sweep_compares_each_setting_with_the_default() -> None:
     assert line(text, "8 (default)")[5] == "–"
     assert line(text, "16") == ["16", "2", "0.520 [0.500, 0.540]", "–", "–", "–"]
     assert line(text, "32") == ["32", *["not run"] * 5]
+    assert "Not run" not in text
+
+
+def test_sweeps_of_which_only_the_default_was_run_are_named_and_not_shown() -> None:
+    default = SweepPoint("8", True, arm_rows("group size: 8", 0.50, seeds=(0,)))
+    other = SweepPoint("4", False, arm_rows("group size: 4", 0.45, seeds=(0,)))
+    run = Sweep("group size", "members", [default, other])
+    idle = [Sweep(name, "what", [default, SweepPoint("x", False)]) for name in ("grouping", "reward")]
+    text = section(page([], sweeps=(run, *idle)), "What the result depends on")
+    assert "**Not run**: grouping; reward.\n" in text
+    assert text.count("### ") == 1
+    assert "No sweep was run." in section(page([], sweeps=tuple(idle)), "What the result depends on")
 
 
 @pytest.mark.parametrize(
