@@ -15,6 +15,9 @@ _WITHOUT_A_WORD = (
     "end of its log and at dmesg; if it was memory, lower the number of workers"
 )
 
+# How torch, its CPU kernels, the C++ library and CUDA say that memory could not be had.
+_NO_MEMORY = ("can't allocate memory", "could not create a primitive", "bad_alloc", "out of memory")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -52,3 +55,8 @@ def end_of(error: RayError) -> str:
 def last_line(error: Exception) -> str:
     """What a process said, without Ray's traceback before it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of a process says that it could not get memory, by its type or in a library's words."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)

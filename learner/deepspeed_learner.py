@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from actors.site import Site, end_of, this_site
+from actors.site import Site, end_of, lacks_memory, last_line, this_site
 from learner.checkpoint import atomic_directory, recover
 from learner.learner_config import LearnerConfig
 from learner.learner_rank import LearnerRank
@@ -236,8 +236,15 @@ class Learner:
             try:
                 answers[calls[done[0]]] = ray.get(done[0], timeout=_CLOSE_DEADLINE_S)
             except ray.exceptions.RayTaskError as error:
-                if len(self._ranks) > 1:
+                starved = lacks_memory(error.cause)
+                if len(self._ranks) > 1 or starved:
                     self._kill()
+                if starved:
+                    rank = calls[done[0]]
+                    raise LearnerFailed(
+                        f"{where}: rank {rank} could not get the memory that it needs ({self._places([rank])}): "
+                        f"{last_line(error.cause)}; lower learner.{self.policy}.micro_batch, or use a larger node"
+                    ) from error
                 raise error.cause from error
             except ray.exceptions.RayError as error:
                 self._kill()

@@ -1,7 +1,7 @@
 import pytest
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
-from actors.site import Site, end_of
+from actors.site import Site, end_of, lacks_memory
 
 
 def test_a_site_says_process_node_and_log():
@@ -22,3 +22,18 @@ def test_a_site_says_process_node_and_log():
 def test_the_end_of_a_process_is_told_with_what_to_do(error, expected):
     assert expected in end_of(error)
     assert "\n" not in end_of(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried …"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_what_libraries_say_when_they_get_no_memory_is_known(error):
+    assert lacks_memory(error)
+    assert not lacks_memory(ValueError("the batch has 3 rows"))
