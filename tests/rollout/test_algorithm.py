@@ -43,6 +43,7 @@ AHEAD = [
 ]
 
 
+@pytest.mark.long
 def test_rollouts_run_ahead_of_the_learner_and_a_restored_algorithm_continues_where_the_saved_one_was(tmp_path):
     algorithm = ReflectionGRPOConfig().reflection(overrides=SMALL + AHEAD).build_algo()
     try:
