@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.faults.audit import Ledger
@@ -17,6 +18,7 @@ from scenes.whole_file import whole_file
 
 _KILLS = 20
 _SEED = 5
+_SITE = re.compile(r"process \d+ on node [^ ]+, log [^);]+")  # says something on the machine alone
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def run_cells(
 
 def render(report: Report, fast: bool) -> str:
     """The page in Markdown."""
-    faults = [one for one in report.results if one.cell.role != WHOLE]
+    faults = [replace(one, message=_SITE.sub("process …", one.message)) for one in report.results]
+    faults = [one for one in faults if one.cell.role != WHOLE]
     outcomes = [result.outcome for result in faults]
     return (
         markdown_templates()

@@ -34,12 +34,12 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_the_page_counts_outcomes_and_shows_what_a_run_said_as_text() -> None:
-    said = "a | b <script>" + "x" * 400
+    said = "a | b <script> (process 12 on node 10.0.0.1, log /logs/worker-12.err): " + "x" * 400
     page = render(Report([result(), result("resumed", message=said), result("lost", None), killed()], True), fast=True)
     assert "2 of 3 faults left nothing lost" in page
     assert "After 1 the run went on by itself" in page
     assert "**after 1 it could not be**" in page
-    assert "a \\| b &lt;script>" in page
+    assert "a \\| b &lt;script> (process …): x" in page
     assert "x" * 301 not in page
     rows = [line for line in page.splitlines() if line.startswith("| editor")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {11}
