@@ -23,7 +23,7 @@ from rollout.elastic.pool import Pool
 from rollout.elastic.replicas import Replicas
 from tests.local_cluster import ROOT, local_ray, step_until
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.long]
 
 END_S = 120.0
 
