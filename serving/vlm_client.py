@@ -12,7 +12,6 @@ import numpy as np
 import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
-from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.schema import ReplicaState
 
 from actors.site import Site, end_of, last_line
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from learner.weights import WeightUpdate
 
 _POLL_S = 0.25
-# While Serve's controller is started again, a deployment that goes on working counts as unavailable.
-_LOST = (RayActorError, ReplicaBroken, DeploymentUnavailableError)
+_LOST = (RayActorError, ReplicaBroken)
 _HANDLES: dict[str, DeploymentHandle] = {}  # of this process, by the client that they came with
 
 

@@ -7,8 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ray.serve._private.common import DeploymentID
-from ray.serve.exceptions import DeploymentUnavailableError
 
 from learner.receipts import WeightReceipt
 from serving import vlm_client
@@ -84,27 +82,6 @@ def test_replicas_are_counted_where_serve_decides_how_many_there_are():
     identities = [("a", 4, "here"), ("b", 4, "there")]
     counted = client(Replicas([identities, TimeoutError("late")]), max_replicas=4)
     assert [counted.running(), counted.running()] == [2, None]
-
-
-def test_a_deployment_that_counts_as_unavailable_for_a_while_is_asked_again():
-    replicas = Replicas()
-    unavailable = DeploymentUnavailableError(DeploymentID(name="VlmServer:actor", app_name="actor"))
-    failures = [unavailable, unavailable]
-
-    def answer(batch):
-        found = replicas._generate(batch)
-        if not failures:
-            return found
-
-        def fail(timeout_s):
-            raise failures.pop()
-
-        return SimpleNamespace(result=fail)
-
-    replicas.generate_batch = SimpleNamespace(remote=answer)
-    question = Question("a", 0, None)
-    assert client(replicas).generate([np.zeros((8, 8, 3), np.uint8)], [question], Sampling(max_tokens=4)) == [["a"]]
-    assert replicas.batches == [1, 1, 1]
 
 
 class Unpickled:
