@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def make_chaos(fast: bool, preset: Path, work: Path, page: Path, say: Callable[[
     """
     cells = fast_cells() if fast else all_cells() + kills_at_random(_KILLS, _SEED)
     shape = SmallRun(preset)
-    results = list(run_cells(cells, shape, work, shape.undisturbed(work), say))
+    results = run_cells(cells, shape, work, shape.undisturbed(work), say)
     report = Report(results, len(results) == len(cells))
     page.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(page) as partial:
@@ -52,7 +52,7 @@ def make_chaos(fast: bool, preset: Path, work: Path, page: Path, say: Callable[[
 
 def run_cells(
     cells: Sequence[Cell], shape: SmallRun, work: Path, reference: Ledger, say: Callable[[str], None]
-) -> Iterator[Result]:
+) -> list[Result]:
     """The results of all cells, as far as their faults could be done; those that lie in `work` are read."""
     results = {cell: result for cell in cells if (result := kept(cell, work))}
     left = [cell for cell in cells if cell not in results]
@@ -70,7 +70,7 @@ def run_cells(
             say(f"{result.cell.name}: {result.outcome}, {result.audit}, {result.message}")
             results[result.cell] = result
             left.remove(result.cell)
-    return (results[cell] for cell in cells if cell in results)
+    return [results[cell] for cell in cells if cell in results]
 
 
 def render(report: Report, fast: bool) -> str:

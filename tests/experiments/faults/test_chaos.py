@@ -12,7 +12,8 @@ from experiments.faults.matrix import WHOLE, Cell, kills_at_random
 from experiments.faults.small_run import SmallRun
 
 pytestmark = pytest.mark.engines
-SHAPE = SmallRun(Path("presets/tiny/run.yaml").resolve(), actor=6, editor=0)
+PRESET = Path("presets/tiny/run.yaml").resolve()
+SHAPE = SmallRun(PRESET, actor=6, editor=0)
 UNHARMED = Audit(lost=0, twice=0, updates=0, same_weights=True)
 ALONE = [Cell("env_runner", "kill", "rollout", 0.5)]
 
@@ -22,8 +23,20 @@ def test_a_run_that_is_hurt_and_three_times_killed_at_a_random_moment_ends_like_
 ) -> None:
     reference = SHAPE.undisturbed(tmp_path)
     assert len(reference.prompts) == SHAPE.updates
-    results = list(run_cells(ALONE + kills_at_random(3, 11), SHAPE, tmp_path, reference, print))
+    results = run_cells(ALONE + kills_at_random(3, 11), SHAPE, tmp_path, reference, print)
     assert [one.audit for one in results] == [UNHARMED] * 4
     assert [one.outcome for one in results] == ["went on", "resumed", "resumed", "resumed"]
     assert [one.cell.role for one in results[1:]] == [WHOLE] * 3
     assert all(one.left_over == 0 and 0 < one.seconds < 600 for one in results)
+
+
+@pytest.mark.long
+def test_a_run_goes_on_by_itself_when_the_editor_hangs(tmp_path: Path) -> None:
+    shape = SmallRun(PRESET, actor=2, editor=2)
+    reference = shape.undisturbed(tmp_path)
+    assert reference.digest.keys() == {"actor", "editor"}
+    (result,) = run_cells([Cell("editor", "hang", "rollout", 0.5)], shape, tmp_path, reference, print)
+    assert (result.outcome, result.left_over) == ("went on", 0), result.message
+    assert result.audit == UNHARMED
+    assert result.seconds is not None
+    assert result.seconds < 600
