@@ -77,19 +77,24 @@ class Plan:
     def _stages(self, name: str) -> str:
         actor, editor = self.actor_updates, self.editor_updates
         return {
-            "stages": _stages(("actor", actor), ("editor", editor)),
-            "editor": _stages(("editor", editor)),
-            "alternating": _stages(*[("actor", actor // self.rounds), ("editor", editor // self.rounds)] * self.rounds),
+            "stages": stages_setting(("actor", actor), ("editor", editor)),
+            "editor": stages_setting(("editor", editor)),
+            "alternating": stages_setting(
+                *[("actor", actor // self.rounds), ("editor", editor // self.rounds)] * self.rounds
+            ),
         }[name]
 
     def _sweep_stages(self, policy: str) -> str:
-        return _stages((policy, {"actor": self.sweep_actor_updates, "editor": self.sweep_editor_updates}[policy]))
+        return stages_setting(
+            (policy, {"actor": self.sweep_actor_updates, "editor": self.sweep_editor_updates}[policy])
+        )
 
     def _common(self, seed: int) -> tuple[str, ...]:
         return (f"seed={seed}", "evaluation.prompts=0", f"rollout.turns={self.turns}")
 
 
-def _stages(*stages: tuple[str, int]) -> str:
+def stages_setting(*stages: tuple[str, int]) -> str:
+    """The override that makes a run of these stages: the policy of each, and its updates."""
     return f"stages=[{', '.join(f'{{stage: {policy}, updates: {updates}}}' for policy, updates in stages)}]"
 
 

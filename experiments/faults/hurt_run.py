@@ -139,17 +139,15 @@ class _HurtRun:
         message = self.run.message or self._ended()
         left = self._left_over() if code is not None else 0
         self.run.kill_all()
-        went = self._results[-1]
-        if self._checkpointed():
+        if RunFolder(self._folder).checkpoints():
             self.run = resume(self._folder)
         else:  # before the first one there is nothing to go on from
             self.run = self._shape.start(self._folder, *self._settings)
         seconds = self._seconds_until(lambda event: event["event"] in ("update", "finish"), 0)
         if seconds is None:
             message = f"{message} / resumed: {self.run.message or self._ended()}"
-            self._results[-1] = replace(went, outcome=LOST, seconds=None, left_over=left, message=message)
-        else:
-            self._results[-1] = replace(went, outcome=RESUMED, seconds=seconds, left_over=left, message=message)
+        outcome = LOST if seconds is None else RESUMED
+        self._amend(outcome=outcome, seconds=seconds, left_over=left, message=message)
 
     def _seconds_until(self, wanted: Callable[[dict[str, Any]], bool], since: int) -> float | None:
         """From the last fault to the event; None where the run ended or stood still before it."""
@@ -158,9 +156,6 @@ class _HurtRun:
         except RunFailed:
             return None
         return self.run.events[position][0] - self._began
-
-    def _checkpointed(self) -> bool:
-        return bool(RunFolder(self._folder).checkpoints())
 
     def _code(self, deadline_s: float) -> int | None:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.faults.audit import Ledger, read_ledger
 from experiments.faults.watched_run import WatchedRun
+from experiments.plan import stages_setting
 from rollout.errors import RunFailed
 
 _SETTINGS = (
@@ -46,10 +47,8 @@ class SmallRun:
     def start(self, folder: Path, *settings: str) -> WatchedRun:
         """A new run in `folder`, instead of what is there."""
         shutil.rmtree(folder, ignore_errors=True)
-        stages = [
-            f"{{stage: {name}, updates: {n}}}" for name, n in (("actor", self.actor), ("editor", self.editor)) if n
-        ]
-        given = (f"stages=[{', '.join(stages)}]", *_SETTINGS, *settings)
+        stages = [stage for stage in (("actor", self.actor), ("editor", self.editor)) if stage[1]]
+        given = (stages_setting(*stages), *_SETTINGS, *settings)
         options = [part for setting in given for part in ("--set", setting)]
         return WatchedRun([str(self.preset), *options, "--out", str(folder)], folder.with_suffix(".log"))
 
