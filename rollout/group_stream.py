@@ -69,6 +69,7 @@ class GroupStream:
         self._sent: dict[int, list[Assignment[int]]] = {}
         self._numbers: dict[int, int] = {}  # of the job that a runner holds
         self._closed: set[int] = set()
+        self._late: dict[int, str] = {}  # why a runner is being ended
         self._dropped: list[Turn] = []
         self._fruitless = 0  # prompts without a signal since the last update began
         self._last_error = "none of them answered"
@@ -134,11 +135,7 @@ class GroupStream:
 
     def release_runner(self, runner: int) -> None:
         """An EnvRunner is taken away by the driver. Prompts that it holds go to others; no attempt of theirs failed."""
-        held = (*self._sent.pop(runner, []), *self._waiting.pop(runner, []))
-        self.requeued += len(held)
-        if runner in self._admitted:
-            self._scheduler.remove_worker(runner, blameless=True)
-        self._admitted.discard(runner)
+        self._part_with(runner)
         self._closed.discard(runner)
 
     def settled(self) -> list[Turn]:
@@ -213,7 +210,7 @@ class GroupStream:
             self._count_attempt(assignment)
 
     def _lose(self, runner: int, assignments: list[Assignment[int]], error: Exception) -> None:
-        cause = end_of(error) if isinstance(error, RayError) else str(error)
+        cause = self._late.pop(runner, None) or (end_of(error) if isinstance(error, RayError) else str(error))
         self._last_error = f"EnvRunner {runner} ({self._place(runner)}) ended: {cause}"
         logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), self._last_error)
         self.restarts += 1
@@ -233,11 +230,17 @@ class GroupStream:
 
     def _end(self, assignment: Assignment[int]) -> None:
         """End the EnvRunner of a late group. Its call then fails, and `_lose` does the rest."""
-        self._last_error = (
-            f"EnvRunner {assignment.worker} ({self._place(assignment.worker)}) held prompt "
-            f"{assignment.prompt.number} for more than rollout.deadline_s = {self._settings.deadline_s} s"
-        )
+        held = f"it held prompt {assignment.prompt.number} for more than"
+        self._late[assignment.worker] = f"{held} rollout.deadline_s = {self._settings.deadline_s} s"
         ray.kill(self._runners.actors()[assignment.worker], no_restart=False)
+
+    def _part_with(self, runner: int) -> None:
+        held = (*self._sent.pop(runner, []), *self._waiting.pop(runner, []))
+        self.requeued += len(held)
+        if runner in self._admitted:
+            self._scheduler.remove_worker(runner, blameless=True)
+        self._admitted.discard(runner)
+        self._late.pop(runner, None)
 
     def _place(self, runner: int) -> str:
         """Where the EnvRunner runs, or ran, as it said when it was taken into service."""
@@ -252,6 +255,9 @@ class GroupStream:
     def _readmit(self) -> None:
         """Take EnvRunners that are new or were started again into service; give up where none is left for too long."""
         healthy = set(self._runners.healthy_actor_ids())
+        for runner in sorted(self._admitted - healthy):  # another call than a job failed: RLlib has forgotten its job
+            self.restarts += 1
+            self._part_with(runner)
         now = time.monotonic()
         if len(healthy) < self._runners.num_actors() and now >= self._next_readmission:
             self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True)

@@ -132,7 +132,7 @@ class VlmConfig(BaseModel):
         """Environment variables of a replica and its engine process."""
         variables = {
             "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_CONFIGURE_LOGGING": "0",  # it closes Serve's log: to a new controller the replica is broken
             "TRANSFORMERS_VERBOSITY": "error",
             "PYTHONWARNINGS": "ignore::FutureWarning",
             "TORCH_CPP_LOG_LEVEL": "ERROR",

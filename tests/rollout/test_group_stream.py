@@ -141,7 +141,7 @@ def test_nothing_is_sampled_for_updates_that_train_another_policy():
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_prompts_of_a_runner_that_dies_or_hangs_are_sampled_anew_and_none_twice(how):
-    settings = settings_with(deadline_s=4.0)
+    settings = settings_with(deadline_s=10.0)
     stream = stream_of(2, settings, wait_s=0.4)
     undisturbed = stream_of(2, settings)
     pids = [result.get() for result in stream._runners.foreach_actor(lambda runner: runner.pid())]
@@ -153,12 +153,29 @@ def test_prompts_of_a_runner_that_dies_or_hangs_are_sampled_anew_and_none_twice(
         assert content(used) == content(expected)
         stream.trained()
         undisturbed.trained()
-    assert stream.restarts == 1
+    assert stream.restarts >= 1
     assert 1 <= stream.requeued <= 4
     ends = time.monotonic() + END_S
     while len(stream._runners.healthy_actor_ids()) < 2:
         assert time.monotonic() < ends, "the runner does not come back"
         stream.pump("actor", 99, 0.2)
+
+
+def test_runners_that_rllib_finds_unhealthy_by_another_call_lose_their_prompts_and_no_attempt_has_failed():
+    settings = settings_with(max_attempts=1, concurrency=2)
+    stream, undisturbed = stream_of(2, settings, wait_s=0.4), stream_of(2, settings)
+    stream.pump("actor", 99)
+    assert stream.in_flight == 2
+    for runner in stream._runners.actor_ids():  # RLlib forgets what they hold
+        stream._runners.set_actor_state(runner, healthy=False)
+    used, _ = collect(stream, 0)
+    assert content(used) == content(collect(undisturbed, 0)[0])
+    assert (stream.restarts, stream.requeued) == (2, 2)
+    for runner in stream._runners.actor_ids():  # this time without a job
+        stream._runners.set_actor_state(runner, healthy=False)
+    stream.trained()
+    assert collect(stream, 1)[0]
+    assert (stream.restarts, stream.requeued) == (4, 2)
 
 
 def test_a_prompt_that_fails_again_and_again_ends_the_run_with_its_number_and_the_error():
@@ -173,6 +190,12 @@ def test_a_runner_that_ends_is_named_with_its_process_its_log_and_a_remedy():
     stream.pump("actor", 99, 0.05)
     os.kill(result.get(), signal.SIGKILL)
     with pytest.raises(RunFailed, match=rf"process {result.get()} on node .*, log .*ended without a word.*dmesg"):
+        collect(stream, 0)
+
+
+def test_a_runner_that_is_ended_for_being_late_is_named_with_the_prompt_and_the_deadline():
+    stream = stream_of(1, settings_with(max_attempts=1, deadline_s=1.0, concurrency=1), slow=0)
+    with pytest.raises(RunFailed, match=r"process \d+ on node .* held prompt 0 for more than rollout.deadline_s = 1"):
         collect(stream, 0)
 
 

@@ -97,7 +97,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **settings.environment, "VLLM_LOGGING_LEVEL": "WARNING"},
+            env={**os.environ, **settings.environment},
             start_new_session=True,
         )
     started = Server(f"http://127.0.0.1:{port}", model)

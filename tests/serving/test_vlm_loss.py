@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import psutil
@@ -10,7 +11,12 @@ import pytest
 from serving.generation import Question, Sampling
 
 pytestmark = pytest.mark.engines
-TITLES = {"replica": "ray::ServeReplica:actor", "engine": "VLLM::EngineCore"}
+TITLES = {
+    "replica": "ray::ServeReplica:actor",
+    "engine": "VLLM::EngineCore",
+    "controller": "ray::ServeController",
+}
+END_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +48,32 @@ def process_of(part: str) -> psutil.Process:
     return found
 
 
+def wait_until(condition):
+    ends = time.monotonic() + END_S
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("part", ["replica", "engine"])
 def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(client, part):
     before, hurt = ask(client), process_of(part)
     hurt.kill()
     assert ask(client) == before
     assert process_of(part).pid != hurt.pid
+
+
+def test_a_replica_goes_on_under_a_serve_controller_that_takes_the_place_of_a_lost_one(client):
+    from ray import serve
+
+    before, replica, lost = ask(client), process_of("replica"), process_of("controller")
+    lost.kill()
+    lost.wait(END_S)
+    wait_until(lambda: serve.status().applications["actor"].status != "RUNNING")  # the new one looks for its replicas
+    wait_until(lambda: serve.status().applications["actor"].status != "DEPLOYING")
+    assert ask(client) == before
+    assert process_of("replica").pid == replica.pid
+    assert process_of("controller").pid != lost.pid
 
 
 def test_a_replica_whose_engine_hangs_is_given_up_and_replaced(client):
