@@ -101,11 +101,11 @@ def stages_setting(*stages: tuple[str, int]) -> str:
 FULL = Plan()
 FAST = Plan(
     seeds=(0,),
-    actor_updates=12,
-    editor_updates=8,
+    actor_updates=8,
+    editor_updates=4,
     rounds=2,
-    prompts=128,
-    harder=64,
+    prompts=96,
+    harder=48,
     sweeps=(),
     weak_checker=None,
     fast=True,

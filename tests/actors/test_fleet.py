@@ -174,7 +174,7 @@ def test_two_replicas_draw_edit_and_take_new_weights(ray_cluster, flux_folder, f
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGSTOP])
 def test_a_replica_that_dies_or_hangs_is_started_again_and_its_rows_are_answered(ray_cluster, how):
     fleet = Fleet.start(Clerk, 2, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=60)
     pids = fleet.broadcast("pid")

@@ -50,7 +50,7 @@ def _trained(folder: Path) -> None:
 def test_all_arms_are_evaluated_on_the_same_prompts(tmp_path: Path) -> None:
     for job in ("stages", "editor"):
         _trained(tmp_path / f"{job}-seed0")
-    config = load_config(MODELS.parent / "run.yaml", [])
+    config = load_config(MODELS.parent / "run.yaml", ["diffuser.workers=1", "editor.workers=1"])
     said: list[str] = []
     with ray_for_run(config.ray):
         models = start_models(config, Progress())

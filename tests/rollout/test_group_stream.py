@@ -139,7 +139,7 @@ def test_nothing_is_sampled_for_updates_that_train_another_policy():
     assert {turn.stage for turn in after} == {"editor"}
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGSTOP])
 def test_prompts_of_a_runner_that_dies_or_hangs_are_sampled_anew_and_none_twice(how):
     settings = settings_with(deadline_s=10.0)
     stream = stream_of(2, settings, wait_s=0.4)

@@ -55,7 +55,7 @@ def wait_until(condition):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("part", ["replica", "engine"])
+@pytest.mark.parametrize("part", ["replica", pytest.param("engine", marks=pytest.mark.long)])
 def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(client, part):
     before, hurt = ask(client), process_of(part)
     hurt.kill()

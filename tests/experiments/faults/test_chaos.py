@@ -13,7 +13,7 @@ from experiments.faults.small_run import SmallRun
 
 pytestmark = pytest.mark.engines
 PRESET = Path("presets/tiny/run.yaml").resolve()
-SHAPE = SmallRun(PRESET, actor=6, editor=0)
+SHAPE = SmallRun(PRESET, actor=5, editor=0)
 UNHARMED = Audit(lost=0, twice=0, updates=0, same_weights=True)
 ALONE = [Cell("env_runner", "kill", "rollout", 0.5)]
 
