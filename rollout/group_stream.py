@@ -230,8 +230,8 @@ class GroupStream:
 
     def _end(self, assignment: Assignment[int]) -> None:
         """End the EnvRunner of a late group. Its call then fails, and `_lose` does the rest."""
-        held = f"it held prompt {assignment.prompt.number} for more than"
-        self._late[assignment.worker] = f"{held} rollout.deadline_s = {self._settings.deadline_s} s"
+        prompt, deadline_s = assignment.prompt.number, self._settings.deadline_s
+        self._late[assignment.worker] = f"it held prompt {prompt} for more than rollout.deadline_s = {deadline_s} s"
         ray.kill(self._runners.actors()[assignment.worker], no_restart=False)
 
     def _part_with(self, runner: int) -> None:
