@@ -195,6 +195,7 @@ def test_a_runner_that_ends_is_named_with_its_process_its_log_and_a_remedy():
 
 def test_a_runner_that_is_ended_for_being_late_is_named_with_the_prompt_and_the_deadline():
     stream = stream_of(1, settings_with(max_attempts=1, deadline_s=1.0, concurrency=1), slow=0)
+    stream._runners.foreach_actor(lambda runner: runner.pid())  # it has started
     with pytest.raises(RunFailed, match=r"process \d+ on node .* held prompt 0 for more than rollout.deadline_s = 1"):
         collect(stream, 0)
 
