@@ -2,13 +2,13 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import psutil
 import pytest
 
 from serving.generation import Question, Sampling
+from tests.local_cluster import eventually
 
 pytestmark = pytest.mark.engines
 TITLES = {
@@ -48,13 +48,6 @@ def process_of(part: str) -> psutil.Process:
     return found
 
 
-def wait_until(condition):
-    ends = time.monotonic() + END_S
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize("part", ["replica", pytest.param("engine", marks=pytest.mark.long)])
 def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(client, part):
     before, hurt = ask(client), process_of(part)
@@ -68,9 +61,8 @@ def test_a_replica_goes_on_under_a_serve_controller_that_takes_the_place_of_a_lo
 
     before, replica, lost = ask(client), process_of("replica"), process_of("controller")
     lost.kill()
-    lost.wait(END_S)
-    wait_until(lambda: serve.status().applications["actor"].status != "RUNNING")  # the new one looks for its replicas
-    wait_until(lambda: serve.status().applications["actor"].status != "DEPLOYING")
+    lost.wait(END_S)  # from now on the new one answers, with DEPLOYING until it has found its replicas
+    eventually("the actor", lambda: serve.status().applications["actor"].status, "RUNNING", END_S)
     assert ask(client) == before
     assert process_of("replica").pid == replica.pid
     assert process_of("controller").pid != lost.pid
