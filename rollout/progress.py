@@ -155,8 +155,8 @@ class Progress:
 
 
 class JsonProgress(Progress):
-    """One JSON object a line, for scripts; `event` is start, begin and phase (one that begins, one that is over),
-    update, note or finish."""
+    """One JSON object a line, for scripts; `event` is start, begin (of a phase; `done` counts the updates before it),
+    phase (one that is over), update, note or finish."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
@@ -172,7 +172,7 @@ class JsonProgress(Progress):
         self._write("start", run=run_name, plan=stages, done=done)
 
     def _on_phase(self, name: str) -> None:
-        self._write("begin", phase=name)
+        self._write("begin", phase=name, done=self._done_before + len(self.history))
 
     def _on_phase_end(self, name: str, seconds: float) -> None:
         self._write("phase", phase=name, seconds=round(seconds, 3))

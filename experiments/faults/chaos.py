@@ -40,9 +40,10 @@ def make_chaos(fast: bool, preset: Path, work: Path, page: Path, say: Callable[[
     Raises:
         RunFailed: an undisturbed run did not end well.
     """
-    cells = fast_cells() if fast else all_cells() + kills_at_random(_KILLS, _SEED)
     shape = SmallRun(preset)
-    results = run_cells(cells, shape, work, shape.undisturbed(work), say)
+    reference = shape.undisturbed(work)
+    cells = fast_cells() if fast else all_cells() + kills_at_random(_KILLS, _SEED, shape.update_s(work))
+    results = run_cells(cells, shape, work, reference, say)
     report = Report(results, len(results) == len(cells))
     page.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(page) as partial:

@@ -109,12 +109,10 @@ class _HurtRun:
         """Wait for it; False where the run ended or stood still before."""
         cell = placed.cell
         try:
-            before = self.run.wait_for(_update_from(placed.update - 1), f"update {placed.update - 1}", _MOMENT_S)
             phase = "rollout" if cell.phase == ANY else cell.phase
-            begun = lambda event: event["event"] == "begin" and event["phase"] == phase  # noqa: E731
-            if phase == "checkpoint":  # it follows the event of its update
-                before = self.run.wait_for(_update_from(placed.update), f"update {placed.update}", _MOMENT_S, before)
-            self.run.wait_for(begun, f"{phase} of update {placed.update}", _MOMENT_S, before)
+            done = placed.update + (phase == "checkpoint")  # its update is done by then
+            begun = lambda event: event["event"] == "begin" and event["phase"] == phase and event["done"] >= done  # noqa: E731
+            self.run.wait_for(begun, f"{phase} of update {placed.update}", _MOMENT_S)
         except RunFailed:
             return False
         time.sleep(cell.after_s)

@@ -33,7 +33,6 @@ FAST = (
     (DRIVER, "kill", "checkpoint"),
     (NODE, "kill", "rollout"),
 )
-_UPDATE_S = 15.0  # about what an update takes
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,11 @@ class Placed:
         """The update whose end shows that the run got over it."""
         return self.update + self.cell.span - 1
 
+    @property
+    def latest(self) -> int:
+        """The last update that the run must have: one that ends sooner than others do brings the next one's seconds."""
+        return self.judged + (self.cell.phase == ANY)
+
 
 def all_cells() -> list[Cell]:
     """Every role, fault and phase."""
@@ -84,9 +88,9 @@ def fast_cells() -> list[Cell]:
     return [_cell(*parts) for parts in FAST]
 
 
-def kills_at_random(count: int, seed: int) -> list[Cell]:
-    """The whole run killed at moments that are uniform over an update."""
-    moments = np.random.default_rng(seed).uniform(0, _UPDATE_S, count)
+def kills_at_random(count: int, seed: int, update_s: float) -> list[Cell]:
+    """The whole run killed at moments that are uniform over an update of `update_s` seconds."""
+    moments = np.random.default_rng(seed).uniform(0, update_s, count)
     return [Cell(WHOLE, "kill", ANY, round(float(moment), 2)) for moment in moments]
 
 
@@ -115,7 +119,7 @@ def place(cells: Sequence[Cell], shape: SmallRun) -> list[Placed]:
         update = max(free, shape.actor) if cell.role == "editor" else free
         begins, ends = (last, last) if cell.role == "editor" else (shape.actor - 1, others_end)
         placed = Placed(cell, update)
-        if cell.role != NODE and update <= begins and placed.judged <= ends:
+        if cell.role != NODE and update <= begins and placed.latest <= ends:
             found.append(placed)
             free = placed.judged + 1
     if cells[0] not in (placed.cell for placed in found):

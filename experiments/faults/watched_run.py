@@ -139,8 +139,8 @@ class WatchedRun:
                     os.kill(process.pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
+            self.process.wait(_END_S)  # before psutil takes its exit code
             psutil.wait_procs(processes, timeout=_END_S)
-        self.process.wait(_END_S)
 
     def __enter__(self) -> Self:
         return self

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,13 +18,10 @@ from rollout.cli import app
 from rollout.config_file import load_config
 from rollout.local_ray import port_is_free
 from scenes.extractors import extract
-from tests.docs.pages import DOCS, ROOT, Block, blocks_of, environment_with_rlrig
+from tests.docs.pages import ROOT
+from tests.tutorial import BLOCKS, PAGE, STEPS, Tutorial
 
-PAGE = (DOCS / "tutorial.md").read_text()
-BLOCKS = blocks_of(PAGE)
 SERVER, ASKS, NOT_RUN = "server: ", "asks the server", "not run: "
-STEPS = [block for block in BLOCKS if block.mark is None]
-BLOCK_DEADLINE_S = 900
 SERVER_DEADLINE_S = 300
 
 
@@ -53,52 +48,19 @@ def test_the_settings_of_the_training_are_taken() -> None:
     (training,) = (block.text for block in STEPS if block.text.startswith("rlrig train"))
     settings = [setting.strip("'") for setting in re.findall(r"--set ('[^']*'|\S+)", training)]
     config = load_config(ROOT / "presets" / "tiny" / "run.yaml", settings)
-    assert config.schedule == ["actor", "actor", "editor"]
+    assert config.schedule == ["actor", "actor", "editor", "editor"]
     assert config.evaluation.prompts == 12
 
 
-def execute(block: Block, folder: Path, environment: Mapping[str, str]) -> str:
-    """What a block prints; it must not fail."""
-    command = ["bash", "-euo", "pipefail", "-c", block.text]
-    if block.language == "python":
-        command = [sys.executable, "-c", block.text]
-    done = subprocess.run(
-        command, cwd=folder, env=dict(environment), capture_output=True, text=True, timeout=BLOCK_DEADLINE_S
-    )
-    assert done.returncode == 0, f"{block.text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    return environment_with_rlrig(tmp_path_factory.mktemp("tutorial") / "bin")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tutorial-folder")
-
-
-@pytest.fixture(scope="module")
-def printed(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """What every block printed before the server's, by its text."""
-    return {block.text: execute(block, folder, environment) for block in STEPS}
-
-
-def of(printed: dict[str, str], mark: str) -> str:
-    (text,) = (output for block, output in printed.items() if mark in block)
-    return text
-
-
 @pytest.mark.engines
-def test_the_steps_print_and_write_what_the_page_says(printed: dict[str, str], folder: Path) -> None:
-    assert of(printed, "rlrig doctor").splitlines()[-1].endswith("can run here")
-    turns = of(printed, "runs/first/trace.json").splitlines()
+def test_the_steps_print_and_write_what_the_page_says(tutorial: Tutorial) -> None:
+    assert tutorial.of("rlrig doctor").splitlines()[-1].endswith("can run here")
+    turns = tutorial.of("runs/first/trace.json").splitlines()
     assert turns[0].startswith("turn-0.png None {'red circle left of blue square': ")
-    assert (folder / "runs" / "first" / "episode.png").is_file()
-    entries = of(printed, "ls runs/tutorial").split()
+    assert (tutorial.folder / "runs" / "first" / "episode.png").is_file()
+    entries = tutorial.of("ls runs/tutorial").split()
     assert {"report.html", "trajectories", "metrics.jsonl", "models", "summary.json", "checkpoints"} <= set(entries)
-    table, members = of(printed, "import pandas").split("count", 1)[1].split("member", 1)
+    table, members = tutorial.of("import pandas").split("count", 1)[1].split("member", 1)
     assert re.search(r"actor\s+0 ", table)
     assert re.search(r"editor\s+2 ", table)
     assert len(members.strip().splitlines()) == 5  # a heading and a group of four
@@ -109,14 +71,18 @@ def serves() -> bool:
 
 
 @pytest.fixture(scope="module")
-def server(printed: dict[str, str], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def server(tutorial: Tutorial) -> Iterator[None]:
     """The page's server, until the tests that ask it are through."""
     (block,) = (block for block in BLOCKS if (block.mark or "").startswith(SERVER))
     assert port_is_free(8000), "port 8000, which the page uses, is taken by another program"
-    log = folder / "server.log"
+    log = tutorial.folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            block.text.split(), cwd=folder, env=dict(environment), stdout=output, stderr=subprocess.STDOUT
+            block.text.split(),
+            cwd=tutorial.folder,
+            env=dict(tutorial.environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         ends = time.monotonic() + SERVER_DEADLINE_S
@@ -140,13 +106,13 @@ def is_ready() -> bool:
 
 @pytest.mark.engines
 @pytest.mark.skipif(not serves(), reason="rlrig has no command serve")
-def test_the_server_answers_curl_and_the_client(server: None, folder: Path, environment: Mapping[str, str]) -> None:
+def test_the_server_answers_curl_and_the_client(server: None, tutorial: Tutorial) -> None:
     asked = [block for block in BLOCKS if block.mark == ASKS]
-    outputs = [execute(block, folder, environment) for block in asked]
+    outputs = [tutorial.execute(block) for block in asked]
     assert len(asked) == 2
     assert '"rlrig"' in outputs[0]
-    assert '"b64_json"' in (folder / "answer.json").read_text()
+    assert '"b64_json"' in (tutorial.folder / "answer.json").read_text()
     assert outputs[1].splitlines()[0].startswith("None [")
-    image = np.asarray(Image.open(folder / "image.png").convert("RGB"))
+    image = np.asarray(Image.open(tutorial.folder / "image.png").convert("RGB"))
     assert image.shape == (64, 64, 3)
     assert {"yellow triangle", "purple star"} & set(extract(image).names)

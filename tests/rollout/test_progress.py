@@ -95,12 +95,17 @@ def test_json_lines_can_be_read_by_a_script() -> None:
     with progress.phase("edit"):
         clock.now += 1.5
     progress.update(metrics(0, "actor", seconds={"edit": 1.5}))
-    progress.note("a worker was replaced")
+    with progress.phase("checkpoint"):
+        progress.note("a worker was replaced")
     progress.finish({"before": {"sg_iou": 0.4}})
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["start", "begin", "phase", "update", "note", "finish"]
+    assert [event["event"] for event in events] == [
+        *("start", "begin", "phase", "update"),
+        *("begin", "note", "phase", "finish"),
+    ]
     assert events[0]["plan"] == [{"stage": "actor", "updates": 1}]
     assert events[1]["phase"] == events[2]["phase"] == "edit"
+    assert (events[1]["done"], events[4]["done"]) == (0, 1)
     assert events[2]["seconds"] == 1.5
     assert events[3]["reward_mean"] == 0.5
     assert events[3]["seconds_left"] == 0.0

@@ -1,33 +1,24 @@
-"""The whole loop with all real engines: two updates in each stage, then everything that a run promises to leave."""
+"""The whole loop with all real engines: what the tutorial's run of two updates in each stage leaves."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from rollout.trajectory import read_parquet
+from tests.tutorial import Tutorial
 
 pytestmark = pytest.mark.engines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 UPDATES = 2
-SETTINGS = [
-    "stages=[{stage: actor, updates: 2}, {stage: editor, updates: 2}]",
-    "rollout.prompts_per_update=3",
-    "rollout.group_size=4",
-    "evaluation.prompts=8",
-    "diffuser.workers=1",
-    "checkpoint.every=3",
-]
 
 REPRODUCE = """
 import json, sys
@@ -70,35 +61,14 @@ print(json.dumps({"answers": answers, "differences": differences}))
 """
 
 
-def rlrig(*arguments: str, deadline_s: float = 600, mark: str = "") -> subprocess.CompletedProcess:
+def rlrig(*arguments: str, deadline_s: float = 600) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "rollout.cli", *arguments]
-    environment = {**os.environ, "RLRIG_TEST_MARK": mark}
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=deadline_s, env=environment)
-
-
-def marked_processes(mark: str) -> list[str]:
-    """Command lines of the processes that descend from a command with this mark, however they were started."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("RLRIG_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended, or is not ours
-            continue
-    return found
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=deadline_s)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    done = rlrig("train", *settings, "--out", str(folder), "--json", mark=str(folder))
-    assert done.returncode == 0, done.stderr[-4000:]
-    ends = time.monotonic() + 20
-    while (left := marked_processes(str(folder))) and time.monotonic() < ends:
-        time.sleep(0.5)
-    assert left == [], "the run left processes behind"
-    return folder
+def run(tutorial: Tutorial) -> Path:
+    return tutorial.run
 
 
 def metrics_of(run: Path) -> list[dict]:
@@ -178,7 +148,8 @@ def test_exported_models_reproduce_the_run_s_greedy_outputs_with_plain_libraries
     assert max(result["differences"]) <= 2  # of 255
 
 
-def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize("moment", ["InverseDiffuser: 1 ready", pytest.param('"evaluate"', marks=pytest.mark.long)])
+def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_path, moment):
     one_each = ["--set", "diffuser.workers=1", "--set", "editor.workers=1"]
     command = [sys.executable, "-m", "rollout.cli", "train", *one_each, "--json", "--out", str(tmp_path / "run")]
     # A process started in the background may inherit that interrupts are ignored; a terminal's does not.
@@ -189,8 +160,10 @@ def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_pa
         [sys.executable, "-c", restore, *command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout:  # ends with the process, whose start has deadlines of its own
-            if '"evaluate"' in line:
+            if moment in line:
                 break
+        else:
+            pytest.fail("the run ended before it was interrupted")
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         process.stdout.read()

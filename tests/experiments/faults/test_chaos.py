@@ -13,7 +13,7 @@ from experiments.faults.small_run import SmallRun
 
 pytestmark = pytest.mark.engines
 PRESET = Path("presets/tiny/run.yaml").resolve()
-SHAPE = SmallRun(PRESET, actor=5, editor=0)
+SHAPE = SmallRun(PRESET, actor=6, editor=0)
 UNHARMED = Audit(lost=0, twice=0, updates=0, same_weights=True)
 ALONE = [Cell("env_runner", "kill", "rollout", 0.5)]
 
@@ -23,7 +23,8 @@ def test_a_run_that_is_hurt_and_three_times_killed_at_a_random_moment_ends_like_
 ) -> None:
     reference = SHAPE.undisturbed(tmp_path)
     assert len(reference.prompts) == SHAPE.updates
-    results = run_cells(ALONE + kills_at_random(3, 11), SHAPE, tmp_path, reference, print)
+    kills = kills_at_random(3, 11, SHAPE.update_s(tmp_path))
+    results = run_cells(ALONE + kills, SHAPE, tmp_path, reference, print)
     assert [one.audit for one in results] == [UNHARMED] * 4
     assert [one.outcome for one in results] == ["went on", "resumed", "resumed", "resumed"]
     assert [one.cell.role for one in results[1:]] == [WHOLE] * 3

@@ -36,13 +36,16 @@ def test_the_matrix_holds_every_role_fault_and_phase_and_the_short_list_meets_ea
 
 
 def test_random_moments_are_the_same_each_time_and_spread_over_an_update() -> None:
-    kills = kills_at_random(20, 5)
-    assert kills == kills_at_random(20, 5)
+    kills = kills_at_random(20, 5, 15.0)
+    assert kills == kills_at_random(20, 5, 15.0)
     assert {(cell.role, cell.fault, cell.phase) for cell in kills} == {(WHOLE, "kill", ANY)}
     assert len({cell.name for cell in kills}) == 20
     moments = [cell.after_s for cell in kills]
     assert min(moments) >= 0
+    assert 12 < max(moments) < 15
     assert max(moments) - min(moments) > 8
+    halves = [cell.after_s for cell in kills_at_random(20, 5, 7.5)]
+    assert halves == pytest.approx([moment / 2 for moment in moments], abs=0.01)
 
 
 def test_the_editor_is_hurt_while_it_trains_and_the_short_list_needs_three_runs() -> None:
@@ -60,7 +63,7 @@ def test_the_editor_is_hurt_while_it_trains_and_the_short_list_needs_three_runs(
 
 
 @given(
-    st.lists(st.sampled_from(all_cells() + kills_at_random(5, 1)), min_size=1, max_size=30, unique=True),
+    st.lists(st.sampled_from(all_cells() + kills_at_random(5, 1, 15.0)), min_size=1, max_size=30, unique=True),
     st.integers(3, 9),
     st.integers(2, 5),
 )
@@ -71,7 +74,7 @@ def test_faults_of_one_run_never_overlap(cells: list[Cell], actor: int, editor: 
     assert [one.update for one in placed] == sorted(one.update for one in placed)
     assert all(before.judged < after.update for before, after in pairwise(placed))
     assert placed[0].update >= 1
-    assert placed[-1].judged < shape.updates
+    assert placed[-1].latest < shape.updates
     for one in placed:
         if one.cell.role != NODE:
             assert (one.update >= actor) == (one.cell.role == "editor")
@@ -83,5 +86,10 @@ def test_a_run_that_is_too_short_for_a_fault_is_refused() -> None:
         place([Cell("editor", "kill", "rollout")], SmallRun(Path("run.yaml"), 5, 0))
     cells = [Cell("editor", "kill", "sync"), Cell("learner", "kill", "learn"), Cell("learner", "hang", "learn")]
     assert [one.cell for one in place(cells, SmallRun(Path("run.yaml"), 4, 2))] == [cells[1], cells[0]]
+    kills = kills_at_random(3, 1, 15.0)  # a kill leaves an update after its own
+    assert [(one.cell, one.update) for one in place(kills, SmallRun(Path("run.yaml"), 4, 0))] == [
+        (kills[0], 1),
+        (kills[1], 2),
+    ]
     with pytest.raises(ValueError, match="there are none to place"):
         place([], SHAPE)

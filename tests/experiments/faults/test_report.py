@@ -15,7 +15,7 @@ def result(outcome: str = "went on", found: Audit | None = SOUND, message: str =
 
 
 def killed(found: Audit | None = SOUND) -> Result:
-    return Result(kills_at_random(1, 0)[0], "resumed", 80.0, 0, "", found)
+    return Result(kills_at_random(1, 0, 15.0)[0], "resumed", 80.0, 0, "", found)
 
 
 def test_one_lost_prompt_or_one_fault_that_could_not_be_done_is_not_sound() -> None:
