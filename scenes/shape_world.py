@@ -132,7 +132,13 @@ def draw(objects: tuple[PlacedObject, ...], size: int = SIZE) -> np.ndarray:
 
 def extent(placed: PlacedObject) -> float:
     """Distance from the centre to the farthest corner, in pixels."""
-    return placed.radius * max(float(np.hypot(*point)) for point in outline(placed.shape))
+    return placed.radius * _reach(placed.shape)
+
+
+@cache
+def _reach(shape: str) -> float:
+    """The extent of a shape of radius 1."""
+    return max(float(np.hypot(*point)) for point in outline(shape))
 
 
 def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZE) -> bool | np.ndarray:
@@ -148,8 +154,8 @@ def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZ
 
 def _boxes_apart(a: PlacedObject, b: PlacedObject) -> bool | np.ndarray:
     """Whether the axis-parallel boxes around two objects keep the gap, which allows tighter packing than circles."""
-    (a_left, a_top), (a_right, a_bottom) = (corner * a.radius for corner in _box(a.shape))
-    (b_left, b_top), (b_right, b_bottom) = (corner * b.radius for corner in _box(b.shape))
+    a_left, a_top, a_right, a_bottom = (side * a.radius for side in _box(a.shape))
+    b_left, b_top, b_right, b_bottom = (side * b.radius for side in _box(b.shape))
     return (
         (a.x + a_right + GAP <= b.x + b_left)
         | (b.x + b_right + GAP <= a.x + a_left)
@@ -159,10 +165,10 @@ def _boxes_apart(a: PlacedObject, b: PlacedObject) -> bool | np.ndarray:
 
 
 @cache
-def _box(shape: str) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest corner of a shape of radius 1."""
-    points = np.array(outline(shape))
-    return points.min(axis=0), points.max(axis=0)
+def _box(shape: str) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a shape of radius 1."""
+    x, y = zip(*outline(shape), strict=True)
+    return min(x), min(y), max(x), max(y)
 
 
 def place_anew(

@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus
 
 _POLL_S = 0.25
+_PAUSE = 9  # times what asking Serve took: it takes the processor from the replicas that are to start
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
@@ -48,7 +49,9 @@ def wait_for_applications(
             built = bool(ray.wait([deployment], timeout=_POLL_S)[0])
             if built:
                 _raise_build_error(deployment)
+        asked = time.monotonic()
         statuses = serve.status().applications
+        took = time.monotonic() - asked
         for name in sorted(waiting & statuses.keys()):
             if statuses[name].status == ApplicationStatus.RUNNING:
                 waiting.remove(name)
@@ -58,7 +61,7 @@ def wait_for_applications(
         if waiting and time.monotonic() > ends:
             states = {name: _reason(statuses[name]) if name in statuses else "not deployed" for name in sorted(waiting)}
             raise TimeoutError(f"{', '.join(states)} were not ready within {deadline_s} s (start_deadline_s): {states}")
-        time.sleep(_POLL_S if waiting else 0)
+        time.sleep(max(_POLL_S, min(_PAUSE * took, ends - time.monotonic())) if waiting else 0)
 
 
 def _raise_build_error(deployment: ray.ObjectRef) -> None:
