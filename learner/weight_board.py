@@ -41,7 +41,7 @@ class _Board:
 
 class WeightBoard:
     """The driver's side of a board. It lives as long as this object's process, or until `close`, on the same node, so
-    that it keeps no other node from being taken away.
+    that it is not lost with another one, and keeps no other from being taken away.
 
     Attributes:
         name: what `latest_weights` finds it by.
@@ -51,7 +51,8 @@ class WeightBoard:
     def __init__(self, deadline_s: float) -> None:
         self.name, self._deadline_s = f"board-{uuid4().hex[:12]}", deadline_s
         self.published: dict[str, tuple[int, str]] = {}
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # A soft one is a hint to Ray: lost with another node, the board would keep every replica from starting.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {"name": self.name, "namespace": _NAMESPACE, "num_cpus": 0, "scheduling_strategy": here}
         self._actor = ray.remote(_Board).options(**options).remote()
 

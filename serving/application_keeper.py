@@ -104,7 +104,7 @@ class ApplicationKeeper:
             "num_cpus": 0,
             "max_restarts": -1,
             "get_if_exists": True,
-            "scheduling_strategy": here,  # on the driver's node, so that it keeps no other from being taken away
+            "scheduling_strategy": here,  # a hint; the keeper must not be lost with the driver's node
         }
         actor = ray.remote(_Keeper).options(**options).remote(context.get_job_id(), list(names), time.time())
         return cls(names, actor)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import pytest
 import ray
 import torch
+from ray.cluster_utils import Cluster
 
 from learner.weight_board import WeightBoard, latest_weights
 from learner.weights import pack, publish, unpack
-from tests.local_cluster import local_ray
 
 pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(4, store_mib=128):
+    """Two nodes; the driver is on the first."""
+    options = {"num_cpus": 2, "object_store_memory": 128 << 20}
+    nodes = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    try:
+        nodes.add_node(**options)
+        nodes.wait_for_nodes(60)
+        ray.init(address=nodes.address, log_to_driver=False)
         yield
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
 
 
 @ray.remote(num_cpus=0)
@@ -39,6 +48,15 @@ def test_the_newest_weights_outlive_the_process_that_made_them():
     assert torch.equal(dict(unpack(update))["a"], torch.full((300, 300), 2.0))
     assert latest_weights(board.name, "actor", 30) is None
     board.close()
+
+
+def test_every_board_is_on_the_driver_s_node_so_that_no_other_takes_it_along():
+    here = ray.get_runtime_context().get_node_id()
+    boards = [WeightBoard(deadline_s=30) for _ in range(4)]
+    ask = lambda _: ray.get_runtime_context().get_node_id()  # noqa: E731
+    assert ray.get([board._actor.__ray_call__.remote(ask) for board in boards], timeout=60) == [here] * 4
+    for board in boards:
+        board.close()
 
 
 def test_a_board_that_is_not_there_is_an_error():
