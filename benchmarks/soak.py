@@ -26,7 +26,7 @@ from rich.table import Table
 from experiments.faults.watched_run import DRIVER, TITLES, WatchedRun
 
 _SETTINGS = (
-    "stages=[{stage: alternate, updates: 100000, switch_every: 3}]",
+    "stages=[{stage: alternate, updates: 20000, switch_every: 3}]",
     "rollout.turns=1",
     "rollout.prompts_per_update=2",
     "rollout.group_size=4",

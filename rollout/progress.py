@@ -8,6 +8,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
+from statistics import median_high
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -45,6 +47,7 @@ class Progress:
         self._done_before = 0
         self.run_name = ""
         self.plan: list[tuple[str, int]] = []
+        self._begins: list[int] = [0]  # the update that each stage of the plan begins with
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.watchers: list[Callable[[str | None], None]] = []
@@ -58,6 +61,7 @@ class Progress:
     def start(self, run_name: str, plan: Sequence[tuple[str, int]], done: int = 0) -> None:
         """Say what is going to happen: stages with their numbers of updates, `done` of which an earlier run did."""
         self.run_name, self.plan, self._done_before = run_name, list(plan), done
+        self._begins = list(accumulate((updates for _, updates in plan), initial=0))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -129,18 +133,18 @@ class Progress:
 
     def done(self, position: int) -> int:
         """Updates done in the stage at this position of the plan; stages run in order."""
-        before = sum(updates for _, updates in self.plan[:position])
-        return max(0, min(self.plan[position][1], self._done_before + len(self.history) - before))
+        return max(0, min(self.plan[position][1], self._done_before + len(self.history) - self._begins[position]))
 
     def seconds_left(self) -> float | None:
         """Estimate for the updates that are left, from the median of those of the same stage; None before the first."""
         every = [s for seconds in self._update_seconds.values() for s in seconds]
         if not every:
             return None
+        medians = {stage: median_high(seconds) for stage, seconds in self._update_seconds.items()}
+        of_any = median_high(every)
         left = 0.0
         for position, (stage, updates) in enumerate(self.plan):
-            seconds = sorted(self._update_seconds.get(stage) or every)
-            left += (updates - self.done(position)) * seconds[len(seconds) // 2]
+            left += (updates - self.done(position)) * medians.get(stage, of_any)
         return left
 
     def _on_phase(self, name: str) -> None: ...

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 
 import pytest
 from rich.console import Console
@@ -68,6 +69,19 @@ def test_time_left_follows_the_stage_of_the_updates_that_are_left() -> None:
     progress.update(metrics(2, "editor"))
     assert progress.seconds_left() == 80.0
     assert [progress.done(0), progress.done(1)] == [2, 1]
+
+
+def test_the_time_left_of_a_plan_of_many_stages_is_there_at_once() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.start("run", [("actor", 3), ("editor", 3)] * 10_000, done=4)
+    for stage, seconds in (("editor", 2), ("editor", 2), ("actor", 5)):
+        clock.now += seconds
+        progress.update(metrics(0, stage))
+    began = time.monotonic()
+    assert progress.seconds_left() == (30_000 - 4) * 5.0 + (30_000 - 3) * 2.0
+    assert time.monotonic() - began < 2.0
+    assert [progress.done(position) for position in range(4)] == [3, 3, 1, 0]
 
 
 def test_start_up_is_not_part_of_the_first_update() -> None:
