@@ -47,7 +47,7 @@ class Progress:
         self._done_before = 0
         self.run_name = ""
         self.plan: list[tuple[str, int]] = []
-        self._begins: list[int] = [0]  # the update that each stage of the plan begins with
+        self._begins: list[int] = [0]  # the update that each stage of the plan begins with; last, their number
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.watchers: list[Callable[[str | None], None]] = []
@@ -131,9 +131,19 @@ class Progress:
         """Seconds since the beginning."""
         return self._clock() - self._started
 
+    @property
+    def updates_done(self) -> int:
+        """Updates that are done, those of an earlier run included."""
+        return self._done_before + len(self.history)
+
+    @property
+    def total(self) -> int:
+        """Updates of the whole plan."""
+        return self._begins[-1]
+
     def done(self, position: int) -> int:
         """Updates done in the stage at this position of the plan; stages run in order."""
-        return max(0, min(self.plan[position][1], self._done_before + len(self.history) - self._begins[position]))
+        return max(0, min(self.plan[position][1], self.updates_done - self._begins[position]))
 
     def seconds_left(self) -> float | None:
         """Estimate for the updates that are left, from the median of those of the same stage; None before the first."""
@@ -176,7 +186,7 @@ class JsonProgress(Progress):
         self._write("start", run=run_name, plan=stages, done=done)
 
     def _on_phase(self, name: str) -> None:
-        self._write("begin", phase=name, done=self._done_before + len(self.history))
+        self._write("begin", phase=name, done=self.updates_done)
 
     def _on_phase_end(self, name: str, seconds: float) -> None:
         self._write("phase", phase=name, seconds=round(seconds, 3))
@@ -215,8 +225,7 @@ class LineProgress(Progress):
             self._line(f"{name}: {seconds:.1f} s")
 
     def _on_update(self, metrics: Mapping[str, Any]) -> None:
-        total = sum(updates for _, updates in self.plan)
-        parts = [f"update {self._done_before + len(self.history)}/{total}", str(metrics.get("stage", ""))]
+        parts = [f"update {self.updates_done}/{self.total}", str(metrics.get("stage", ""))]
         if "reward_mean" in metrics:
             parts.append(f"reward {metrics['reward_mean']:.3f} ± {metrics.get('reward_std', 0):.3f}")
         parts += [phases_text(metrics.get("seconds", {})), f"left {clock_text(self.seconds_left())}"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.pages import DOCS, Block, blocks_of, environment_with_rlrig
+from tests.local_cluster import eventually
 from tests.marked_processes import marked_processes
 
 PAGE = (DOCS / "tutorial.md").read_text()
@@ -48,10 +48,7 @@ def go_through(folder: Path) -> Tutorial:
     work = folder / "work"
     work.mkdir()
     printed = {block.text: _execute(block, work, environment) for block in STEPS}
-    ends = time.monotonic() + _SETTLED_S
-    while (left := marked_processes(str(folder))) and time.monotonic() < ends:
-        time.sleep(0.5)
-    assert left == [], "the steps left processes behind"
+    eventually("processes that the steps left behind", lambda: marked_processes(str(folder)), [], _SETTLED_S)
     return Tutorial(work, environment, printed)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from experiments.faults.audit import Ledger, read_ledger
 from experiments.faults.watched_run import WatchedRun
 from experiments.plan import stages_setting
 from rollout.errors import RunFailed
-from scenes.whole_file import whole_file
+from rollout.reporting.run_record import read_metrics
 
 _SETTINGS = (
     "rollout.turns=1",
@@ -61,25 +59,20 @@ class SmallRun:
         Raises:
             RunFailed: it did not end well.
         """
-        if not self._pace(work).is_file():
-            with self.start(self._undisturbed(work)) as run:
+        folder = self._undisturbed(work)
+        if not (folder / "summary.json").is_file():
+            with self.start(folder) as run:
                 if (code := run.wait(RUN_DEADLINE_S)) != 0:
                     raise RunFailed(f"the undisturbed run ended with exit code {code}: {run.message}; see {run.log}")
-            ends = [seconds for seconds, event in run.events if event["event"] == "update"]
-            with whole_file(self._pace(work)) as partial:
-                partial.write_text(json.dumps({"update_s": min(after - before for before, after in pairwise(ends))}))
-        return read_ledger(self._undisturbed(work))
+        return read_ledger(folder)
 
     def update_s(self, work: Path) -> float:
         """Seconds that the shortest update of the undisturbed run took, of which the first one does not count."""
-        return json.loads(self._pace(work).read_text())["update_s"]
+        lines, _ = read_metrics(self._undisturbed(work) / "metrics.jsonl")
+        return min(line["seconds_total"] for line in lines[1:])
 
     def _undisturbed(self, work: Path) -> Path:
         return work / f"undisturbed-{self.actor}-{self.editor}"
-
-    def _pace(self, work: Path) -> Path:
-        """Written when the undisturbed run has ended well."""
-        return self._undisturbed(work) / "pace.json"
 
 
 def resume(folder: Path) -> WatchedRun:

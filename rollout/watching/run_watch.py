@@ -106,7 +106,7 @@ class RunWatch:
             at=self._clock(),
             started=self._started,
             done=self._done + len(self._progress.history),
-            total=sum(updates for _, updates in self._progress.plan),
+            total=self._progress.total,
             seconds_left=self._progress.seconds_left(),
             host=socket.gethostname(),
             pid=os.getpid(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import ray
 import torch
-from ray.cluster_utils import Cluster
 
+from experiments.faults.two_nodes import TwoNodes
 from learner.weight_board import WeightBoard, latest_weights
 from learner.weights import pack, publish, unpack
 
@@ -16,16 +16,10 @@ pytestmark = pytest.mark.engines
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """Two nodes; the driver is on the first."""
-    options = {"num_cpus": 2, "object_store_memory": 128 << 20}
-    nodes = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
-    try:
-        nodes.add_node(**options)
-        nodes.wait_for_nodes(60)
+    with TwoNodes() as nodes:
         ray.init(address=nodes.address, log_to_driver=False)
         yield
-    finally:
         ray.shutdown()
-        nodes.shutdown()
 
 
 @ray.remote(num_cpus=0)
