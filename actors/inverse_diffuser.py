@@ -15,11 +15,12 @@ from actors.conditioning import velocity
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.replica import Replica
+from learner.checksums import tensor_checksum
 from learner.receipts import WeightReceipt
 from learner.transports.meeting import Offer, receive
 from learner.weight_board import latest_weights
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightUpdate, tensor_checksum
+from learner.weights import WeightMismatch, WeightUpdate
 
 if TYPE_CHECKING:
     from learner.adapter_holder import AdapterHolder

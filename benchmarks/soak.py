@@ -2,14 +2,16 @@
 
     .venv/bin/python -m benchmarks.soak [--minutes 120] [--out runs/soak]
 
-Both policies train in alternation, so that learners are started and ended again and again. After every update the
-memory that each process has for itself (its unique set size) is added up by role. The first part of the run warms up
-and is left out; over the rest a line is fitted. *Flat*: from its beginning to its end the line rises by less than 3 %
-of where it began, or by less than 16 MB.
+Both policies train in alternation, so that learners are started and ended again and again; they are told apart by the
+policy that they train. After every update the memory that each process has for itself (its unique set size) is added up
+by role. The first part of the run warms up and is left out; over the rest a line is fitted. *Flat*: from its beginning
+to its end the line rises by less than 3 % of where it began, or by less than 16 MB. Every sample, process by process,
+is kept in OUT.memory.jsonl.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -73,23 +75,32 @@ def courses(samples: Sequence[Mapping[str, float]]) -> list[Course]:
     return found
 
 
-def memory_by_role(processes: Sequence[psutil.Process], driver: int) -> dict[str, float]:
-    """Bytes that processes have for themselves, added up by role."""
-    found: dict[str, float] = {}
+def memory_by_process(processes: Sequence[psutil.Process]) -> dict[int, tuple[str, float]]:
+    """The title of each process and the bytes that it has for itself, by its number."""
+    found = {}
     for process in processes:
         try:
-            title, unique = " ".join(process.cmdline()), process.memory_full_info().uss
+            found[process.pid] = " ".join(process.cmdline()), float(process.memory_full_info().uss)
         except psutil.NoSuchProcess:
             continue
+    return found
+
+
+def memory_by_role(processes: Mapping[int, tuple[str, float]], driver: int, policy: str) -> dict[str, float]:
+    """Bytes that processes have for themselves, added up by role, while a learner trains `policy`."""
+    found: dict[str, float] = {}
+    for pid, (title, unique) in processes.items():
         role = next((role for role, start in TITLES.items() if title.startswith(start)), OTHERS)
-        if process.pid == driver:
+        if pid == driver:
             role = DRIVER
+        if role == "learner":
+            role = f"{policy}'s learner"
         found[role] = found.get(role, 0.0) + unique
     return found
 
 
-def watch(run: WatchedRun, minutes: float) -> list[dict[str, float]]:
-    """A sample after each update until the time is over.
+def watch(run: WatchedRun, minutes: float, kept: Path) -> list[dict[str, float]]:
+    """A sample after each update until the time is over; a line of JSON for each is added to the file `kept`.
 
     Raises:
         RunFailed: the run ended, or an update took too long.
@@ -98,8 +109,11 @@ def watch(run: WatchedRun, minutes: float) -> list[dict[str, float]]:
     position = run.wait_for(lambda event: event["event"] == "update", "the first update", _START_S)
     ends = time.monotonic() + 60 * minutes
     while time.monotonic() < ends:
-        sample = memory_by_role(run.processes(), run.process.pid)
-        samples.append({**sample, STORE: run.events[position][1]["object_store_bytes"]})
+        update, processes = run.events[position][1], memory_by_process(run.processes())
+        store, policy = update["object_store_bytes"], update["stage"]
+        with kept.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"policy": policy, "processes": processes, STORE: store}) + "\n")
+        samples.append({**memory_by_role(processes, run.process.pid, policy), STORE: store})
         position = run.wait_for(lambda event: event["event"] == "update", "the next update", _UPDATE_S, position + 1)
     return samples
 
@@ -110,9 +124,11 @@ def main(
     out: Annotated[Path, typer.Option(help="The run's folder; what it holds is deleted.")] = Path("runs/soak"),
 ) -> None:
     shutil.rmtree(out, ignore_errors=True)
+    kept = out.with_suffix(".memory.jsonl")
+    kept.unlink(missing_ok=True)
     settings = [part for setting in _SETTINGS for part in ("--set", setting)]
     with WatchedRun([str(preset), *settings, "--out", str(out)], out.with_suffix(".log")) as run:
-        samples = watch(run, minutes)
+        samples = watch(run, minutes, kept)
     table = Table("role", "begins at MB", "ends at MB", "most MB", "flat", title=f"{len(samples)} updates")
     found = courses(samples)
     for course in found:

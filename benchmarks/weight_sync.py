@@ -4,7 +4,7 @@
 
 A Ray actor stands for the learner, others for replicas of the editor: they hold tensors in the way that the Inverse
 Diffuser does and take them with the same code. *Floor* is one copy of the memory for each receiver, *naive* one call
-and one object for each tensor. Medians over the repeats, after three updates that are not counted: the object store and
+and one object for each tensor. Medians over the repeats, after ten updates that are not counted: the object store and
 the receivers take their memory from the system with the first ones, and have it from then on.
 """
 
@@ -29,7 +29,7 @@ from learner.weight_holder import WeightHolder
 from learner.weights import WeightUpdate, publish_tensors
 
 _DEADLINE_S = 300.0
-_WARMING = 3
+_WARMING = 10
 _HEADINGS = (
     "MB", "receivers", "gather", "transfer + check", "load (pause)", "all", "floor", "all / floor", "naive",
     "naive / all", "pause / all",
@@ -81,8 +81,8 @@ class Receiver:
 
     def __init__(self, name: str, megabytes: float, count: int) -> None:
         torch.set_num_threads(1)
-        self._held = tensors_of(megabytes, count, 2)
-        self._weights = WeightHolder(name, "editor", self._held)
+        self._weights = WeightHolder(name, "editor", tensors_of(megabytes, count, 2))
+        self._own = tensors_of(megabytes, count, 2)  # the naive way writes to it
 
     def apply(self, update: WeightUpdate) -> tuple[object, float, float]:
         """The receipt, the seconds of fetching and checking, and those of loading, in which the replica pauses."""
@@ -94,7 +94,7 @@ class Receiver:
 
     def take(self, name: str, tensor: torch.Tensor) -> None:
         """One tensor of the naive way."""
-        self._held[name].copy_(tensor)
+        self._own[name].copy_(tensor)
 
 
 def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[float]:
@@ -124,7 +124,7 @@ def main(
     megabytes: Annotated[str, typer.Option(help="Sizes of the weights, in MB.")] = "10,100,1000",
     receivers: Annotated[str, typer.Option(help="Numbers of replicas.")] = "1,2,4",
     tensors: Annotated[int, typer.Option(min=1, help="Tensors that the weights consist of.")] = 1000,
-    repeats: Annotated[int, typer.Option(min=1)] = 3,
+    repeats: Annotated[int, typer.Option(min=1)] = 7,
 ) -> None:
     ray.init(address="local", num_cpus=8, include_dashboard=False, object_store_memory=4 << 30, log_to_driver=False)
     table = Table(*_HEADINGS, title="seconds, medians")

@@ -49,7 +49,7 @@ def settings_digest(config: RunConfig, trained: bool = True) -> str:
             **dict.fromkeys((*_BESIDE, *(() if trained else _OF_TRAINING)), True),
             "diffuser": _WORKERS,
             "editor": _WORKERS if trained else _WORKERS | _OF_EXPLORING,
-            "vlm": {role: {"model"} for role in ("actor", "checker")},  # paths; the models themselves are below
+            "vlm": {role: {"model", "image_cache_gib"} for role in ("actor", "checker")},  # models are below, not paths
         },
     )
     if trained:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from learner.weights import publish_tensors, tensors_digest
+from learner.checksums import tensors_digest
+from learner.weights import publish_tensors
 from rollout.models import Models
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from learner.weights import WeightMismatch, checksums_digest, dtype_of, tensor_checksum
+from learner.checksums import checksums_digest, tensor_checksum
+from learner.weights import WeightMismatch, dtype_of
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ import torch
 
 from actors.gpu import peak_gpu_bytes
 from learner.checkpoint import atomic_directory
+from learner.checksums import checksums_digest, tensor_checksum
 from learner.deepspeed_engine import frozen_engine, join, listen, new_engine, step
 from learner.learner_config import LearnerConfig
 from learner.learner_stats import RankStats
 from learner.samples import ActorSample, EditorSample
 from learner.weight_parts import distinct, parts, whole_nbytes, whole_numel
-from learner.weights import WeightUpdate, checksums_digest, publish_tensors, tensor_checksum
+from learner.weights import WeightUpdate, publish_tensors
 
 _TAG = "engine"
 _STATE = "state.json"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from learner.weights import Manifest, WeightMismatch, checksums_digest, tensor_checksum
+from learner.checksums import checksums_digest, tensor_checksums
+from learner.weights import Manifest, WeightMismatch
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ def make_receipt(
     previous: WeightReceipt | None = None,
 ) -> WeightReceipt:
     """A receipt for the parameters that a replica holds now, under the manifest's names."""
-    return receipt_of(
-        replica, policy, version, {name: tensor_checksum(tensor) for name, tensor in loaded.items()}, previous
-    )
+    return receipt_of(replica, policy, version, tensor_checksums(loaded), previous)
 
 
 def receipt_of(

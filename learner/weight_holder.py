@@ -1,23 +1,23 @@
 """The parameters of one policy in one replica: what is checked before they change, and the proof of what they are then.
 
-Checking needs no pause of the replica's work, and copies; loading does, and on a CPU only changes which memory is used.
+Checking needs no pause of the replica's work; loading does, and on a CPU only changes which memory is used: the
+parameters are then the bytes that were received, where they lie. In the object store all replicas of a node share them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from learner.checksums import tensor_checksums
 from learner.receipts import WeightReceipt, make_receipt, receipt_of
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, received, tensor_checksum
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, received
 
 
 class WeightHolder:
-    """Replaces parameters.
-
-    On a CPU it keeps two sets of their memory: the one in use, and the one that the next update is copied to.
+    """Replaces parameters, which nobody must write to: on a CPU they are the memory of the update that was loaded last,
+    which is kept for as long as they are used.
 
     Args:
         replica: the name by which receipts know the replica.
@@ -28,7 +28,6 @@ class WeightHolder:
     def __init__(self, replica: str, policy: str, held: Mapping[str, torch.Tensor]) -> None:
         self._replica, self._policy, self._held = replica, policy, dict(held)
         self._on_cpu = all(tensor.device.type == "cpu" for tensor in self._held.values())
-        self._spare: dict[str, torch.Tensor] = {}
         self.receipt: WeightReceipt = make_receipt(replica, policy, 0, self._held)
 
     def check(self, update: WeightUpdate) -> dict[str, torch.Tensor]:
@@ -48,8 +47,10 @@ class WeightHolder:
         except WeightMismatch as error:
             raise WeightMismatch(f"replica {self._replica!r}, {error}") from error
         self._check_fit(where, manifest, sent)
-        copies = self._copies(where, manifest, sent)
-        return copies | {alias: copies[kept] for alias, kept in manifest.aliases}
+        checksums = tensor_checksums(sent)
+        for spec in manifest.tensors:
+            spec.expect(checksums[spec.name], where)
+        return sent | {alias: sent[kept] for alias, kept in manifest.aliases}
 
     def _check_fit(self, where: str, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> None:
         named = {**sent, **{alias: sent[kept] for alias, kept in manifest.aliases if kept in sent}}
@@ -66,28 +67,11 @@ class WeightHolder:
                     f"{tensor.dtype} {tuple(tensor.shape)}; publish the dtype that the replica was started with"
                 )
 
-    def _copies(self, where: str, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Each tensor, on a CPU a copy of it; its checksum is taken from that, while the next one is copied."""
-        copies = {}
-        with ThreadPoolExecutor(1) as beside:
-            checksums = []
-            for name, tensor in sent.items():
-                copies[name] = self._copy(name, tensor) if self._on_cpu else tensor
-                checksums.append(beside.submit(tensor_checksum, copies[name]))
-        for spec, checksum in zip(manifest.tensors, checksums, strict=True):
-            spec.expect(checksum.result(), where)
-        return copies
-
-    def _copy(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        spare = self._spare.get(name)
-        return tensor.clone() if spare is None else spare.copy_(tensor)
-
     @torch.no_grad()
     def load(self, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> WeightReceipt:
         """Let the parameters be the checked tensors; the receipt's digest is that of what they then hold."""
         before = self.receipt
         if self._on_cpu:
-            self._spare = {spec.name: self._held[spec.name].data for spec in manifest.tensors}
             for name, tensor in self._held.items():
                 tensor.data = sent[name]
             moved = {name for name, tensor in self._held.items() if tensor.data_ptr() != sent[name].data_ptr()}

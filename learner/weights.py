@@ -7,7 +7,6 @@ parameters that the replica then holds, so `verify_receipts` proves what is bein
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-import xxhash
 
+from learner.checksums import bytes_of, checksum_of_bytes, checksums_digest, dtype_name, tensor_checksum
 from learner.pieces import Pieces
 from learner.weight_parts import BUCKET_BYTES, distinct, parts, whole_numel
 
@@ -96,27 +95,6 @@ class WeightUpdate:
         return sum(spec.nbytes for spec in self.manifest.tensors)
 
 
-def tensor_checksum(tensor: torch.Tensor) -> str:
-    """128-bit XXH3 of dtype, shape and contiguous bytes, in hex. Equal bits give equal checksums on any device.
-
-    It finds damage, for which it need not withstand an attacker, and it keeps up with the memory.
-    """
-    return _checksum(tensor, _bytes_of(tensor))
-
-
-def checksums_digest(checksums: Mapping[str, str]) -> str:
-    """One hash of name → checksum that does not depend on the order."""
-    hasher = hashlib.blake2b(digest_size=16)
-    for name in sorted(checksums):
-        hasher.update(f"{name}={checksums[name]}\n".encode())
-    return hasher.hexdigest()
-
-
-def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """The digest of these tensors, comparable with `Manifest.digest`; give it the manifest's names only."""
-    return checksums_digest({name: tensor_checksum(tensor) for name, tensor in tensors.items()})
-
-
 def pack(
     policy: str,
     version: int,
@@ -180,11 +158,13 @@ def _packed(
     with ThreadPoolExecutor(1) as beside:
         for part in parts(kept, bucket_bytes):
             pieces = _pieces(part)
-            checksums = beside.map(_checksum, part.values(), pieces.arrays)
+            checksums = beside.submit(_checksums, part, pieces)  # of all at once: to hand over each would take longer
             buckets.append(keep(pieces))
             specs += [
-                TensorSpec(name, tuple(tensor.shape), _dtype_name(tensor.dtype), checksum, len(buckets) - 1, offset)
-                for (name, tensor), checksum, offset in zip(part.items(), checksums, pieces.offsets, strict=True)
+                TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype), checksum, len(buckets) - 1, offset)
+                for (name, tensor), checksum, offset in zip(
+                    part.items(), checksums.result(), pieces.offsets, strict=True
+                )
             ]
     return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
 
@@ -192,10 +172,14 @@ def _packed(
 def _pieces(part: Mapping[str, torch.Tensor]) -> Pieces:
     arrays, offsets, size = [], [], 0
     for tensor in part.values():
-        arrays.append(_bytes_of(tensor))
+        arrays.append(bytes_of(tensor))
         offsets.append(size)
         size += -(-arrays[-1].size // _ALIGNMENT) * _ALIGNMENT
     return Pieces(arrays, tuple(offsets), size)
+
+
+def _checksums(part: Mapping[str, torch.Tensor], pieces: Pieces) -> list[str]:
+    return [checksum_of_bytes(tensor, raw) for tensor, raw in zip(part.values(), pieces.arrays, strict=True)]
 
 
 def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
@@ -242,14 +226,19 @@ def received(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[
     names = [spec.name for spec in manifest.tensors]
     if len(set(names)) != len(names):
         raise WeightMismatch(f"{where}: the manifest lists a tensor twice")
-    buckets = fetch(update, deadline_s).buckets
+    buckets, contents = fetch(update, deadline_s).buckets, []
     for spec in manifest.tensors:
         if not 0 <= spec.bucket < len(buckets):
             raise WeightMismatch(f"{where}: tensor {spec.name!r} is in bucket {spec.bucket} of {len(buckets)}")
         raw = buckets[spec.bucket][spec.offset : spec.offset + spec.nbytes]
         if len(raw) != spec.nbytes:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has {len(raw)} of {spec.nbytes} bytes in its bucket")
-        yield spec, _as_tensor(raw).view(dtype_of(spec.dtype)).reshape(spec.shape)
+        contents.append(raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of memory that is read-only, as the object store's is
+        tensors = [torch.as_tensor(raw) for raw in contents]
+    for spec, tensor in zip(manifest.tensors, tensors, strict=True):
+        yield spec, tensor.view(dtype_of(spec.dtype)).reshape(spec.shape)
 
 
 def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
@@ -265,26 +254,6 @@ def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) ->
         kept = tensor.clone() if own else tensor
         spec.expect(tensor_checksum(kept), where)
         yield spec.name, kept
-
-
-def _as_tensor(raw: np.ndarray | torch.Tensor) -> torch.Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of memory that is read-only, as the object store's is
-        return torch.as_tensor(raw)
-
-
-def _checksum(tensor: torch.Tensor, raw: np.ndarray) -> str:
-    hasher = xxhash.xxh3_128(f"{_dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode())
-    hasher.update(raw)
-    return hasher.hexdigest()
-
-
-def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def dtype_of(name: str) -> torch.dtype:

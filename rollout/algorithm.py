@@ -116,6 +116,7 @@ class ReflectionGRPO(Algorithm):
         self.elastic: Elastic | None = None
         super().setup(config)
         self.run: RunConfig = self.config.run_config
+        self.schedule = self.run.schedule
         self.prompts = load_prompts(self.run.data, self.run.seed)
         self.updates = 0
         self.last_update: dict[str, Any] = {}
@@ -165,8 +166,7 @@ class ReflectionGRPO(Algorithm):
     @property
     def stage(self) -> str:
         """The policy that the next update trains; after the last stage its policy goes on."""
-        schedule = self.run.schedule
-        return schedule[min(self.updates, len(schedule) - 1)]
+        return self.schedule[min(self.updates, len(self.schedule) - 1)]
 
     @override(Algorithm)
     def training_step(self) -> None:
@@ -237,9 +237,8 @@ class ReflectionGRPO(Algorithm):
         return used + dropped, len(given)
 
     def _pump(self, stage: str, wait_s: float = 0.0) -> None:
-        schedule = self.run.schedule
-        later = (number for number in range(self.updates, len(schedule)) if schedule[number] != stage)
-        self.stream.pump(stage, next(later, max(len(schedule), self.updates + 1)), wait_s)
+        later = (number for number in range(self.updates, len(self.schedule)) if self.schedule[number] != stage)
+        self.stream.pump(stage, next(later, max(len(self.schedule), self.updates + 1)), wait_s)
         if self.policies.alive(stage):  # its ranks have their places, and nothing that comes can take them
             self.elastic.follow()
         self.live.prompts(self.stream.waiting, self.stream.in_flight)

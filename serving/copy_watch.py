@@ -13,7 +13,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from learner.weights import tensor_checksum
+from learner.checksums import tensor_checksum
 
 
 @dataclass(frozen=True)

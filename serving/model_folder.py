@@ -61,7 +61,7 @@ def folder_checksums(model: str, manifest: Manifest) -> dict[str, str] | None:
 
     None if `model` is no folder, or if the folder lacks one of the names.
     """
-    from learner.weights import tensor_checksum
+    from learner.checksums import tensor_checksum
 
     wanted = manifest.checksums.keys()
     found: dict[str, str] = {}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
+from learner.checksums import checksums_digest
 from learner.receipts import WeightReceipt
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, checksums_digest, fetch, unpack
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, fetch, unpack
 from serving.adapter_merge import AdapterMerger, adapter_receipt
 from serving.inbox import Inbox
 from serving.model_folder import check_names, folder_checksums

@@ -7,12 +7,13 @@ import torch
 
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
+from learner.checksums import tensors_digest
 from learner.flow_policy import FlowPolicy
 from learner.learner_config import LearnerConfig, LoraConfig
 from learner.pretraining.flux_model import build
 from learner.receipts import verify_receipts
 from learner.samples import EditorSample
-from learner.weights import WeightMismatch, WeightUpdate, pack, tensors_digest
+from learner.weights import WeightMismatch, WeightUpdate, pack
 
 PROMPTS = [
     "move red circle left of blue square",

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.soak import DRIVER, courses, memory_by_role
+from benchmarks.soak import DRIVER, OTHERS, courses, memory_by_process, memory_by_role
 
 
 def test_a_role_that_grows_is_not_flat_and_one_that_settles_after_the_warm_up_is() -> None:
@@ -30,8 +30,13 @@ def test_a_role_that_comes_and_goes_is_judged_by_the_samples_that_it_is_in() -> 
 
 
 def test_memory_is_that_of_the_process_and_has_its_role() -> None:
-    before = memory_by_role([psutil.Process()], os.getpid())
+    before = memory_by_role(memory_by_process([psutil.Process()]), os.getpid(), "actor")
     held = np.ones(5_000_000)
-    after = memory_by_role([psutil.Process()], os.getpid())
+    after = memory_by_role(memory_by_process([psutil.Process()]), os.getpid(), "actor")
     assert before.keys() == after.keys() == {DRIVER}
     assert after[DRIVER] - before[DRIVER] == pytest.approx(held.nbytes, rel=0.1)
+
+
+def test_the_learners_of_the_two_policies_are_told_apart_and_ranks_are_added_up() -> None:
+    ranks = {1: ("ray::_RankActor", 500e6), 2: ("ray::_RankActor.learn", 600e6), 3: ("raylet", 40e6), 4: ("rlrig", 1e6)}
+    assert memory_by_role(ranks, 4, "editor") == {"editor's learner": 1100e6, OTHERS: 40e6, DRIVER: 1e6}

@@ -18,7 +18,14 @@ def _digest(*overrides: str) -> str:
 
 
 def test_what_changes_no_weight_changes_no_digest() -> None:
-    same = ("ray.num_cpus=9", "checkpoint.every=2", "evaluation.prompts=0", "diffuser.workers=1", "needs.cores=1")
+    same = (
+        "ray.num_cpus=9",
+        "checkpoint.every=2",
+        "evaluation.prompts=0",
+        "diffuser.workers=1",
+        "needs.cores=1",
+        "vlm.checker.image_cache_gib=0.5",
+    )
     assert {_digest(one) for one in same} == {_digest()}
 
 

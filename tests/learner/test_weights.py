@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learner.checksums import tensor_checksum, tensors_digest
 from learner.receipts import WeightReceipt, make_receipt, verify_receipts
-from learner.weights import Manifest, WeightMismatch, pack, tensor_checksum, tensors_digest, unpack
+from learner.weights import Manifest, WeightMismatch, pack, unpack
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
+from learner.checksums import checksums_digest, tensor_checksum, tensors_digest
 from learner.learner_config import LearnerConfig, LoraConfig
 from learner.pretraining.vlm_model import build
 from learner.receipts import WeightReceipt, verify_receipts
 from learner.vlm_policy import VlmPolicy
-from learner.weights import WeightMismatch, checksums_digest, pack, tensor_checksum, tensors_digest, unpack
+from learner.weights import WeightMismatch, pack, unpack
 from serving.adapter_merge import AdapterMerger, adapter_receipt
 
 LORA = LoraConfig(rank=2, alpha=4.0, target_modules=r"model\.text_model\.layers\.[01]\.self_attn\.q_proj|lm_head")

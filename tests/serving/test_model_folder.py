@@ -2,7 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from learner.weights import WeightMismatch, pack, tensors_digest
+from learner.checksums import tensors_digest
+from learner.weights import WeightMismatch, pack
 from serving.model_folder import BrokenModelFolder, check_model_folder, check_names, folder_checksums
 
 

@@ -5,10 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from learner.checksums import tensors_digest
 from learner.learner_config import LearnerConfig, LoraConfig
 from learner.receipts import verify_receipts
 from learner.vlm_policy import VlmPolicy
-from learner.weights import WeightMismatch, pack, tensors_digest
+from learner.weights import WeightMismatch, pack
 from serving.vlm_actor import Actor
 from tests.serving.conftest import Reference
 

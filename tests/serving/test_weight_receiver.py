@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from learner.weights import WeightUpdate, pack, tensor_checksum
+from learner.checksums import tensor_checksum
+from learner.weights import WeightUpdate, pack
 
 pytestmark = pytest.mark.engines
 

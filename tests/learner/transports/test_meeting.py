@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from learner.checksums import tensors_digest
 from learner.transports.meeting import GroupSender, receive
 from learner.transports.transport import TransferFailed
 from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightUpdate, pack, tensors_digest, unpack
+from learner.weights import WeightMismatch, WeightUpdate, pack, unpack
 from tests.learner.transports.receiving import receive_and_tell
 
 LOOPBACK = "127.0.0.1"

@@ -17,8 +17,8 @@ import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
+from learner.checksums import tensors_digest
 from learner.weight_parts import distinct
-from learner.weights import tensors_digest
 from rollout.cluster.submission import Job, connect, run_job, submit
 from rollout.errors import BadInput, RunFailed
 from rollout.reporting.run_record import read_metrics

@@ -29,9 +29,12 @@ def folder(sample):
     return RunsFolder(sample)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium; skips where it or playwright is not installed."""
+    """Headless Chromium; skips where it or playwright is not installed.
+
+    Ended with the module, because in a thread where playwright runs no test can start an event loop of its own.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
