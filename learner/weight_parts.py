@@ -29,7 +29,7 @@ def distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tenso
     first: dict[tuple, str] = {}
     aliases = []
     for name, tensor in tensors.items():
-        if _is_split(tensor):
+        if is_split(tensor):
             identity = (id(tensor),)
         else:
             identity = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
@@ -63,7 +63,7 @@ def parts(tensors: Mapping[str, torch.Tensor], bucket_bytes: int = BUCKET_BYTES)
 @contextmanager
 def whole(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     """Gather those of the tensors that are split; all ranks must do it together. They must not be changed meanwhile."""
-    split = [tensor for tensor in tensors if _is_split(tensor)]
+    split = [tensor for tensor in tensors if is_split(tensor)]
     if not split:
         yield
         return
@@ -73,5 +73,6 @@ def whole(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
         yield
 
 
-def _is_split(tensor: torch.Tensor) -> bool:
+def is_split(tensor: torch.Tensor) -> bool:
+    """Whether each rank holds a piece of the tensor."""
     return hasattr(tensor, "ds_id")

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,12 +20,13 @@ import torch
 
 from learner.checksums import bytes_of, checksum_of_bytes, checksums_digest, dtype_name, tensor_checksum
 from learner.pieces import Pieces
-from learner.weight_parts import BUCKET_BYTES, distinct, parts, whole_numel
+from learner.weight_parts import BUCKET_BYTES, distinct, is_split, parts, whole_numel
 
 if TYPE_CHECKING:
     from learner.adapter import AdapterSpec
 
 _ALIGNMENT = 16  # every tensor starts at a multiple of this, so that its bytes can be viewed as any dtype
+_PACKERS = 2  # threads: while one takes checksums, the other copies
 
 
 class WeightMismatch(RuntimeError):
@@ -145,7 +147,7 @@ def _packed(
     bucket_bytes: int,
     adapter: AdapterSpec | None,
 ) -> WeightUpdate:
-    """The update whose buckets are what `keep` makes of their pieces; checksums are taken meanwhile."""
+    """The update whose buckets are what `keep` makes of their pieces."""
     where = f"policy {policy!r} version {version}"
     if not tensors:
         raise ValueError(f"{where}: there are no tensors to send; give at least one")
@@ -153,20 +155,25 @@ def _packed(
     for name, tensor in kept.items():
         if whole_numel(tensor) == 0:
             raise ValueError(f"{where}: tensor {name!r} has no elements (shape {tuple(tensor.shape)}); leave it out")
-    specs: list[TensorSpec] = []
-    buckets: list[Any] = []
-    with ThreadPoolExecutor(1) as beside:
-        for part in parts(kept, bucket_bytes):
-            pieces = _pieces(part)
-            checksums = beside.submit(_checksums, part, pieces)  # of all at once: to hand over each would take longer
-            buckets.append(keep(pieces))
-            specs += [
-                TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype), checksum, len(buckets) - 1, offset)
-                for (name, tensor), checksum, offset in zip(
-                    part.items(), checksums.result(), pieces.offsets, strict=True
-                )
-            ]
-    return WeightUpdate(Manifest(policy, version, tuple(specs), aliases, adapter), buckets)
+    with ThreadPoolExecutor(_PACKERS) as packers:
+        packed = []
+        for number, part in enumerate(parts(kept, bucket_bytes)):
+            packed.append(packers.submit(_pack_part, keep, number, part))
+            if any(is_split(tensor) for tensor in part.values()):
+                packed[-1].result()  # the next part takes this one apart again
+    buckets, specs = zip(*(one.result() for one in packed), strict=True)
+    return WeightUpdate(Manifest(policy, version, tuple(chain.from_iterable(specs)), aliases, adapter), list(buckets))
+
+
+def _pack_part(
+    keep: Callable[[Pieces], Any], number: int, part: Mapping[str, torch.Tensor]
+) -> tuple[Any, list[TensorSpec]]:
+    pieces = _pieces(part)
+    specs = [
+        TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype), checksum_of_bytes(tensor, raw), number, offset)
+        for (name, tensor), raw, offset in zip(part.items(), pieces.arrays, pieces.offsets, strict=True)
+    ]
+    return keep(pieces), specs
 
 
 def _pieces(part: Mapping[str, torch.Tensor]) -> Pieces:
@@ -176,10 +183,6 @@ def _pieces(part: Mapping[str, torch.Tensor]) -> Pieces:
         offsets.append(size)
         size += -(-arrays[-1].size // _ALIGNMENT) * _ALIGNMENT
     return Pieces(arrays, tuple(offsets), size)
-
-
-def _checksums(part: Mapping[str, torch.Tensor], pieces: Pieces) -> list[str]:
-    return [checksum_of_bytes(tensor, raw) for tensor, raw in zip(part.values(), pieces.arrays, strict=True)]
 
 
 def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:

@@ -14,7 +14,7 @@ from experiments.faults.watched_run import TITLES
 from rollout.errors import RunFailed
 
 _CPUS = 4.0  # of each node; a run of the small models needs more than one node has
-_STORE_BYTES = 512 << 20
+STORE_BYTES = 512 << 20
 _REGISTERED_S = 60.0
 _END_S = 20.0
 
@@ -27,7 +27,7 @@ class TwoNodes:
     """
 
     def __init__(self) -> None:
-        options = {"num_cpus": _CPUS, "object_store_memory": _STORE_BYTES}
+        options = {"num_cpus": _CPUS, "object_store_memory": STORE_BYTES}
         self._cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
         self._options = options
         self._nodes = [self._cluster.add_node(**options)]

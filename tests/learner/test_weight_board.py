@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import ray
 import torch
 
-from experiments.faults.two_nodes import TwoNodes
+from experiments.faults.two_nodes import STORE_BYTES, TwoNodes
+from learner.checksums import tensors_digest
 from learner.weight_board import WeightBoard, latest_weights
-from learner.weights import pack, publish, unpack
+from learner.weight_holder import WeightHolder
+from learner.weights import pack, publish, publish_tensors, unpack
 
 pytestmark = pytest.mark.engines
 
@@ -29,6 +32,9 @@ class Maker:
     def make(self, version: int, value: float):
         return publish(pack("editor", version, {"a": torch.full((300, 300), value)}))
 
+    def send(self, weights: dict[str, torch.Tensor]):
+        return publish_tensors("editor", 1, weights)
+
 
 def test_the_newest_weights_outlive_the_process_that_made_them():
     board = WeightBoard(deadline_s=30)
@@ -42,6 +48,33 @@ def test_the_newest_weights_outlive_the_process_that_made_them():
     assert torch.equal(dict(unpack(update))["a"], torch.full((300, 300), 2.0))
     assert latest_weights(board.name, "actor", 30) is None
     board.close()
+
+
+@ray.remote(num_cpus=0)
+class Replica:
+    """Holds weights as the editor does, and no other reference to what it was sent."""
+
+    def __init__(self) -> None:
+        self.held = {"a": torch.zeros(1000, 1000), "b": torch.zeros(7)}
+        self._weights = WeightHolder("e0", "editor", self.held)
+
+    def apply(self, update) -> str:
+        return self._weights.load(update.manifest, self._weights.check(update)).digest
+
+    def digest(self) -> str:
+        return tensors_digest(self.held)
+
+
+def test_weights_in_use_stay_whole_when_their_maker_ends_and_the_object_store_is_filled():
+    maker, replica = Maker.remote(), Replica.remote()
+    weights = {"a": torch.rand(1000, 1000), "b": torch.rand(7)}
+    update = ray.get(maker.send.remote(weights), timeout=60)
+    assert ray.get(replica.apply.remote(update), timeout=60) == update.manifest.digest == tensors_digest(weights)
+    del update
+    ray.kill(maker)
+    filling = [ray.put(np.full(1_000_000, 1, np.uint8)) for _ in range(2 * STORE_BYTES // 1_000_000)]  # some is spilled
+    assert len(ray.wait(filling, num_returns=len(filling), timeout=60)[0]) == len(filling)
+    assert ray.get(replica.digest.remote(), timeout=60) == tensors_digest(weights)
 
 
 def test_every_board_is_on_the_driver_s_node_so_that_no_other_takes_it_along():
