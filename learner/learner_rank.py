@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from actors.gpu import peak_gpu_bytes
 from learner.checkpoint import atomic_directory
-from learner.checksums import checksums_digest, tensor_checksum
+from learner.checksums import checksums_digest, tensor_checksums
 from learner.deepspeed_engine import frozen_engine, join, listen, new_engine, step
 from learner.learner_config import LearnerConfig
 from learner.learner_stats import RankStats
@@ -275,7 +276,7 @@ class LearnerRank:
 
     def _checksums(self) -> dict[str, str]:
         kept, _ = distinct(self._policy.weights.tensors())
-        return {name: tensor_checksum(tensor) for part in parts(kept) for name, tensor in part.items()}
+        return dict(chain.from_iterable(tensor_checksums(part).items() for part in parts(kept)))
 
 
 def new_policy(name: str, model_path: str, config: LearnerConfig, settings: dict[str, Any]) -> Any:

@@ -58,7 +58,7 @@ def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "10000")  # ten times as many take 100 MB in a long run
+    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "10000")  # Ray's 100,000 take days to fill
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray.serve  # here, because it sets the level of its own logger when it is imported
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.checksums import tensor_checksum, tensors_digest
+from learner.checksums import tensors_digest
 from learner.receipts import WeightReceipt, make_receipt, verify_receipts
 from learner.weights import Manifest, WeightMismatch, pack, unpack
 
@@ -68,13 +68,6 @@ def test_empty_mapping_and_empty_tensor_are_refused():
         pack("actor", 1, {})
     with pytest.raises(ValueError, match="'w' has no elements"):
         pack("actor", 1, {"w": torch.empty(0)})
-
-
-def test_checksum_depends_on_values_shape_and_dtype_but_not_on_layout():
-    tensor = torch.arange(6.0).reshape(2, 3)
-    assert tensor_checksum(tensor.t().contiguous().t()) == tensor_checksum(tensor)
-    different = [tensor.reshape(3, 2), tensor.view(torch.int32), tensor + torch.finfo(torch.float32).eps * 4]
-    assert tensor_checksum(tensor) not in {tensor_checksum(other) for other in different}
 
 
 def test_a_corrupted_bucket_is_refused_with_the_tensors_name():
