@@ -52,11 +52,14 @@ class Sender:
         self._tensors = tensors_of(megabytes, count, 1)
         self._version = 0
 
-    def gather(self) -> tuple[WeightUpdate, float]:
-        """The weights in the object store, changed, and the seconds that packing and publishing took."""
+    def train(self) -> None:
+        """Change every tensor."""
         self._version += 1
         for tensor in self._tensors.values():
             tensor[0] += 1
+
+    def gather(self) -> tuple[WeightUpdate, float]:
+        """The weights in the object store and the seconds that packing and publishing took."""
         began = time.perf_counter()
         update = publish_tensors("editor", self._version, self._tensors)
         return update, time.perf_counter() - began
@@ -103,6 +106,7 @@ def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[
     replicas = [Receiver.remote(f"replica-{k}", megabytes, count) for k in range(receivers)]
     rows = []
     for _ in range(_WARMING + repeats):
+        ray.get(sender.train.remote(), timeout=_DEADLINE_S)
         began = time.perf_counter()
         update, gathered = ray.get(sender.gather.remote(), timeout=_DEADLINE_S)
         answers = ray.get([replica.apply.remote(update) for replica in replicas], timeout=_DEADLINE_S)

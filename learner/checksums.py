@@ -5,29 +5,37 @@ the memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
 import xxhash
 
+_Content = TypeVar("_Content")
+
 
 def tensor_checksum(tensor: torch.Tensor) -> str:
     """128-bit XXH3 of dtype, shape and contiguous bytes, in hex. Equal bits give equal checksums on any device."""
-    return checksum_of_bytes(tensor, bytes_of(tensor))
+    return bytes_checksum(dtype_name(tensor.dtype), tuple(tensor.shape), bytes_of(tensor))
 
 
 def tensor_checksums(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """`tensor_checksum` of each tensor, by name, in the time that half of them take.
+    """`tensor_checksum` of each tensor, by name, in little more than half the time."""
+    return dict(zip(tensors, _by_two(tensor_checksum, list(tensors.values())), strict=True))
 
-    Each of two threads goes through a share of its own: to hand over the tensors one by one would take longer.
-    """
-    names = list(tensors)
-    with ThreadPoolExecutor(1) as beside:
-        rest = beside.submit(lambda: {name: tensor_checksum(tensors[name]) for name in names[1::2]})
-        found = {name: tensor_checksum(tensors[name]) for name in names[0::2]} | rest.result()
-    return {name: found[name] for name in names}
+
+def bytes_checksum(dtype: str, shape: tuple[int, ...], raw: np.ndarray | torch.Tensor) -> str:
+    """`tensor_checksum` of the tensor whose bytes (uint8) are `raw`."""
+    hasher = xxhash.xxh3_128(f"{dtype}{shape}".encode())
+    hasher.update(raw if isinstance(raw, np.ndarray) else bytes_of(raw))
+    return hasher.hexdigest()
+
+
+def bytes_checksums(contents: Sequence[tuple[str, tuple[int, ...], np.ndarray | torch.Tensor]]) -> list[str]:
+    """`bytes_checksum` of each (dtype, shape, bytes), in little more than half the time."""
+    return _by_two(lambda content: bytes_checksum(*content), contents)
 
 
 def checksums_digest(checksums: Mapping[str, str]) -> str:
@@ -43,13 +51,6 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return checksums_digest(tensor_checksums(tensors))
 
 
-def checksum_of_bytes(tensor: torch.Tensor, raw: np.ndarray) -> str:
-    """`tensor_checksum` where `raw`, the tensor's bytes, is there already."""
-    hasher = xxhash.xxh3_128(f"{dtype_name(tensor.dtype)}{tuple(tensor.shape)}".encode())
-    hasher.update(raw)
-    return hasher.hexdigest()
-
-
 def bytes_of(tensor: torch.Tensor) -> np.ndarray:
     """The tensor's contiguous bytes, uint8; where it is contiguous on the CPU, its own memory."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
@@ -58,3 +59,13 @@ def bytes_of(tensor: torch.Tensor) -> np.ndarray:
 def dtype_name(dtype: torch.dtype) -> str:
     """As `float32`."""
     return str(dtype).removeprefix("torch.")
+
+
+def _by_two(checksum: Callable[[_Content], str], contents: Sequence[_Content]) -> list[str]:
+    """Each of two threads goes through a share of its own: to hand them over one by one would take longer."""
+    found = [""] * len(contents)
+    with ThreadPoolExecutor(1) as beside:
+        rest = beside.submit(lambda: [checksum(content) for content in contents[1::2]])
+        found[0::2] = [checksum(content) for content in contents[0::2]]
+        found[1::2] = rest.result()
+    return found

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from learner.checksums import tensor_checksums
 from learner.receipts import WeightReceipt, make_receipt, receipt_of
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, received
+from learner.weights import Manifest, WeightMismatch, WeightUpdate, check_bytes, received, tensors_in
 
 
 class WeightHolder:
@@ -43,13 +42,12 @@ class WeightHolder:
         if manifest.policy != self._policy:
             raise WeightMismatch(f"{where}: this replica holds policy {self._policy!r}; send it that policy's weights")
         try:
-            sent = {spec.name: tensor for spec, tensor in received(update)}
+            contents = received(update)
+            sent = tensors_in(manifest, contents)
         except WeightMismatch as error:
             raise WeightMismatch(f"replica {self._replica!r}, {error}") from error
         self._check_fit(where, manifest, sent)
-        checksums = tensor_checksums(sent)
-        for spec in manifest.tensors:
-            spec.expect(checksums[spec.name], where)
+        check_bytes(manifest, contents, where)
         return sent | {alias: sent[kept] for alias, kept in manifest.aliases}
 
     def _check_fit(self, where: str, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> None:

@@ -8,7 +8,7 @@ parameters that the replica then holds, so `verify_receipts` proves what is bein
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from learner.checksums import bytes_of, checksum_of_bytes, checksums_digest, dtype_name, tensor_checksum
+from learner.checksums import bytes_checksum, bytes_checksums, bytes_of, checksums_digest, dtype_name, tensor_checksum
 from learner.pieces import Pieces
 from learner.weight_parts import BUCKET_BYTES, distinct, is_split, parts, whole_numel
 
@@ -169,10 +169,10 @@ def _pack_part(
     keep: Callable[[Pieces], Any], number: int, part: Mapping[str, torch.Tensor]
 ) -> tuple[Any, list[TensorSpec]]:
     pieces = _pieces(part)
-    specs = [
-        TensorSpec(name, tuple(tensor.shape), dtype_name(tensor.dtype), checksum_of_bytes(tensor, raw), number, offset)
-        for (name, tensor), raw, offset in zip(part.items(), pieces.arrays, pieces.offsets, strict=True)
-    ]
+    specs = []
+    for (name, tensor), raw, offset in zip(part.items(), pieces.arrays, pieces.offsets, strict=True):
+        dtype, shape = dtype_name(tensor.dtype), tuple(tensor.shape)
+        specs.append(TensorSpec(name, shape, dtype, bytes_checksum(dtype, shape, raw), number, offset))
     return keep(pieces), specs
 
 
@@ -215,8 +215,8 @@ def fetch_whole(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate
     return replace(update, buckets=whole)
 
 
-def received(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[TensorSpec, torch.Tensor]]:
-    """Each tensor in the manifest's order, where its bytes lie, which must not be written to, and unchecked.
+def received(update: WeightUpdate, deadline_s: float = 120.0) -> list[np.ndarray | torch.Tensor]:
+    """The bytes of each tensor in the manifest's order, where they lie, which must not be written to, and unchecked.
 
     Raises:
         WeightMismatch: a bucket is missing or too short.
@@ -237,11 +237,28 @@ def received(update: WeightUpdate, deadline_s: float = 120.0) -> Iterator[tuple[
         if len(raw) != spec.nbytes:
             raise WeightMismatch(f"{where}: tensor {spec.name!r} has {len(raw)} of {spec.nbytes} bytes in its bucket")
         contents.append(raw)
+    return contents
+
+
+def tensors_in(manifest: Manifest, contents: Sequence[np.ndarray | torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What was `received` as tensors in the same memory, by name.
+
+    Raises:
+        WeightMismatch: a dtype is not torch's.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of memory that is read-only, as the object store's is
         tensors = [torch.as_tensor(raw) for raw in contents]
-    for spec, tensor in zip(manifest.tensors, tensors, strict=True):
-        yield spec, tensor.view(dtype_of(spec.dtype)).reshape(spec.shape)
+    pairs = zip(manifest.tensors, tensors, strict=True)
+    return {spec.name: tensor.view(dtype_of(spec.dtype)).reshape(spec.shape) for spec, tensor in pairs}
+
+
+def check_bytes(manifest: Manifest, contents: Sequence[np.ndarray | torch.Tensor], where: str) -> None:
+    """Raise WeightMismatch, which says `where`, unless what was `received` has the manifest's checksums."""
+    pairs = zip(manifest.tensors, contents, strict=True)
+    found = bytes_checksums([(spec.dtype, spec.shape, raw) for spec, raw in pairs])
+    for spec, checksum in zip(manifest.tensors, found, strict=True):
+        spec.expect(checksum, where)
 
 
 def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
@@ -253,8 +270,9 @@ def unpack(update: WeightUpdate, deadline_s: float = 120.0, own: bool = True) ->
         TimeoutError: see `fetch`.
     """
     where = f"policy {update.manifest.policy!r} version {update.manifest.version}"
-    for spec, tensor in received(update, deadline_s):
-        kept = tensor.clone() if own else tensor
+    tensors = tensors_in(update.manifest, received(update, deadline_s))
+    for spec in update.manifest.tensors:
+        kept = tensors[spec.name].clone() if own else tensors[spec.name]
         spec.expect(tensor_checksum(kept), where)
         yield spec.name, kept
 
