@@ -22,6 +22,15 @@ WORKER_ENVIRONMENT = {
     "RLRIG_WORKER": "1",
 }
 
+# What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days. Its
+# OpenTelemetry recorder keeps the counters of every process that ever was, some 50 kB each; without it they are
+# forgotten after two minutes. On a cluster both sides must agree on the recorder, so there it is the cluster's choice.
+_BOUNDS_HERE = {
+    "RAY_task_events_max_num_task_in_gcs": "10000",
+    "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
+    "RAY_enable_open_telemetry": "0",
+}
+
 
 def worker_environment(gpu_learner: bool) -> dict[str, str]:
     """Environment variables of every process that Ray starts for a run. DeepSpeed is kept off GPUs that are there
@@ -58,7 +67,6 @@ def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "10000")  # Ray's 100,000 take days to fill
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray.serve  # here, because it sets the level of its own logger when it is imported
 
@@ -70,6 +78,8 @@ def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
     }
     on_terminate = signal.getsignal(signal.SIGTERM)
     if config.address is None:
+        for name, value in _BOUNDS_HERE.items():
+            os.environ.setdefault(name, value)
         ray.init(
             address="local",
             num_cpus=config.num_cpus,

@@ -101,7 +101,7 @@ def test_every_query_of_every_panel_returns_data(exporter, prometheus):
         waiting = {query for query in waiting if not ask(prometheus, query.filled())}
     assert not waiting, f"no data within {DEADLINE_S} s: {sorted(waiting)}"
     assert {series["value"][1] for series in ask(prometheus, "ray_rlrig_reward_mean")} == {"0.5"}
-    roles = {series["metric"]["role"] for series in ask(prometheus, "ray_rlrig_gpu_memory_bytes")}
-    assert roles == set(VALUES["role"])
+    memory = ask(prometheus, f'ray_rlrig_gpu_memory_bytes{{{RUN_TAG}="tiny-1"}}')
+    assert {series["metric"]["role"] for series in memory} == set(VALUES["role"])
     for metric in METRICS:
         assert ask(prometheus, metric.series), f"{metric.series} is not exported by that name"

@@ -9,6 +9,8 @@ import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 
+from rollout.config import RayConfig
+from rollout.local_ray import ray_for_run
 from rollout.watching.live_metrics import WAITS, LiveMetrics
 from rollout.watching.metric_names import METRICS, RUN_TAG
 
@@ -38,9 +40,8 @@ RECORD = {
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(address="local", num_cpus=1, include_dashboard=True, object_store_memory=2**28, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with ray_for_run(RayConfig(num_cpus=1, object_store_gib=0.25)):
+        yield
 
 
 def scraped(run: str) -> dict[tuple[str, frozenset], float]:
