@@ -11,7 +11,7 @@ SOURCES = actors benchmarks experiments learner rollout scenes serving tests
 help:
 	@echo 'make train      train on this machine with the small models; the report is runs/NAME/report.html'
 	@echo 'make results    train and evaluate every arm, hours; make results FAST=1 is a quick look; both can be resumed'
-	@echo 'make chaos      hurt training runs on purpose, hours; make chaos FAST=1 is the short list; both can be resumed'
+	@echo 'make chaos      hurt training runs on purpose, hours; FAST=1 is a short list, KILLS=1 kills whole runs; can be resumed'
 	@echo 'make test       lint, then all tests, those that start the engines last'
 	@echo 'make test-all   the same, and whole runs whose parts the others run, too'
 	@echo 'make test-fast  lint, then the tests that start no engine (minutes)'
@@ -28,7 +28,7 @@ results: venv
 	@.venv/bin/rlrig results $(PRESET) $(if $(FAST),--fast) $(ARGS)
 
 chaos: venv
-	@.venv/bin/rlrig chaos $(PRESET) $(if $(FAST),--fast) $(ARGS)
+	@.venv/bin/rlrig chaos $(PRESET) $(if $(FAST),--fast) $(if $(KILLS),--kills) $(ARGS)
 
 test: test-fast
 	$(PYTEST) -m "engines and not long" --durations=30

@@ -261,18 +261,22 @@ def results(
 def chaos(
     preset: Preset = TINY,
     fast: Annotated[bool, typer.Option("--fast", help="Each part, fault and phase at least once.")] = False,
+    kills: Annotated[bool, typer.Option("--kills", help="Only the 20 kills of a whole run at random moments.")] = False,
     work: Annotated[Path | None, typer.Option(help="Folder of the runs; what is there is not done again.")] = None,
-    page: Annotated[Path | None, typer.Option(help="The page; default docs/faults.md, with --fast in --work.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Default docs/faults.md; for a part, in --work.")] = None,
 ) -> None:
     """Hurt training runs, one part at a time, and write down what came of it."""
     with exit_codes():
         from experiments.faults.chaos import make_chaos
 
+        if fast and kills:
+            raise BadInput("--fast, --kills: give one of them; without either, all faults and kills are done")
         work = work or Path("runs") / ("chaos-fast" if fast else "chaos")
-        page = page or (work if fast else Path("docs")) / "faults.md"
+        page = page or (work if fast or kills else Path("docs")) / "faults.md"
         console = Console()
         say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)  # noqa: E731
-        report = make_chaos(fast, preset_at(preset), work, page, say)
+        wanted = "fast" if fast else "kills" if kills else "all"
+        report = make_chaos(wanted, preset_at(preset), work, page, say)
         say(f"page: {page}")
         if not report.sound:
             raise RunFailed(f"a fault lost a prompt, was trained on twice or could not be done; see {page}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from experiments.faults.audit import Ledger
 from experiments.faults.hurt_run import FaultFailed, hurt_run
@@ -16,6 +17,7 @@ from experiments.faults.small_run import SmallRun
 from experiments.markdown import markdown_templates
 from scenes.whole_file import whole_file
 
+Wanted = Literal["fast", "kills", "all"]
 _KILLS = 20
 _SEED = 5
 _SITE = re.compile(r"process \d+ on node [^ ]+, log [^);]+")  # says something on the machine alone
@@ -34,20 +36,23 @@ class Report:
         return self.complete and all(one.sound for one in self.results)
 
 
-def make_chaos(fast: bool, preset: Path, work: Path, page: Path, say: Callable[[str], None]) -> Report:
-    """Do what is not done yet in `work`, and write the page.
+def make_chaos(wanted: Wanted, preset: Path, work: Path, page: Path, say: Callable[[str], None]) -> Report:
+    """Do what is not done yet in `work`, and write the page of all that was ever done there; the report is of what is
+    wanted now: the short list, the kills of a whole run, or the whole matrix and the kills.
 
     Raises:
         RunFailed: an undisturbed run did not end well.
     """
     shape = SmallRun(preset)
     reference = shape.undisturbed(work)
-    cells = fast_cells() if fast else all_cells() + kills_at_random(_KILLS, _SEED, shape.update_s(work))
+    kills = kills_at_random(_KILLS, _SEED, shape.update_s(work))
+    every = all_cells() + kills
+    cells = {"fast": fast_cells(), "kills": kills, "all": every}[wanted]
     results = run_cells(cells, shape, work, reference, say)
     report = Report(results, len(results) == len(cells))
     page.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(page) as partial:
-        partial.write_text(render(report, fast), encoding="utf-8")
+        partial.write_text(render([result for cell in every if (result := kept(cell, work))]), encoding="utf-8")
     return report
 
 
@@ -74,9 +79,9 @@ def run_cells(
     return [results[cell] for cell in cells if cell in results]
 
 
-def render(report: Report, fast: bool) -> str:
+def render(results: Sequence[Result]) -> str:
     """The page in Markdown."""
-    faults = [replace(one, message=_SITE.sub("process …", one.message)) for one in report.results]
+    faults = [replace(one, message=_SITE.sub("process …", one.message)) for one in results]
     faults = [one for one in faults if one.cell.role != WHOLE]
     outcomes = [result.outcome for result in faults]
     return (
@@ -84,12 +89,12 @@ def render(report: Report, fast: bool) -> str:
         .get_template("faults.md.j2")
         .render(
             results=faults,
-            killed=[one for one in report.results if one.cell.role == WHOLE],
+            killed=[one for one in results if one.cell.role == WHOLE],
             sound=sum(result.sound for result in faults),
             alone=outcomes.count(WENT_ON),
             resumed=outcomes.count(RESUMED),
             gone=outcomes.count(LOST),
             faults=FAULTS,
-            fast=fast,
+            matrix=len(all_cells()),
         )
     )

@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        moment = f"{self.after_s:.2f}s" if self.phase == ANY else self.phase
+        moment = f"{self.after_s:.4f}s" if self.phase == ANY else self.phase
         return f"{self.role}-{self.fault}-{moment}".replace(" ", "_")
 
     @property
@@ -91,7 +91,7 @@ def fast_cells() -> list[Cell]:
 def kills_at_random(count: int, seed: int, update_s: float) -> list[Cell]:
     """The whole run killed at moments that are uniform over an update of `update_s` seconds."""
     moments = np.random.default_rng(seed).uniform(0, update_s, count)
-    return [Cell(WHOLE, "kill", ANY, round(float(moment), 2)) for moment in moments]
+    return [Cell(WHOLE, "kill", ANY, round(float(moment), 4)) for moment in moments]
 
 
 def _cell(role: str, fault: str, phase: str) -> Cell:

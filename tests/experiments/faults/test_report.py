@@ -35,7 +35,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_the_page_counts_outcomes_and_shows_what_a_run_said_as_text() -> None:
     said = "a | b <script> (process 12 on node 10.0.0.1, log /logs/worker-12.err): " + "x" * 400
-    page = render(Report([result(), result("resumed", message=said), result("lost", None), killed()], True), fast=True)
+    page = render([result(), result("resumed", message=said), result("lost", None), killed()])
     assert "2 of 3 faults left nothing lost" in page
     assert "After 1 the run went on by itself" in page
     assert "**after 1 it could not be**" in page
@@ -44,4 +44,12 @@ def test_the_page_counts_outcomes_and_shows_what_a_run_said_as_text() -> None:
     rows = [line for line in page.splitlines() if line.startswith("| editor")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {11}
     assert [line.count("|") for line in page.splitlines() if "after an update began" in line] == [8]
-    assert "Killed at a random moment" not in render(Report([result()], True), fast=True)
+    assert "Killed at a random moment" not in render([result()])
+    assert "The matrix has 160 faults" in page
+    assert "The matrix has" not in render([result()] * 160)
+
+
+def test_the_page_of_kills_alone_says_nothing_of_other_faults() -> None:
+    page = render([killed()])
+    assert "faults left nothing lost" not in page
+    assert "(1 times, several times each run)" in page
