@@ -113,6 +113,12 @@ def test_bad_input_is_one_message_and_exit_2(
     assert "train" not in commands
 
 
+def test_two_parts_of_the_faults_at_once_are_bad_input() -> None:
+    result = runner.invoke(app, ["chaos", "--fast", "--kills"])
+    assert result.exit_code == 2
+    assert "--fast, --kills: give one of them" in result.stderr
+
+
 def test_missing_run_file_and_broken_yaml_are_bad_input(run_file: Path, commands: dict[str, Any]) -> None:
     assert runner.invoke(app, ["train", "nowhere.yaml"]).exit_code == 2
     run_file.write_text("stages: [")
