@@ -13,7 +13,7 @@ import psutil
 
 from experiments.faults.audit import Ledger, audit, read_ledger
 from experiments.faults.injury import injure
-from experiments.faults.matrix import ANY, NODE, WHOLE, Cell, Placed
+from experiments.faults.matrix import NODE, WHOLE, Cell, Placed
 from experiments.faults.outcome import LOST, RESUMED, WENT_ON, Result
 from experiments.faults.small_run import RUN_DEADLINE_S, SmallRun, resume
 from rollout.errors import RunFailed
@@ -109,10 +109,9 @@ class _HurtRun:
         """Wait for it; False where the run ended or stood still before."""
         cell = placed.cell
         try:
-            phase = "rollout" if cell.phase == ANY else cell.phase
-            done = placed.update + (phase == "checkpoint")  # its update is done by then
-            begun = lambda event: event["event"] == "begin" and event["phase"] == phase and event["done"] >= done  # noqa: E731
-            self.run.wait_for(begun, f"{phase} of update {placed.update}", _MOMENT_S)
+            done = placed.update + (cell.phase == "checkpoint")  # its update is done by then
+            what = f"{cell.phase} of update {placed.update}"
+            self.run.wait_for(_beginning(cell.phase, done), what, _MOMENT_S)
         except RunFailed:
             return False
         time.sleep(cell.after_s)
@@ -175,3 +174,7 @@ class _HurtRun:
 
 def _update_from(number: int) -> Callable[[dict[str, Any]], bool]:
     return lambda event: event["event"] == "update" and event["update"] >= number
+
+
+def _beginning(phase: str, done: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda event: event["event"] == "begin" and event["phase"] == phase and event["done"] >= done

@@ -16,7 +16,6 @@ NODE = "node"
 WHOLE = "whole run"  # every process of it at once
 ROLES = ("env_runner", "editor", "diffuser", "actor", "checker", "engine", "learner", "serve_controller", DRIVER, NODE)
 PHASES = ("rollout", "learn", "sync", "checkpoint")
-ANY = "any"
 # Every role, fault and phase at least once, in an order that fills few runs.
 FAST = (
     ("env_runner", "kill", "rollout"),
@@ -40,8 +39,8 @@ class Cell:
     """One fault. The editor is hurt while it trains, everything else while the Actor does.
 
     Attributes:
-        phase: in which it happens; `ANY` where `after_s` alone says when.
-        after_s: seconds from the beginning of the phase (of the update, with `ANY`) to the fault.
+        phase: in which it happens, or after which begins what it happens in.
+        after_s: seconds from the beginning of the phase to the fault.
     """
 
     role: str
@@ -51,13 +50,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        moment = f"{self.after_s:.4f}s" if self.phase == ANY else self.phase
-        return f"{self.role}-{self.fault}-{moment}".replace(" ", "_")
+        moment = f"-{self.after_s:.4f}s" if self.role == WHOLE else ""
+        return f"{self.role}-{self.fault}-{self.phase}{moment}".replace(" ", "_")
 
     @property
     def span(self) -> int:
         """Updates until the fault has shown what it does: what is hurt after the rollout is missed in the next one."""
-        return 1 if self.phase in ("rollout", ANY) else 2
+        return 1 if self.phase == "rollout" or self.role == WHOLE else 2
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class Placed:
 
     @property
     def latest(self) -> int:
-        """The last update that the run must have: one that ends sooner than others do brings the next one's seconds."""
-        return self.judged + (self.cell.phase == ANY)
+        """The last update that the run must have: a kill some time after a phase began may fall into the next one."""
+        return self.judged + (self.cell.role == WHOLE)
 
 
 def all_cells() -> list[Cell]:
@@ -89,9 +88,11 @@ def fast_cells() -> list[Cell]:
 
 
 def kills_at_random(count: int, seed: int, update_s: float) -> list[Cell]:
-    """The whole run killed at moments that are uniform over an update of `update_s` seconds."""
-    moments = np.random.default_rng(seed).uniform(0, update_s, count)
-    return [Cell(WHOLE, "kill", ANY, round(float(moment), 4)) for moment in moments]
+    """The whole run killed at moments that begin with a phase, any of them, and are uniform over the time that a phase
+    of an update of `update_s` seconds takes on average."""
+    random = np.random.default_rng(seed)
+    phases, moments = random.choice(PHASES, count), random.uniform(0, update_s / len(PHASES), count)
+    return [Cell(WHOLE, "kill", str(p), round(float(m), 4)) for p, m in zip(phases, moments, strict=True)]
 
 
 def _cell(role: str, fault: str, phase: str) -> Cell:

@@ -23,7 +23,7 @@ def test_a_run_that_is_hurt_and_three_times_killed_at_a_random_moment_ends_like_
 ) -> None:
     reference = SHAPE.undisturbed(tmp_path)
     assert len(reference.prompts) == SHAPE.updates
-    kills = kills_at_random(3, 11, SHAPE.update_s(tmp_path))
+    kills = kills_at_random(3, 12, SHAPE.update_s(tmp_path))
     results = run_cells(ALONE + kills, SHAPE, tmp_path, reference, print)
     assert [one.audit for one in results] == [UNHARMED] * 4
     assert [one.outcome for one in results] == ["went on", "resumed", "resumed", "resumed"]

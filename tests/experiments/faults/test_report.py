@@ -43,7 +43,7 @@ def test_the_page_counts_outcomes_and_shows_what_a_run_said_as_text() -> None:
     assert "x" * 301 not in page
     rows = [line for line in page.splitlines() if line.startswith("| editor")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {11}
-    assert [line.count("|") for line in page.splitlines() if "after an update began" in line] == [8]
+    assert [line.count("|") for line in page.splitlines() if " began |" in line] == [8]
     assert "Killed at a random moment" not in render([result()])
     assert "The matrix has 160 faults" in page
     assert "The matrix has" not in render([result()] * 160)
