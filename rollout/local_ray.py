@@ -26,7 +26,7 @@ WORKER_ENVIRONMENT = {
 # OpenTelemetry recorder keeps the counters of every process that ever was, some 50 kB each; without it they are
 # forgotten after two minutes. On a cluster both sides must agree on the recorder, so there it is the cluster's choice.
 _BOUNDS_HERE = {
-    "RAY_task_events_max_num_task_in_gcs": "10000",
+    "RAY_task_events_max_num_task_in_gcs": "2000",
     "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
     "RAY_enable_open_telemetry": "0",
 }

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from benchmarks.soak import DRIVER, OTHERS, courses, memory_by_process, memory_by_role
+from benchmarks.soak import DRIVER, OTHERS, STORE, courses, memory_by_process, memory_by_role, samples_in
 
 
 def test_a_role_that_grows_is_not_flat_and_one_that_settles_after_the_warm_up_is() -> None:
@@ -40,3 +42,11 @@ def test_memory_is_that_of_the_process_and_has_its_role() -> None:
 def test_the_learners_of_the_two_policies_are_told_apart_and_ranks_are_added_up() -> None:
     ranks = {1: ("ray::_RankActor", 500e6), 2: ("ray::_RankActor.learn", 600e6), 3: ("raylet", 40e6), 4: ("rlrig", 1e6)}
     assert memory_by_role(ranks, 4, "editor") == {"editor's learner": 1100e6, OTHERS: 40e6, DRIVER: 1e6}
+
+
+def test_samples_are_read_as_they_were_kept(tmp_path: Path) -> None:
+    processes = {7: ("rlrig train", 5e6), 8: ("ray::_RankActor", 3e6), 9: ("raylet", 2e6)}
+    line = json.dumps({"policy": "actor", "driver": 7, "processes": processes, STORE: 1e6})
+    (tmp_path / "kept").write_text(f"{line}\n{line}\n")
+    expected = {DRIVER: 5e6, "actor's learner": 3e6, OTHERS: 2e6, STORE: 1e6}
+    assert samples_in(tmp_path / "kept") == [expected, expected]
