@@ -138,16 +138,16 @@ def main(
     if kept is None:
         kept = out.with_suffix(".memory.jsonl")
         failed = _soak(minutes, preset, out, kept)
+    console = Console(width=100)
+    if failed:
+        console.print(f"the run ended too early: {failed}", markup=False)
     samples = samples_in(kept)
     found = courses(samples)
     table = Table("role", "begins at MB", "ends at MB", "most MB", "flat", title=f"{len(samples)} updates")
     for course in found:
         numbers = (f"{value / 1e6:.1f}" for value in (course.begin, course.end, course.most))
         table.add_row(course.role, *numbers, "yes" if course.flat else "NO")
-    console = Console(width=100)
     console.print(table)
-    if failed:
-        console.print(f"the run ended too early: {failed}", markup=False)
     raise typer.Exit(0 if not failed and all(course.flat for course in found) else 1)
 
 

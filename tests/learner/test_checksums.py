@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from learner.checksums import bytes_checksums, bytes_of, tensor_checksum, tensor_checksums
+from learner.checksums import bytes_checksums, bytes_of, dtype_name, tensor_checksum, tensor_checksums
 
 
 def test_checksum_depends_on_values_shape_and_dtype_but_not_on_layout():
@@ -19,7 +19,7 @@ def test_checksums_of_many_are_those_of_each_in_the_order_of_the_tensors(count):
 
 def test_checksums_of_bytes_are_those_of_their_tensors_whether_an_array_or_a_tensor_has_them():
     tensors = [torch.arange(6.0).reshape(2, 3), torch.ones(5, dtype=torch.bfloat16), torch.tensor(7)]
-    contents = [(str(one.dtype).removeprefix("torch."), tuple(one.shape), bytes_of(one)) for one in tensors]
+    contents = [(dtype_name(one.dtype), tuple(one.shape), bytes_of(one)) for one in tensors]
     expected = [tensor_checksum(one) for one in tensors]
     assert bytes_checksums(contents) == expected
     assert bytes_checksums([(dtype, shape, torch.as_tensor(raw)) for dtype, shape, raw in contents]) == expected
