@@ -20,6 +20,7 @@ from rollout.config import RunConfig
 from rollout.config_checks import changed_on_resume
 from rollout.config_file import load_config, load_run_config
 from rollout.errors import BadInput, RunFailed
+from rollout.local_ray import only_ray_of_process
 from rollout.pages_cli import pages
 from rollout.progress import Progress, make_progress
 from rollout.serve_cli import serve
@@ -100,7 +101,7 @@ def train(
                 raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
         from rollout.run import train as run_training
 
-        with make_progress(quiet, json_, out=out_) as progress:
+        with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
             run_training(config, folder, resume, progress, mirror)
 
 

@@ -22,14 +22,32 @@ WORKER_ENVIRONMENT = {
     "RLRIG_WORKER": "1",
 }
 
-# What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days. Its
-# OpenTelemetry recorder keeps the counters of every process that ever was, some 50 kB each; without it they are
-# forgotten after two minutes. On a cluster both sides must agree on the recorder, so there it is the cluster's choice.
+# What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days.
 _BOUNDS_HERE = {
     "RAY_task_events_max_num_task_in_gcs": "2000",
     "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
-    "RAY_enable_open_telemetry": "0",
 }
+_RECORDER = "RAY_enable_open_telemetry"
+
+
+@contextmanager
+def only_ray_of_process(config: RayConfig) -> Iterator[None]:
+    """For a command, whose process starts one Ray and ends with it: the Ray that is started within the block forgets
+    the metrics of an ended process after two minutes. Its OpenTelemetry recorder, which this turns off, keeps them for
+    ever, some 50 kB for each process that ever was. Joining a cluster changes nothing, since both sides must agree on
+    the recorder.
+
+    A process that starts another Ray later may not use this: without that recorder it would export no metrics, and
+    changing the recorder between two of them can end the process.
+    """
+    if config.address is not None or _RECORDER in os.environ:
+        yield
+        return
+    os.environ[_RECORDER] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_RECORDER]
 
 
 def worker_environment(gpu_learner: bool) -> dict[str, str]:

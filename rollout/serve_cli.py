@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rollout.command import TINY, Json, Quiet, exit_codes, preset_at, settings
 from rollout.config_file import ConfigError, apply_overrides, explain, load_config, load_run_config
 from rollout.errors import BadInput
+from rollout.local_ray import only_ray_of_process
 
 if TYPE_CHECKING:
     from rollout.serving_run import ServingPlan
@@ -62,7 +63,7 @@ def serve(
         from rollout.progress import make_progress
         from rollout.serving_run import serve as run_service
 
-        with make_progress(quiet, json_, out=out) as progress:
+        with only_ray_of_process(plan.config.ray), make_progress(quiet, json_, out=out) as progress:
             run_service(plan, gateway, token, progress)
 
 

@@ -50,6 +50,18 @@ def test_train_hands_on_configuration_and_folder(run_file: Path, commands: dict[
     assert (folder, resume) == (Path("runs/x"), False)
 
 
+@pytest.mark.parametrize(("address", "recorder"), [("null", "0"), ("127.0.0.1:6379", None)])
+def test_a_training_may_forget_ended_processes_where_it_starts_ray_itself(
+    run_file: Path, commands: dict[str, Any], monkeypatch: pytest.MonkeyPatch, address: str, recorder: str | None
+) -> None:
+    seen: list[str | None] = []
+    name = "RAY_enable_open_telemetry"
+    monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys.modules["rollout.run"], "train", lambda *_: seen.append(os.environ.get(name)))
+    result = runner.invoke(app, ["train", str(run_file), "--set", f"ray.address={address}"])
+    assert (result.exit_code, seen) == (0, [recorder]), result.output
+
+
 def test_train_names_a_new_folder_after_the_preset(run_file: Path, commands: dict[str, Any]) -> None:
     assert runner.invoke(app, ["train", str(run_file)]).exit_code == 0
     folder = commands["train"][1]

@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from rollout.config import PortsConfig, RayConfig
 from rollout.config_file import load_config
 from rollout.errors import BadInput
-from rollout.local_ray import port_is_free, ray_for_run, worker_environment
+from rollout.local_ray import only_ray_of_process, port_is_free, ray_for_run, worker_environment
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
 
@@ -28,3 +29,18 @@ def test_deepspeed_is_kept_off_gpus_unless_a_learner_trains_on_them():
     assert worker_environment(gpu_learner=False)["DS_ACCELERATOR"] == "cpu"
     assert "DS_ACCELERATOR" not in worker_environment(gpu_learner=True)
     assert not load_config(PRESET).gpu_learner
+
+
+@pytest.mark.parametrize(
+    ("address", "chosen", "within"), [(None, None, "0"), (None, "1", "1"), ("auto", None, None), ("auto", "1", "1")]
+)
+def test_a_command_turns_the_recorder_off_only_for_a_ray_of_its_own_and_not_against_the_user(
+    address, chosen, within, monkeypatch
+):
+    name = "RAY_enable_open_telemetry"
+    monkeypatch.delenv(name, raising=False)
+    if chosen is not None:
+        monkeypatch.setenv(name, chosen)
+    with only_ray_of_process(RayConfig(address=address)):
+        assert os.environ.get(name) == within
+    assert os.environ.get(name) == chosen

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 import ray
@@ -16,6 +20,26 @@ from rollout.watching.metric_names import METRICS, RUN_TAG
 
 pytestmark = pytest.mark.engines
 SCRAPED_S = 90.0
+REPOSITORY = Path(__file__).resolve().parents[3]
+A_COMMAND = """
+import json, sys, time
+from rollout.config import RayConfig
+from rollout.local_ray import only_ray_of_process, ray_for_run
+from rollout.watching.live_metrics import LiveMetrics
+from tests.rollout.watching.test_live_metrics import RECORD, scraped
+
+config = RayConfig(num_cpus=1, object_store_gib=0.25)
+with only_ray_of_process(config), ray_for_run(config):
+    live, seen, ends = LiveMetrics("run-y"), [], time.monotonic() + float(sys.argv[1])
+    for update in (1, 2, 3):
+        live.update({**RECORD, "update": update, "restarts": update, "replaced": 0})
+        value = None
+        while value != update and time.monotonic() < ends:
+            time.sleep(1.0)
+            value = scraped("run-y").get(("ray_rlrig_update", frozenset()))
+        seen.append(value)
+    print(json.dumps([*seen, scraped("run-y").get(("ray_rlrig_restarts_total", frozenset()))]))
+"""
 RECORD = {
     "update": 3,
     "reward_mean": 0.5,
@@ -100,3 +124,15 @@ def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run(
         for role in ("driver", "learner", "env_runner", "editor")
     }
     assert phase_of == {"driver": ["learn"], "learner": ["update"], "env_runner": ["sample"], "editor": [WAITS]}
+
+
+def test_the_metrics_of_a_command_s_own_ray_follow_its_updates():
+    done = subprocess.run(
+        [sys.executable, "-c", A_COMMAND, str(SCRAPED_S)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=3 * SCRAPED_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [1, 2, 3, 3]
