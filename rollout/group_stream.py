@@ -35,7 +35,8 @@ class GroupStream:
     """Keeps EnvRunners sampling ahead of the learner, as far as the scheduler allows.
 
     Nothing here waits for long: `pump` does what can be done now. An EnvRunner holds one job at a time. One that dies,
-    or whose job is late, is started again by Ray, and its prompts are sampled anew, with the same seeds.
+    or whose job is late, is started again by Ray, and its prompts are sampled anew, with the same seeds. So is one
+    whose jobs failed twice in a row, since the reason may lie in its process, such as memory that it cannot get.
 
     Args:
         runners: RLlib's manager of the EnvRunners.
@@ -70,6 +71,7 @@ class GroupStream:
         self._numbers: dict[int, int] = {}  # of the job that a runner holds
         self._closed: set[int] = set()
         self._late: dict[int, str] = {}  # why a runner is being ended
+        self._failing: set[int] = set()  # the last job of these has failed
         self._dropped: list[Turn] = []
         self._fruitless = 0  # prompts without a signal since the last update began
         self._last_error = "none of them answered"
@@ -177,7 +179,9 @@ class GroupStream:
             if isinstance(answer, SamplingError):
                 place = self._place(result.actor_id)
                 self._fail(assignments, f"EnvRunner {result.actor_id} ({place}): {answer.text}")
+                self._blame(result.actor_id)
             elif result.ok:
+                self._failing.discard(result.actor_id)
                 self.incidents += Incidents.beside(answer)
                 self._finish(assignments, from_table(answer))
             else:
@@ -215,6 +219,7 @@ class GroupStream:
         logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), self._last_error)
         self.restarts += 1
         self._admitted.discard(runner)
+        self._failing.discard(runner)
         self._scheduler.remove_worker(runner)
         for assignment in (*assignments, *self._waiting.pop(runner, [])):
             self._count_attempt(assignment)
@@ -234,12 +239,23 @@ class GroupStream:
         self._late[assignment.worker] = f"it held prompt {prompt} for more than rollout.deadline_s = {deadline_s} s"
         ray.kill(self._runners.actors()[assignment.worker], no_restart=False)
 
+    def _blame(self, runner: int) -> None:
+        """A job of this EnvRunner has failed. After the second one in a row it is ended; `_readmit` does the rest."""
+        if runner not in self._failing:
+            self._failing.add(runner)
+            return
+        self._last_error += "; it was ended, since its job before had failed, too"
+        ray.kill(self._runners.actors()[runner], no_restart=False)
+        self._runners.set_actor_state(runner, healthy=False)
+        self._next_readmission = time.monotonic() + _READMIT_EVERY_S  # the old process may answer for a moment
+
     def _part_with(self, runner: int) -> None:
         held = (*self._sent.pop(runner, []), *self._waiting.pop(runner, []))
         self.requeued += len(held)
         if runner in self._admitted:
             self._scheduler.remove_worker(runner, blameless=True)
         self._admitted.discard(runner)
+        self._failing.discard(runner)
         self._late.pop(runner, None)
 
     def _place(self, runner: int) -> str:

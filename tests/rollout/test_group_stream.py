@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -36,20 +37,38 @@ def cluster():
 class Runner(FaultAwareApply):
     """An EnvRunner without RLlib's configuration."""
 
+    jobs = 0
+
     def pid(self) -> int:
         return os.getpid()
 
 
 class Sampling:
     """Samples with scripted models after up to `wait_s`, 2 s later where prompt number `slow` is among them, or with an
-    error for prompt number `broken`."""
+    error for prompt number `broken`, in every other job of a `flaky` runner, and in the process whose number is in the
+    file `sick`: the first that looks."""
 
     def __init__(
-        self, settings: RolloutConfig, wait_s: float = 0.0, broken: int | None = None, slow: int | None = None
+        self,
+        settings: RolloutConfig,
+        wait_s: float = 0.0,
+        broken: int | None = None,
+        slow: int | None = None,
+        sick: Path | None = None,
+        flaky: bool = False,
     ) -> None:
         self.settings, self.wait_s, self.broken, self.slow = settings, wait_s, broken, slow
+        self.sick, self.flaky = sick, flaky
 
     def __call__(self, runner, job):
+        if self.sick is not None:
+            if not self.sick.exists():
+                self.sick.write_text(str(os.getpid()))
+            if self.sick.read_text() == str(os.getpid()):
+                raise MemoryError("there is no more")
+        runner.jobs += 1
+        if self.flaky and runner.jobs % 2:
+            raise ConnectionError("try again")
         time.sleep(random.uniform(0, self.wait_s))
         if self.slow in [one.prompt for one in job.prompts]:
             time.sleep(2.0)
@@ -182,6 +201,24 @@ def test_a_prompt_that_fails_again_and_again_ends_the_run_with_its_number_and_th
     stream = stream_of(1, settings_with(max_attempts=2), broken=2)
     with pytest.raises(RunFailed, match=r"failed 2 times .*process \d+ on node .*, log .*the canvas tore"):
         collect(stream, 0)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_runner_whose_jobs_fail_twice_in_a_row_samples_in_a_new_process(tmp_path, concurrency):
+    settings = settings_with(max_attempts=3, concurrency=concurrency)
+    stream, undisturbed = stream_of(1, settings, sick=tmp_path / "pid"), stream_of(1, settings)
+    for update in range(2):
+        assert content(collect(stream, update)[0]) == content(collect(undisturbed, update)[0])
+        stream.trained()
+        undisturbed.trained()
+    assert (stream.restarts, stream.requeued) == (1, 2 * concurrency)
+
+
+def test_a_runner_whose_jobs_fail_now_and_then_stays():
+    stream = stream_of(1, settings_with(concurrency=1), flaky=True)
+    assert collect(stream, 0)[0]
+    assert stream.requeued >= 4
+    assert stream.restarts == 0
 
 
 def test_a_runner_that_ends_is_named_with_its_process_its_log_and_a_remedy():
