@@ -12,6 +12,7 @@ import numpy as np
 import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.schema import ReplicaState
 
 from actors.site import Site, end_of, last_line
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from learner.weights import WeightUpdate
 
 _POLL_S = 0.25
-_LOST = (RayActorError, ReplicaBroken)
+_LOST = (RayActorError, ReplicaBroken, DeploymentUnavailableError)  # the last: the only replica is being replaced
 _HANDLES: dict[str, DeploymentHandle] = {}  # of this process, by the client that they came with
 
 
@@ -202,6 +203,8 @@ class VlmClient:
                 raise  # a replica's own deadline
             late = f"{step}: not all of {sorted(arguments)} of the {self.role} answered in {deadline_s} s"
             raise TimeoutError(late) from error
+        except DeploymentUnavailableError as error:
+            raise VlmError(f"{step}: the {self.role} has no running replica") from error
         found = dict(answer for answer in answers if answer is not None)
         if lost := sorted(arguments.keys() - found.keys()):
             raise VlmError(f"{step}: replicas of the {self.role} are not there any more: {', '.join(lost)}")
@@ -228,12 +231,11 @@ class VlmClient:
 
     def _broadcast(self, method: str, *arguments: Any, deadline_s: float) -> list[Any]:
         try:
-            results = self._handle.broadcast(method, *arguments).results(timeout_s=deadline_s)
+            return self._handle.broadcast(method, *arguments).results(timeout_s=deadline_s)
         except TimeoutError as error:
             raise TimeoutError(f"{method}: not every replica of the {self.role} answered in {deadline_s} s") from error
-        if not results:
-            raise VlmError(f"{method}: the {self.role} has no running replica")
-        return results
+        except DeploymentUnavailableError as error:
+            raise VlmError(f"{method}: the {self.role} has no running replica") from error
 
 
 @ray.remote(num_cpus=0, max_calls=1, max_retries=0)
@@ -310,4 +312,6 @@ def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
 
 
 def _cause(error: Exception) -> str:
+    if isinstance(error, DeploymentUnavailableError):
+        return error.message  # as a string it is the name of the deployment
     return end_of(error) if isinstance(error, RayError) else last_line(error)

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError
 
 from learner.receipts import WeightReceipt
 from serving import vlm_client
@@ -16,15 +18,19 @@ from serving.vlm_config import VlmConfig
 
 
 class Replicas:
-    """A deployment's handle. `broadcasts` are the answers of one broadcast after the other, or what it raises."""
+    """A deployment's handle. `broadcasts` are the answers of one broadcast after the other, or what it raises; the
+    first batches raise `losses`."""
 
-    def __init__(self, broadcasts=()) -> None:
-        self.broadcasts, self.asked, self.batches = list(broadcasts), [], []
+    def __init__(self, broadcasts=(), losses=()) -> None:
+        self.broadcasts, self.losses, self.asked, self.batches = list(broadcasts), list(losses), [], []
         self.generate_batch = SimpleNamespace(remote=self._generate)
 
     def broadcast(self, method, *_):
         self.asked.append(method)
-        return SimpleNamespace(results=self._results)
+        return SimpleNamespace(results=self._results, results_async=self._results_async)
+
+    async def _results_async(self, timeout_s):
+        return self._results(timeout_s)
 
     def _results(self, timeout_s):
         found = self.broadcasts.pop(0)
@@ -35,7 +41,14 @@ class Replicas:
     def _generate(self, batch):
         self.batches.append(len(batch.questions))
         answers = ([[question.text] for question in batch.questions], 0.5)
-        return SimpleNamespace(result=lambda timeout_s: answers)
+        loss = self.losses.pop(0) if self.losses else None
+
+        def result(timeout_s):
+            if loss is not None:
+                raise loss
+            return answers
+
+        return SimpleNamespace(result=result)
 
 
 def client(handle, **settings) -> VlmClient:
@@ -46,6 +59,7 @@ def receipts(*versions: int) -> list[WeightReceipt]:
     return [WeightReceipt(f"r{index}", "actor", version, "d", None) for index, version in enumerate(versions)]
 
 
+NONE_RUNS = DeploymentUnavailableError(DeploymentID(name="VlmServer:actor", app_name="actor"))
 UPDATE = SimpleNamespace(manifest=SimpleNamespace(version=4))
 
 
@@ -75,6 +89,25 @@ def test_where_serve_decides_those_that_there_are_are_asked_again_until_none_is_
     found = client(replicas, replicas=1, max_replicas=4)
     assert found.apply_weights(UPDATE) == receipts(4, 4)
     assert replicas.asked == ["apply_weights"] * 3
+
+
+def test_while_the_only_replica_is_being_replaced_its_successor_is_waited_for():
+    replicas = Replicas([NONE_RUNS, NONE_RUNS, [None], receipts(4)], losses=[NONE_RUNS, NONE_RUNS])
+    waits = client(replicas)
+    assert waits.apply_weights(UPDATE) == receipts(4)
+    asked = ([np.zeros((8, 8, 3), np.uint8)], [Question("a", 0, None)], Sampling(max_tokens=4))
+    found = waits.generate(*asked)
+    assert (found, waits.replaced) == ([["a"]], 1)
+    with pytest.raises(VlmError, match="took its place within start_deadline_s = 1 s: apply_weights: .* no running"):
+        client(Replicas([NONE_RUNS] * 1000)).apply_weights(UPDATE)
+    with pytest.raises(
+        VlmError, match=r"took its place within start_deadline_s = 1 s: .*VlmServer:actor.* unavailable"
+    ):
+        client(Replicas(losses=[NONE_RUNS] * 1000)).generate(*asked)
+    with pytest.raises(VlmError, match="identity: the actor has no running replica"):
+        client(Replicas([NONE_RUNS])).versions()
+    with pytest.raises(VlmError, match="load: the actor has no running replica"):
+        client(Replicas([NONE_RUNS])).transfer("load", {"r0": 1})
 
 
 def test_replicas_are_counted_where_serve_decides_how_many_there_are():
