@@ -98,7 +98,7 @@ def test_while_the_only_replica_is_being_replaced_its_successor_is_waited_for():
     asked = ([np.zeros((8, 8, 3), np.uint8)], [Question("a", 0, None)], Sampling(max_tokens=4))
     found = waits.generate(*asked)
     assert (found, waits.replaced) == ([["a"]], 1)
-    with pytest.raises(VlmError, match="took its place within start_deadline_s = 1 s: apply_weights: .* no running"):
+    with pytest.raises(VlmError, match=r"took its place within start_deadline_s = 1 s: apply_weights: .* no running"):
         client(Replicas([NONE_RUNS] * 1000)).apply_weights(UPDATE)
     with pytest.raises(
         VlmError, match=r"took its place within start_deadline_s = 1 s: .*VlmServer:actor.* unavailable"
