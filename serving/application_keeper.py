@@ -19,6 +19,8 @@ from ray.exceptions import RayError
 from ray.util import list_named_actors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from serving.serve_controller import serve_applications
+
 _NAMESPACE = "rlrig-keepers"
 _PREFIX = "keeper-of-job-"
 _EVERY_S = 1.0
@@ -54,7 +56,7 @@ class _Keeper:
 
     def _take_away(self, ended: float) -> None:
         """Delete what the job deployed, and Serve with it if it serves nothing else."""
-        there = {name: found.last_deployed_time_s for name, found in serve.status().applications.items()}
+        there = {name: found.last_deployed_time_s for name, found in serve_applications().items()}
         ours = [name for name, at in there.items() if name in self._names and self._is_ours(name, at, ended)]
         if there and ours == list(there):
             serve.shutdown()
@@ -111,7 +113,7 @@ class ApplicationKeeper:
 
     def watch_these(self) -> None:
         """The applications are deployed; from now on the keeper knows them by the time of that, and no others."""
-        there = serve.status().applications
+        there = serve_applications()
         deployed = {name: there[name].last_deployed_time_s for name in self._names if name in there}
         self._actor.watch_these.remote(deployed)
 

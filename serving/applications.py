@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import ray
-from ray import serve
 from ray.serve.schema import ApplicationStatus
+
+from serving.serve_controller import serve_applications
 
 _POLL_S = 0.25
 _PAUSE = 9  # times what asking Serve took: it takes the processor from the replicas that are to start
@@ -50,7 +51,7 @@ def wait_for_applications(
             if built:
                 _raise_build_error(deployment)
         asked = time.monotonic()
-        statuses = serve.status().applications
+        statuses = serve_applications()
         took = time.monotonic() - asked
         for name in sorted(waiting & statuses.keys()):
             if statuses[name].status == ApplicationStatus.RUNNING:

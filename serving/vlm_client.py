@@ -20,6 +20,7 @@ from learner.transports.exchange import Address, Step
 from serving.applications import StartFailed, wait_for_applications
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.model_folder import check_model_folder
+from serving.serve_controller import serve_applications, wait_for_controller
 from serving.vlm_config import VlmConfig
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class VlmClient:
             return None
 
     def _states(self) -> dict[str, int]:
-        application = serve.status().applications.get(self.role)
+        application = serve_applications().get(self.role)
         found: dict[str, int] = {}
         for deployment in application.deployments.values() if application else ():
             for state, count in deployment.replica_states.items():
@@ -125,6 +126,7 @@ class VlmClient:
 
     def _ask_successor(self, batch: Batch, lost: Exception) -> tuple[list[list[Answer]], float]:
         self.replaced += 1
+        wait_for_controller()  # without it nothing is replaced
         ends = time.monotonic() + self.settings.start_deadline_s
         while (left := ends - time.monotonic()) > 0:
             time.sleep(_POLL_S)
@@ -162,6 +164,7 @@ class VlmClient:
         # Where Serve decides how many there are, one that was starting meanwhile holds others until it is asked.
         elastic = self.settings.elastic
         question: tuple[Any, ...] = ("apply_weights", update) if elastic else ("receipt",)
+        wait_for_controller()  # without it nothing is replaced
         ends = time.monotonic() + self.settings.start_deadline_s
         while time.monotonic() < ends:
             time.sleep(_POLL_S)
@@ -303,7 +306,7 @@ def start_vlms(vlms: Mapping[str, VlmConfig]) -> dict[str, VlmClient]:
 
 def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
     """Stop these VLMs, and Serve with them if it serves nothing else, unless `keep_serve` says that it may stay."""
-    running = serve.status().applications.keys()
+    running = serve_applications().keys()
     if running <= set(roles) and not keep_serve:
         serve.shutdown()
         return

@@ -21,6 +21,7 @@ from serving.gateway.gateway_config import GatewayConfig
 from serving.gateway.image_deployments import QUEUED_BATCHES, DrawReplica, EditReplica, build_image_app
 from serving.gateway.ingress import ENDPOINT, Served, ServedModel, build_endpoint
 from serving.gateway.service import RAW_MODEL, TRAINED_MODEL
+from serving.serve_controller import serve_applications
 from serving.vlm_client import deploy_vlms
 
 if TYPE_CHECKING:
@@ -160,13 +161,13 @@ class DeployedService:
 
     def trouble(self) -> dict[str, str]:
         """By Serve application, what keeps it from running; nothing where all run."""
-        found = serve.status().applications
+        found = serve_applications()
         states = {name: found[name].status.value if name in found else "NOT_DEPLOYED" for name in self._applications}
         return {name: state for name, state in states.items() if state != "RUNNING"}
 
     def close(self) -> None:
         """End the endpoint, then the models, and Serve with them where it serves nothing else."""
-        running = serve.status().applications.keys()
+        running = serve_applications().keys()
         if running <= set(self._applications):
             serve.shutdown()
         else:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.serve.schema import ApplicationStatus
 
-from serving import applications
+from serving import applications, serve_controller
 from serving.applications import StartFailed, wait_for_applications
 
 RUNNING, DEPLOYING, FAILED = (
@@ -36,7 +36,7 @@ class Status:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, status: Status) -> Status:
-    monkeypatch.setattr(applications.serve, "status", status)
+    monkeypatch.setattr(serve_controller.serve, "status", status)
     monkeypatch.setattr(applications, "_POLL_S", 0.001)
     return status
 

@@ -1,0 +1,63 @@
+"""Serve's controller. Serve's own calls to it have no deadline, so that one that hangs would hold up whoever asks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import GetTimeoutError, RayActorError
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+
+_ANSWER_S = 30.0
+_START_S = 180.0
+_POLL_S = 0.5
+
+
+def wait_for_controller(answer_s: float = _ANSWER_S, start_s: float = _START_S) -> None:
+    """Return once Serve's controller answers, at once where there is none. One that gives no answer within
+    `answer_s` seconds is ended; Ray starts it again, and it goes on from what it had written down.
+
+    Raises:
+        TimeoutError: none answered within `start_s` seconds after that.
+    """
+    if not ray.is_initialized():
+        return
+    try:
+        controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    except ValueError:
+        return
+    try:
+        ray.get(controller.check_alive.remote(), timeout=answer_s)
+        return
+    except GetTimeoutError:
+        logging.getLogger(__name__).warning("Serve's controller gave no answer for %g s: it is ended", answer_s)
+        ray.kill(controller, no_restart=False)
+    except RayActorError:
+        pass  # it is being started again
+    ends = time.monotonic() + start_s
+    while (left := ends - time.monotonic()) > 0:
+        try:
+            ray.get(controller.check_alive.remote(), timeout=left)
+            return
+        except GetTimeoutError:
+            break
+        except RayActorError:
+            time.sleep(_POLL_S)
+    raise TimeoutError(
+        f"Serve's controller did not answer within {answer_s:g} s, nor after it was ended within {start_s:g} s; look "
+        "into Ray's session folder, logs/serve/controller_*.log"
+    )
+
+
+def serve_applications() -> Mapping[str, Any]:
+    """What Serve says of each application (`ApplicationStatusOverview`), by name.
+
+    Raises:
+        TimeoutError: as `wait_for_controller`.
+    """
+    wait_for_controller()
+    return serve.status().applications
