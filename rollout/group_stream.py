@@ -219,7 +219,6 @@ class GroupStream:
         logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), self._last_error)
         self.restarts += 1
         self._admitted.discard(runner)
-        self._failing.discard(runner)
         self._scheduler.remove_worker(runner)
         for assignment in (*assignments, *self._waiting.pop(runner, [])):
             self._count_attempt(assignment)
@@ -255,7 +254,6 @@ class GroupStream:
         if runner in self._admitted:
             self._scheduler.remove_worker(runner, blameless=True)
         self._admitted.discard(runner)
-        self._failing.discard(runner)
         self._late.pop(runner, None)
 
     def _place(self, runner: int) -> str:
@@ -281,6 +279,7 @@ class GroupStream:
             healthy = set(self._runners.healthy_actor_ids())
         for runner in sorted(healthy - self._admitted - self._closed):  # RLlib itself may have found it again, too
             self._admitted.add(runner)
+            self._failing.discard(runner)
             self._sites[runner] = self._runners.actors()[runner].apply.remote(site_of)
             self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
         if healthy:

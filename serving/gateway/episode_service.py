@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray import serve
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
 from rollout.course import Change, Check, Course, Draw, Reflect, Request, course, first_state, given_state
@@ -22,6 +21,7 @@ from serving.gateway.service import Ask, Finished, ModelInfo, TurnReady, TurnTim
 from serving.gateway.version_gate import VersionGate
 from serving.generation import Batch, Question, Sampling
 from serving.own_checker import OwnChecker
+from serving.serve_controller import serve_applications
 from serving.vlm_actor import ActorAnswer, read_answer
 from serving.vlm_checker import Checker
 
@@ -216,7 +216,7 @@ def _course_of(ask: Ask, episode: Episode) -> Course:
 
 def role_status(names: list[str]) -> dict[str, str]:
     """By the name of a Serve application: empty where one of its replicas runs, else what it does instead."""
-    applications = serve.status().applications
+    applications = serve_applications()
     return {name: _trouble(applications.get(name)) for name in names}
 
 
