@@ -14,10 +14,10 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.edit import Edit
-from actors.fleet_error import FleetError, ReplicaDied, ReplicaTimeout, constructor_error
+from actors.fleet_error import FleetError, ReplicaDied, ReplicaStarved, ReplicaTimeout, constructor_error
 from actors.flow_path import FlowSde
 from actors.roster import Roster, maker
-from actors.site import end_of
+from actors.site import end_of, lacks_memory, last_line
 
 if TYPE_CHECKING:
     from learner.receipts import WeightReceipt
@@ -31,15 +31,15 @@ _ROWS_IN_A_DEADLINE = 16  # as many as a pipeline takes at a time
 class Fleet(Roster):
     """Splits batches over the replicas and puts the answers together in the order of the batch.
 
-    An error that a replica's own code raises keeps its type, with a note that names the replica. A Fleet can be sent
-    to other processes; all of them use the same replicas.
+    An error that a replica's own code raises keeps its type, with a note that names the replica; one that says that it
+    got no memory is a FleetError. A Fleet can be sent to other processes; all of them use the same replicas.
 
     Args:
         handles: Ray actor handles, by replica name or as a list.
         deadline_s: seconds until a call without its own deadline fails; waiting behind other callers counts. A batch
             may take so long for every 16 rows of a replica.
         restart_s: seconds that Ray may take to start a replica again that died, or that is ended because it missed a
-            deadline; its calls are then made again. 0: the error is raised at once.
+            deadline or got no memory; its calls are then made again. 0: the error is raised at once.
 
     Attributes:
         elastic: whether a replica that is lost leaves the fleet while another one is there, which then gets its rows;
@@ -169,8 +169,9 @@ class Fleet(Roster):
         where = {name: name for name in calls}
         answers, lost = self._collect(method, calls, where, limit)
         retries = max(_RETRIES, len(self.handles) if self.elastic else 0)  # it may lose one after the other
-        for _ in range(retries if self.restart_s else 0):
-            if not lost:
+        for turn in range(retries if self.restart_s else 0):
+            starved = any(isinstance(error, ReplicaStarved) for error in lost.values())
+            if not lost or (turn and starved):  # memory that a new process does not get either is not there
                 break
             where = self._after_loss({where[call]: error for call, error in lost.items()}, where, list(lost), elsewhere)
             at_once = max(Counter(where.values()).values(), default=1)  # a replica may take them one by one
@@ -233,7 +234,7 @@ class Fleet(Roster):
                         raise
             lost, others = failed, [name for name in self.handles if name not in failed]
         for name, error in lost.items():
-            if isinstance(error, ReplicaTimeout):
+            if error.process_lives:
                 ray.kill(self.handles[name], no_restart=False)
             self.expel(name)
         stay = {call: where[call] for call in calls if where[call] in self.handles}
@@ -244,6 +245,11 @@ class Fleet(Roster):
         try:
             return ray.get(ref, timeout=0)
         except RayTaskError as error:
+            if lacks_memory(error.cause):
+                raise ReplicaStarved(
+                    f"{self._label(name)} could not get the memory that it needs for {method}: "
+                    f"{last_line(error.cause)}; use a larger node or GPU, or lower the number of workers on it"
+                ) from error
             error.add_note(f"raised by {method} of {self._label(name)}")
             raise
         except RayActorError as error:
@@ -253,19 +259,22 @@ class Fleet(Roster):
             raise FleetError(f"{self._label(name)}: the answer to {method} was lost: {error}") from error
 
     def _bring_back(self, name: str, error: FleetError) -> None:
-        """Wait until Ray has started a lost replica again, which is ended before if it hangs.
+        """Wait until Ray has started a lost replica again, which is ended before if its process lives.
 
         Raises:
             FleetError: it is not back after `restart_s` seconds.
         """
         handle, end = self.handles[name], time.monotonic() + self.restart_s
         self.replaced += 1
-        if isinstance(error, ReplicaTimeout):
+        if error.process_lives:
             ray.kill(handle, no_restart=False)
         while (left := end - time.monotonic()) > 0:
             try:
-                self._sites[name] = ray.get(handle.site.remote(), timeout=left)
-                return
+                site = ray.get(handle.site.remote(), timeout=left)
+                if not error.process_lives or site != self._sites.get(name):
+                    self._sites[name] = site
+                    return
+                time.sleep(_POLL_S)  # the process that is being ended can still answer
             except RayActorError as again:
                 if cause := constructor_error(again):
                     raise ReplicaDied(f"{self._label(name)} cannot start again: {cause}") from again

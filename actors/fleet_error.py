@@ -6,11 +6,25 @@ from ray.exceptions import ActorDiedError, RayActorError
 
 
 class FleetError(RuntimeError):
-    """A replica of a fleet did not answer; the message names replica and method. Its batch can be sent again."""
+    """A replica of a fleet did not answer; the message names replica and method. Its batch can be sent again.
+
+    `process_lives`: whether the replica's process is still there, and has to be ended before another takes its place.
+    """
+
+    process_lives = False
 
 
 class ReplicaTimeout(FleetError, TimeoutError):
     """The deadline passed before a replica answered; it may hang."""
+
+    process_lives = True
+
+
+class ReplicaStarved(FleetError):
+    """A replica could not get the memory that it needs. A new process may: what others held, or what this one had
+    fragmented, is free then."""
+
+    process_lives = True
 
 
 class ReplicaDied(FleetError):

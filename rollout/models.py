@@ -80,17 +80,19 @@ class Models:
         return [receipt.replica for receipt in receipts] if self.actor_vlm.settings.elastic else there
 
     def peak_gpu_bytes(self) -> dict[str, int]:
-        """The most GPU memory that a process of each role on GPUs held since the last call.
+        """The most GPU memory that a process of each role on GPUs held since the last call; a VLM that does not answer
+        just now is left out.
 
         Raises:
-            FleetError, VlmError, TimeoutError: a replica did not answer.
+            FleetError: a pipeline's replica did not answer, nor the one that took its place.
         """
         fleets = {"diffuser": self.diffuser, "editor": self.editor}
         vlms = {"actor": self.actor_vlm, "checker": self.checker_vlm}
-        return {
+        found = {
             **{role: max(fleets[role].broadcast("peak_gpu_bytes").values()) for role in fleets if role in self.on_gpus},
             **{role: vlms[role].peak_gpu_bytes() for role in vlms if role in self.on_gpus},
         }
+        return {role: size for role, size in found.items() if size is not None}
 
     def close(self, keep_serve: bool = False) -> None:
         """End all processes; `keep_serve` leaves Serve itself to the Ray instance that ends with the run."""

@@ -38,6 +38,9 @@ class VlmError(RuntimeError):
     """A VLM did not start, or a call to it failed."""
 
 
+_AWAY = (*_LOST, TimeoutError, VlmError)  # what a call to all replicas raises while one of them is lost
+
+
 class VlmClient:
     """The sync face of one deployed VLM, for drivers and Ray actors. It can be pickled.
 
@@ -113,7 +116,7 @@ class VlmClient:
             return self.settings.replicas
         try:
             return len(self.versions())
-        except (*_LOST, TimeoutError, VlmError):
+        except _AWAY:
             return None
 
     def _states(self) -> dict[str, int]:
@@ -157,7 +160,7 @@ class VlmClient:
         """
         try:
             return self._broadcast("apply_weights", update, deadline_s=4 * self.settings.call_deadline_s)
-        except (*_LOST, TimeoutError, VlmError) as error:
+        except _AWAY as error:
             return self._successors(update, error)
 
     def _successors(self, update: WeightUpdate, lost: Exception) -> list[WeightReceipt]:
@@ -170,7 +173,7 @@ class VlmClient:
             time.sleep(_POLL_S)
             try:
                 receipts = self._broadcast(*question, deadline_s=self.settings.call_deadline_s)
-            except (*_LOST, TimeoutError, VlmError):
+            except _AWAY:
                 continue  # it is still being replaced
             held = [receipt.version for receipt in receipts if receipt is not None]
             count = max(len(held), self.settings.replicas) if elastic else self.settings.replicas
@@ -219,9 +222,13 @@ class VlmClient:
         self._sites = {name: site for name, _, site in found}
         return {name: version for name, version, _ in found}
 
-    def peak_gpu_bytes(self) -> int:
-        """The most memory of one GPU that a replica held since the last call; 0 on CPUs."""
-        return max(self._broadcast("peak_gpu_bytes", deadline_s=self.settings.call_deadline_s))
+    def peak_gpu_bytes(self) -> int | None:
+        """The most memory of one GPU that a replica held since the last call; 0 on CPUs, None where the replicas do not
+        answer just now."""
+        try:
+            return max(self._broadcast("peak_gpu_bytes", deadline_s=self.settings.call_deadline_s))
+        except _AWAY:
+            return None
 
     @property
     def _places(self) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from experiments.faults.two_nodes import TwoNodes
 
 _MOMENT_S = 600.0
-_STUCK_S = 600.0
+_STUCK_S = 300.0  # twice what any part needs to be replaced with the deadlines of the small run
 _SETTLED_S = 10.0
 
 

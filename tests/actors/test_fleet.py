@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.diffuser import Diffuser
-from actors.fleet import Fleet, ReplicaDied, ReplicaTimeout, split
+from actors.fleet import Fleet, split
+from actors.fleet_error import ReplicaDied, ReplicaStarved, ReplicaTimeout
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.inverse_diffuser import InverseDiffuser
@@ -55,6 +56,13 @@ class Clerk(Replica):
 
     def die(self) -> None:
         os._exit(1)
+
+    def starve(self, rows: list[int], folder: str, processes: int) -> list[int]:
+        """The first `processes` that are asked, which leave a file in `folder`, get no memory."""
+        (Path(folder) / str(os.getpid())).touch()
+        if len(list(Path(folder).iterdir())) <= processes:
+            raise RuntimeError("could not create a primitive")
+        return rows
 
     def pid(self) -> int:
         return os.getpid()
@@ -182,6 +190,28 @@ def test_a_replica_that_dies_or_hangs_is_started_again_and_its_rows_are_answered
     assert fleet.split_call("stamp", [[1, 2]], deadline_s=5) == [(1, "Clerk-0"), (2, "Clerk-1")]
     assert fleet.replaced == 1
     assert fleet.broadcast("pid")["Clerk-1"] != pids["Clerk-1"]
+    fleet.close()
+
+
+@pytest.mark.engines
+def test_a_replica_without_memory_is_started_again_once(ray_cluster, tmp_path):
+    fleet = Fleet.start(Clerk, 1, {"num_cpus": 0, "max_restarts": -1}, deadline_s=120, restart_s=60)
+    once, always = tmp_path / "once", tmp_path / "always"
+    once.mkdir()
+    always.mkdir()
+    pids = [fleet.broadcast("pid")["Clerk-0"]]
+    assert fleet.split_call("starve", [[1, 2]], folder=str(once), processes=1) == [1, 2]
+    pids.append(fleet.broadcast("pid")["Clerk-0"])
+    assert sorted(int(file.name) for file in once.iterdir()) == sorted(pids)
+    with pytest.raises(ReplicaStarved) as caught:
+        fleet.split_call("starve", [[1, 2]], folder=str(always), processes=9)
+    assert re.fullmatch(
+        r"Clerk-0 \(process \d+ on node .*, log .*\) could not get the memory that it needs for starve: could not "
+        "create a primitive; use a larger node or GPU, or lower the number of workers on it",
+        str(caught.value),
+    )
+    assert len(list(always.iterdir())) == 2
+    assert fleet.replaced == 2
     fleet.close()
 
 

@@ -117,6 +117,12 @@ def test_replicas_are_counted_where_serve_decides_how_many_there_are():
     assert [counted.running(), counted.running()] == [2, None]
 
 
+@pytest.mark.parametrize("lost", [NONE_RUNS, ReplicaBroken("its engine ended"), TimeoutError("it hangs")])
+def test_a_replica_that_is_lost_while_memory_is_asked_for_costs_that_number_alone(lost):
+    asked = client(Replicas([[5, 7], lost, [3]]), replicas=2)
+    assert [asked.peak_gpu_bytes() for _ in range(3)] == [7, None, 3]
+
+
 class Unpickled:
     """A handle of Serve is another object wherever it arrives."""
 
