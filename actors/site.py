@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
 
 _STANDARD_ERROR = Path("/proc/self/fd/2")
 _WITHOUT_A_WORD = (
@@ -15,8 +15,15 @@ _WITHOUT_A_WORD = (
     "end of its log and at dmesg; if it was memory, lower the number of workers"
 )
 
-# How torch, its CPU kernels, the C++ library and CUDA say that memory could not be had.
-_NO_MEMORY = ("can't allocate memory", "could not create a primitive", "bad_alloc", "out of memory")
+# How torch, its CPU kernels, the C++ library, CUDA, the kernel and Python's threads say that memory could not be had.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "bad_alloc",
+    "out of memory",
+    "cannot allocate memory",
+    "can't start new thread",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,13 @@ def end_of(error: RayError) -> str:
 def last_line(error: Exception) -> str:
     """What a process said, without Ray's traceback before it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def said(error: Exception) -> str:
+    """An error with its type and notes, such as the replica that it is from; one line where it comes from another
+    process; the logs have the tracebacks."""
+    text = last_line(error) if isinstance(error, RayTaskError) else f"{type(error).__name__}: {error}"
+    return "; ".join([text, *getattr(error, "__notes__", ())])
 
 
 def lacks_memory(error: BaseException) -> bool:

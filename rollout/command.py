@@ -14,6 +14,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from actors.site import said
 from rollout.errors import BadInput, RunFailed
 from rollout.watching.job_progress import JOB_VARIABLE
 
@@ -46,7 +47,7 @@ def exit_codes(as_json: bool = False) -> Iterator[TextIO]:
         raise
     except Exception as error:
         traceback.print_exc()
-        code, message = FAILED, f"{type(error).__name__}: {error}"
+        code, message = FAILED, said(error)
     finally:
         signal.signal(signal.SIGTERM, previous)
     if code:

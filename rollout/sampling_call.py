@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from ray.exceptions import RayTaskError
 
-from actors.site import Site, last_line, this_site
+from actors.site import Site, said, this_site
 from rollout.group_sampler import Job
 
 Sample = Callable[[Any, Job], pa.Table]
@@ -35,13 +34,7 @@ class SamplingCall:
             return self._sample(runner, self._job)
         except Exception as error:
             logging.getLogger(__name__).exception("a job failed")
-            return SamplingError(_said(error))
-
-
-def _said(error: Exception) -> str:
-    """What went wrong, and in which replica; the log has the traceback, also that of the other process."""
-    text = last_line(error) if isinstance(error, RayTaskError) else f"{type(error).__name__}: {error}"
-    return "; ".join([text, *getattr(error, "__notes__", ())])
+            return SamplingError(said(error))
 
 
 def site_of(_: Any) -> Site:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+from actors.site import lacks_memory, last_line
 from serving.generation import ReplicaBroken
 
 
@@ -26,6 +27,24 @@ class Gate:
         """Raise the reason for which the gate was closed, as `ReplicaBroken`."""
         if self._closed:
             raise ReplicaBroken(self._closed)
+
+    @contextmanager
+    def closed_without_memory(self, name: str) -> Iterator[None]:
+        """Close the gate where the code inside says that the process or its engine gets no memory: the next one may.
+
+        Raises:
+            ReplicaBroken: that happened; the message begins with `name`.
+        """
+        try:
+            yield
+        except ReplicaBroken:
+            raise
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            starved = f"{name} could not get the memory that it needs: {last_line(error)}"
+            self.close(starved)
+            raise ReplicaBroken(starved) from error
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:

@@ -115,9 +115,13 @@ class VlmServer(LLMServer):
         Raises:
             TimeoutError: not done within the batch's deadline; the engine then counts as hanging, and the replica
                 answers nothing until Serve has replaced it.
-            ReplicaBroken: that is what happened before, or the engine's process ended.
+            ReplicaBroken: that is what happened before, the engine's process ended, or there is no memory.
             ValueError: a question about an image that the batch does not hold.
         """
+        with self._gate.closed_without_memory(self._name):
+            return await self._answers(batch)
+
+    async def _answers(self, batch: Batch) -> tuple[list[list[Answer]], float]:
         images = [Image.fromarray(image) for image in batch.images]
         for question in batch.questions:
             if not 0 <= question.image < len(images):
@@ -154,8 +158,10 @@ class VlmServer(LLMServer):
         Raises:
             WeightMismatch: other bytes than the manifest says, a name that was not consumed, or no effect.
             TimeoutError: the buckets, the batches under way or the engine took longer than `call_deadline_s`.
+            ReplicaBroken: an earlier update failed, or there is no memory.
         """
-        return await self._weights.apply(update)
+        with self._gate.closed_without_memory(self._name):
+            return await self._weights.apply(update)
 
     async def _catch_up(self) -> None:
         """Take the newest weights of the board, if it has newer ones."""
@@ -188,7 +194,8 @@ class VlmServer(LLMServer):
         """
         if self._replica not in arguments:
             return None
-        return self._replica, await getattr(self._weights, step)(arguments[self._replica])
+        with self._gate.closed_without_memory(self._name):
+            return self._replica, await getattr(self._weights, step)(arguments[self._replica])
 
     async def _probe(self) -> str:
         return probe.digest_of(await self._complete(probe.QUESTION, probe.IMAGE, probe.PARAMETERS))

@@ -32,6 +32,8 @@ def test_the_end_of_a_process_is_told_with_what_to_do(error, expected):
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried …"),
         RuntimeError("std::bad_alloc"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
     ],
 )
 def test_what_libraries_say_when_they_get_no_memory_is_known(error):

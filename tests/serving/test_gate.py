@@ -118,3 +118,17 @@ def test_a_closed_gate_says_why_and_stays_closed():
         return True
 
     assert run(scenario())
+
+
+def test_code_that_gets_no_memory_closes_the_gate_once_and_other_errors_leave_it_open():
+    gate = Gate()
+    with pytest.raises(ValueError, match="no such image"), gate.closed_without_memory("r7"):
+        raise ValueError("no such image")
+    gate.refuse_if_closed()
+    reason = "^r7 could not get the memory that it needs: could not create a primitive$"
+    with pytest.raises(ReplicaBroken, match=reason), gate.closed_without_memory("r7"):
+        raise RuntimeError("could not create a primitive")
+    with pytest.raises(ReplicaBroken, match=reason):
+        gate.refuse_if_closed()
+    with pytest.raises(ReplicaBroken, match=r"^closed: out of memory$"), gate.closed_without_memory("r7"):
+        raise ReplicaBroken("closed: out of memory")
