@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def end_of(error: RayError) -> str:
         return "it was ended on purpose (ray.kill)"
     if isinstance(error, ActorUnavailableError):
         return f"it cannot be reached any more; if it has not only lost its network, {_WITHOUT_A_WORD}"
+    if lost := re.search(r"node has died[^\n]*\s*the actor's node was ([^\n]+)", text):
+        return (
+            f"its node was {lost[1]}; see whether that machine is up, has memory left and reaches the head node, "
+            "and what stands at the end of its raylet.out"
+        )
     if "connection error code 2" in text or "unexpectedly" in text:
         return _WITHOUT_A_WORD
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -14,6 +14,13 @@ def test_a_site_says_process_node_and_log():
         (OutOfMemoryError("Task was killed due to the node running low on memory"), "lower the number of workers"),
         (RayError("Worker unexpectedly exits with a connection error code 2. End of file."), "dmesg"),
         (RayError("The actor is dead because it was killed by `ray.kill`."), "on purpose"),
+        (
+            RayError(
+                "The actor died because its node has died. Node Id: abe2\n\tthe actor's node was terminated "
+                "unexpectedly: health check failed due to missing too many heartbeats"
+            ),
+            "its node was terminated unexpectedly: health check failed due to missing too many heartbeats; see whether",
+        ),
         (RayError("first\n\n  the node was lost  \n"), "the node was lost"),
         (ActorUnavailableError("connection reset", b"a" * 16), "dmesg"),
         (RayError(""), "RayError"),
