@@ -22,7 +22,8 @@ from serving.application_keeper import ApplicationKeeper
 from serving.own_checker import OwnChecker, new_checker
 from serving.vlm_actor import Actor
 from serving.vlm_checker import Checker
-from serving.vlm_client import VlmClient, deploy_vlms, stop_vlms, wait_for_vlms
+from serving.vlm_client import VlmClient
+from serving.vlm_deployment import deploy_vlms, stop_vlms, wait_for_vlms
 
 if TYPE_CHECKING:
     from rollout.config import RunConfig

@@ -22,7 +22,7 @@ from serving.gateway.image_deployments import QUEUED_BATCHES, DrawReplica, EditR
 from serving.gateway.ingress import ENDPOINT, Served, ServedModel, build_endpoint
 from serving.gateway.service import RAW_MODEL, TRAINED_MODEL
 from serving.serve_controller import serve_applications
-from serving.vlm_client import deploy_vlms
+from serving.vlm_deployment import deploy_vlms
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle

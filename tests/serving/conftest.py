@@ -97,8 +97,8 @@ def references(folders):
 def vlms(folders):
     import ray
 
-    from serving.vlm_client import start_vlms, stop_vlms
     from serving.vlm_config import VlmConfig
+    from serving.vlm_deployment import start_vlms, stop_vlms
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:

@@ -24,8 +24,8 @@ pytestmark = [
 def test_vllms_log_probs_are_the_learners(tmp_path):
     import ray
 
-    from serving.vlm_client import start_vlms, stop_vlms
     from serving.vlm_config import VlmConfig
+    from serving.vlm_deployment import start_vlms, stop_vlms
 
     folder, pictures = build_qwen_vl(tmp_path / "qwen"), images(2)
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)

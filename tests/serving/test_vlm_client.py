@@ -27,12 +27,9 @@ class Replicas:
 
     def broadcast(self, method, *_):
         self.asked.append(method)
-        return SimpleNamespace(results=self._results, results_async=self._results_async)
+        return SimpleNamespace(results_async=self._results)
 
-    async def _results_async(self, timeout_s):
-        return self._results(timeout_s)
-
-    def _results(self, timeout_s):
+    async def _results(self, timeout_s):
         found = self.broadcasts.pop(0)
         if isinstance(found, Exception):
             raise found

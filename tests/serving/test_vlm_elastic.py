@@ -22,8 +22,8 @@ def served(folders):
     import ray
 
     from learner.weight_board import WeightBoard
-    from serving.vlm_client import deploy_vlms, stop_vlms, wait_for_vlms
     from serving.vlm_config import VlmConfig
+    from serving.vlm_deployment import deploy_vlms, stop_vlms, wait_for_vlms
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
