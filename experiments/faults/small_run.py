@@ -27,6 +27,8 @@ _SETTINGS = (
     "checkpoint.every=1",
     "vlm.actor.call_deadline_s=20",
     "vlm.checker.call_deadline_s=20",
+    "vlm.actor.start_deadline_s=150",
+    "vlm.checker.start_deadline_s=150",
     "learner.actor.deadline_s=40",
     "learner.editor.deadline_s=40",
 )
