@@ -14,7 +14,6 @@ from typing import Annotated, TextIO
 
 import typer
 
-from actors.site import said
 from rollout.errors import BadInput, RunFailed
 from rollout.watching.job_progress import JOB_VARIABLE
 
@@ -46,6 +45,8 @@ def exit_codes(as_json: bool = False) -> Iterator[TextIO]:
     except typer.Exit:
         raise
     except Exception as error:
+        from actors.site import said  # it loads Ray, which help and bad input can do without
+
         traceback.print_exc()
         code, message = FAILED, said(error)
     finally:

@@ -37,10 +37,8 @@ class Gate:
         """
         try:
             yield
-        except ReplicaBroken:
-            raise
         except Exception as error:
-            if not lacks_memory(error):
+            if isinstance(error, ReplicaBroken) or not lacks_memory(error):
                 raise
             starved = f"{name} could not get the memory that it needs: {last_line(error)}"
             self.close(starved)

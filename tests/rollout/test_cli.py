@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,12 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.setitem(sys.modules, "rollout.run", run)
     monkeypatch.chdir(tmp_path)
     return seen
+
+
+def test_the_command_line_loads_no_engine_before_a_command_needs_it():
+    code = "import sys, rollout.cli; print(sorted({'ray', 'torch', 'vllm', 'diffusers', 'pyarrow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr[-2000:]
 
 
 def test_train_hands_on_configuration_and_folder(run_file: Path, commands: dict[str, Any]) -> None:
