@@ -64,21 +64,16 @@ class Models:
 
         Raises:
             WeightMismatch: a replica holds something else than was sent, or the same as before.
-            TimeoutError, FleetError: a replica did not answer.
+            TimeoutError, FleetError, VlmError: a replica did not answer, and was not replaced.
         """
         self.board.publish(update)
         policy = update.manifest.policy
         receipts = self.transports[policy].deliver(update)
-        verify_receipts(update.manifest, receipts, self._must_hold(policy, receipts))
+        replicas = self.editor.names
+        if policy == "actor":
+            receipts, replicas = self.actor_vlm.held_now(update, receipts)
+        verify_receipts(update.manifest, receipts, replicas)
         return receipts
-
-    def _must_hold(self, policy: str, receipts: list[WeightReceipt]) -> list[str]:
-        """The replicas that must have said what they hold: all that there are now, of which some may be new. Where
-        Serve decides how many there are, one that came meanwhile takes the newest weights before it answers."""
-        if policy == "editor":
-            return self.editor.names
-        there = list(self.actor_vlm.versions())
-        return [receipt.replica for receipt in receipts] if self.actor_vlm.settings.elastic else there
 
     def peak_gpu_bytes(self) -> dict[str, int]:
         """The most GPU memory that a process of each role on GPUs held since the last call; a VLM that does not answer

@@ -159,6 +159,29 @@ class VlmClient:
         except _AWAY as error:
             return self._successors(update, error)
 
+    def held_now(self, update: WeightUpdate, receipts: list[WeightReceipt]) -> tuple[list[WeightReceipt], list[str]]:
+        """The receipts for an update of the replicas that there are now, and who must have given one: these receipts
+        and all replicas or, where one was lost after its own, those of the replicas with its successor among them.
+
+        Where Serve decides how many there are, one that came meanwhile takes the newest weights before it answers.
+
+        Raises:
+            VlmError: the replicas that were lost are not replaced within `start_deadline_s`.
+        """
+        answered = [receipt.replica for receipt in receipts]
+        lost: Exception
+        try:
+            there = list(self.versions())
+            if self.settings.elastic:
+                return receipts, answered
+            if not (gone := sorted(set(answered) - set(there))):
+                return receipts, there
+            lost = VlmError(f"not there any more after its receipt: {', '.join(gone)}")
+        except _AWAY as error:
+            lost = error
+        receipts = self._successors(update, lost)
+        return receipts, [receipt.replica for receipt in receipts]
+
     def _successors(self, update: WeightUpdate, lost: Exception) -> list[WeightReceipt]:
         # Where Serve decides how many there are, one that was starting meanwhile holds others until it is asked.
         elastic = self.settings.elastic

@@ -88,6 +88,23 @@ def test_where_serve_decides_those_that_there_are_are_asked_again_until_none_is_
     assert replicas.asked == ["apply_weights"] * 3
 
 
+IDENTITIES = [("r0", 4, "here"), ("r1", 4, "there")]
+
+
+@pytest.mark.parametrize("lost", [NONE_RUNS, ReplicaBroken("its engine ended"), IDENTITIES[:1]])
+def test_a_replica_that_is_lost_after_its_receipt_has_a_successor_with_one(lost):
+    replicas = Replicas([lost, receipts(4), receipts(4, 4)])
+    earlier = [WeightReceipt(name, "actor", 4, "d", None) for name in ("r0", "r1 before it")]
+    assert client(replicas, replicas=2).held_now(UPDATE, earlier) == (receipts(4, 4), ["r0", "r1"])
+    assert replicas.asked == ["identity", "receipt", "receipt"]
+
+
+def test_a_replica_without_a_receipt_is_named_unless_serve_decides_how_many_there_are():
+    assert client(Replicas([IDENTITIES]), replicas=2).held_now(UPDATE, receipts(4)) == (receipts(4), ["r0", "r1"])
+    elastic = client(Replicas([IDENTITIES]), max_replicas=4)
+    assert elastic.held_now(UPDATE, receipts(4)) == (receipts(4), ["r0"])
+
+
 def test_while_the_only_replica_is_being_replaced_its_successor_is_waited_for():
     replicas = Replicas([NONE_RUNS, NONE_RUNS, [None], receipts(4)], losses=[NONE_RUNS, NONE_RUNS])
     waits = client(replicas)
