@@ -4,8 +4,9 @@
 
 A Ray actor stands for the learner, others for replicas of the editor: they hold tensors in the way that the Inverse
 Diffuser does and take them with the same code. *Floor* is one copy of the memory for each receiver, *naive* one call
-and one object for each tensor. Medians over the repeats, after ten updates that are not counted: the object store and
-the receivers take their memory from the system with the first ones, and have it from then on.
+and one object for each tensor; *board*, which is not part of *all*, the copy that a run's weight board makes before the
+replicas are told. Medians over the repeats, after ten updates that are not counted: the object store and the receivers
+take their memory from the system with the first ones, and have it from then on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from learner.receipts import verify_receipts
+from learner.weight_board import WeightBoard
 from learner.weight_holder import WeightHolder
 from learner.weights import WeightUpdate, publish_tensors
 
@@ -32,7 +34,7 @@ _DEADLINE_S = 300.0
 _WARMING = 10
 _HEADINGS = (
     "MB", "receivers", "gather", "transfer + check", "load (pause)", "all", "floor", "all / floor", "naive",
-    "naive / all", "pause / all",
+    "naive / all", "pause / all", "board",
 )  # fmt: skip
 
 
@@ -101,9 +103,10 @@ class Receiver:
 
 
 def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[float]:
-    """Seconds: gather, transfer and check, load, all, floor, naive."""
+    """Seconds: gather, transfer and check, load, all, floor, board, naive."""
     sender = Sender.remote(megabytes, count)
     replicas = [Receiver.remote(f"replica-{k}", megabytes, count) for k in range(receivers)]
+    board = WeightBoard(_DEADLINE_S)
     rows = []
     for _ in range(_WARMING + repeats):
         ray.get(sender.train.remote(), timeout=_DEADLINE_S)
@@ -113,7 +116,10 @@ def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[
         verify_receipts(update.manifest, [receipt for receipt, _, _ in answers])
         everything = time.perf_counter() - began
         floor = ray.get(sender.copies.remote(receivers), timeout=_DEADLINE_S)
-        rows.append([gathered, max(a[1] for a in answers), max(a[2] for a in answers), everything, floor])
+        began = time.perf_counter()
+        board.publish(update)
+        kept = time.perf_counter() - began
+        rows.append([gathered, max(a[1] for a in answers), max(a[2] for a in answers), everything, floor, kept])
     began = time.perf_counter()
     for name in (spec.name for spec in update.manifest.tensors):
         tensor = sender.one.remote(name)
@@ -121,6 +127,7 @@ def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[
     naive = time.perf_counter() - began
     for actor in (sender, *replicas):
         ray.kill(actor)
+    board.close()
     return [statistics.median(column) for column in zip(*rows[_WARMING:], strict=True)] + [naive]
 
 
@@ -134,9 +141,10 @@ def main(
     table = Table(*_HEADINGS, title="seconds, medians")
     for size in (float(word) for word in megabytes.split(",")):
         for count in (int(word) for word in receivers.split(",")):
-            gather, check, load, everything, floor, naive = measure(size, count, tensors, repeats)
-            numbers = (gather, check, load, everything, floor, everything / floor, naive, naive / everything)
-            table.add_row(f"{size:g}", str(count), *(f"{n:.3f}" for n in numbers), f"{load / everything:.2f}")
+            gather, check, load, everything, floor, kept, naive = measure(size, count, tensors, repeats)
+            seconds = (gather, check, load, everything, floor, everything / floor, naive, naive / everything)
+            numbers = (*(f"{n:.3f}" for n in seconds), f"{load / everything:.2f}", f"{kept:.3f}")
+            table.add_row(f"{size:g}", str(count), *numbers)
     ray.shutdown()
     Console(width=140).print(table)
 
