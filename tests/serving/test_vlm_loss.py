@@ -1,4 +1,4 @@
-"""A VLM replica, or its engine, that ends or hangs while it is asked."""
+"""A VLM replica and its engine that are asked for long, and that end or hang meanwhile."""
 
 import os
 import signal
@@ -46,6 +46,19 @@ def process_of(part: str) -> psutil.Process:
     ours = psutil.Process().children(recursive=True)
     (found,) = [process for process in ours if " ".join(process.cmdline()).startswith(TITLES[part])]
     return found
+
+
+def test_batches_of_all_sizes_leave_an_engine_about_as_large_as_it_was(client):
+    grey, random = np.full((64, 64, 3), 90, np.uint8), np.random.default_rng(0)
+
+    def ask_many(batches):
+        for _ in range(batches):
+            lengths = random.integers(1, 60, random.integers(1, 9))
+            client.generate([grey], [Question("red " * length, 0) for length in lengths], Sampling(max_tokens=4))
+        return process_of("engine").memory_full_info().uss
+
+    before = ask_many(10)
+    assert ask_many(60) - before < 50e6
 
 
 @pytest.mark.parametrize("part", ["replica", pytest.param("engine", marks=pytest.mark.long)])
