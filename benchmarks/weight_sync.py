@@ -4,8 +4,8 @@
 
 A Ray actor stands for the learner, others for replicas of the editor: they hold tensors in the way that the Inverse
 Diffuser does and take them with the same code. *Floor* is one copy of the memory for each receiver, *naive* one call
-and one object for each tensor; *board*, which is not part of *all*, the copy that a run's weight board makes before the
-replicas are told. Medians over the repeats, after ten updates that are not counted: the object store and the receivers
+and one object for each tensor; *board*, which is not part of *all*, the copy that a run's weight board makes when the
+replicas have them. Medians over the repeats, after ten updates that are not counted: the object store and the receivers
 take their memory from the system with the first ones, and have it from then on.
 """
 
@@ -112,13 +112,14 @@ def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[
         ray.get(sender.train.remote(), timeout=_DEADLINE_S)
         began = time.perf_counter()
         update, gathered = ray.get(sender.gather.remote(), timeout=_DEADLINE_S)
+        board.publish(update)
         answers = ray.get([replica.apply.remote(update) for replica in replicas], timeout=_DEADLINE_S)
         verify_receipts(update.manifest, [receipt for receipt, _, _ in answers])
         everything = time.perf_counter() - began
-        floor = ray.get(sender.copies.remote(receivers), timeout=_DEADLINE_S)
         began = time.perf_counter()
-        board.publish(update)
+        board.settle()
         kept = time.perf_counter() - began
+        floor = ray.get(sender.copies.remote(receivers), timeout=_DEADLINE_S)
         rows.append([gathered, max(a[1] for a in answers), max(a[2] for a in answers), everything, floor, kept])
     began = time.perf_counter()
     for name in (spec.name for spec in update.manifest.tensors):

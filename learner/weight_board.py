@@ -1,6 +1,7 @@
 """The newest weights of every policy, for replicas that start after the last update: a Ray actor with a name.
 
-The board owns its buckets, so that they outlive the learner that made them.
+The board owns its buckets, so that they outlive the learner that made them. It makes that copy after the replicas that
+wait for the update have it, or before it answers the first one that starts meanwhile.
 """
 
 from __future__ import annotations
@@ -11,32 +12,48 @@ from uuid import uuid4
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.site import said
 from learner.weights import WeightUpdate, fetch, publish
 
 _NAMESPACE = "rlrig-weights"
 
 
+class WeightsLost(RuntimeError):
+    """The newest weights ended with the process that made them, before the board had its copy."""
+
+
 class _Board:
     def __init__(self) -> None:
-        self._latest: dict[str, WeightUpdate] = {}
+        self._own: dict[str, WeightUpdate] = {}  # by policy
+        self._lent: dict[str, tuple[WeightUpdate, float]] = {}  # newer ones, and the seconds that getting them may take
 
     def __repr__(self) -> str:
         return "WeightBoard"  # in Ray's dashboard and logs
 
     def publish(self, update: WeightUpdate, deadline_s: float) -> None:
-        self._latest[update.manifest.policy] = publish(fetch(update, deadline_s))
+        self._own[update.manifest.policy] = publish(fetch(update, deadline_s))
+        self._lent.pop(update.manifest.policy, None)
+
+    def lend(self, update: WeightUpdate, deadline_s: float) -> None:
+        self._lent[update.manifest.policy] = (update, deadline_s)
+
+    def keep(self, policy: str) -> None:
+        if policy in self._lent:
+            self.publish(*self._lent[policy])
 
     def latest(self, policy: str) -> WeightUpdate | None:
-        return self._latest.get(policy)
+        self.keep(policy)  # whoever asks may read them when their maker has ended
+        return self._own.get(policy)
 
     def version(self, policy: str) -> int:
-        update = self._latest.get(policy)
+        update, _ = self._lent.get(policy, (self._own.get(policy), 0.0))
         return 0 if update is None else update.manifest.version
 
     def put_back(self, policy: str, update: WeightUpdate | None) -> None:
-        self._latest.pop(policy, None)
+        self._own.pop(policy, None)
+        self._lent.pop(policy, None)
         if update is not None:
-            self._latest[policy] = update
+            self._own[policy] = update
 
 
 class WeightBoard:
@@ -57,13 +74,28 @@ class WeightBoard:
         self._actor = ray.remote(_Board).options(**options).remote()
 
     def publish(self, update: WeightUpdate) -> None:
-        """Make these the newest weights of their policy.
+        """Make these the newest weights of their policy. They stay their maker's until `keep`, or until somebody asks.
 
         Raises:
             TimeoutError: the board did not have them within the deadline.
         """
-        publish_weights(self.name, update, self._deadline_s)
-        self.published[update.manifest.policy] = (update.manifest.version, update.manifest.digest)
+        policy, version = update.manifest.policy, update.manifest.version
+        _taken(self.name, policy, version, self._actor.lend.remote(update, self._deadline_s), self._deadline_s)
+        self.published[policy] = (version, update.manifest.digest)
+
+    def keep(self, policy: str) -> None:
+        """Let the board make its own copy of a policy's newest weights, and do not wait for it: `settle` does."""
+        self._actor.keep.remote(policy)
+
+    def settle(self) -> None:
+        """Return when the newest weights may lose their maker: the board has its own copy of them.
+
+        Raises:
+            TimeoutError: it had none within the deadline.
+            WeightsLost: their maker has ended already.
+        """
+        for policy, (version, _) in self.published.items():
+            _taken(self.name, policy, version, self._actor.keep.remote(policy), self._deadline_s)
 
     def newest(self, policy: str) -> ray.ObjectRef:
         """The newest weights of a policy, or None before its first update, without waiting for the answer."""
@@ -75,20 +107,16 @@ class WeightBoard:
 
 
 def publish_weights(board: str, update: WeightUpdate, deadline_s: float) -> None:
-    """Make these the newest weights of their policy on the board of this name.
+    """Make these the newest weights of their policy on the board of this name, in a copy of its own.
 
     Raises:
         ValueError: there is no such board.
         TimeoutError: it did not have them within twice `deadline_s` seconds.
+        WeightsLost: their maker has ended already.
     """
     actor = ray.get_actor(board, namespace=_NAMESPACE)
-    try:
-        ray.get(actor.publish.remote(update, deadline_s), timeout=2 * deadline_s)
-    except ray.exceptions.GetTimeoutError as error:
-        raise TimeoutError(
-            f"weights of policy {update.manifest.policy!r} version {update.manifest.version}: the board "
-            f"{board} did not take them within {2 * deadline_s} s"
-        ) from error
+    manifest = update.manifest
+    _taken(board, manifest.policy, manifest.version, actor.publish.remote(update, deadline_s), deadline_s)
 
 
 def put_back_weights(board: str, policy: str, update: WeightUpdate | None, deadline_s: float) -> None:
@@ -128,3 +156,13 @@ def _answer(board: str, call: ray.ObjectRef, deadline_s: float) -> Any:
         return ray.get(call, timeout=deadline_s)
     except ray.exceptions.GetTimeoutError as error:
         raise TimeoutError(f"the board {board} did not answer within {deadline_s} s") from error
+
+
+def _taken(board: str, policy: str, version: int, call: ray.ObjectRef, deadline_s: float) -> None:
+    where = f"weights of policy {policy!r} version {version}: the board {board}"
+    try:
+        ray.get(call, timeout=2 * deadline_s)
+    except ray.exceptions.GetTimeoutError as error:
+        raise TimeoutError(f"{where} did not take them within {2 * deadline_s} s") from error
+    except ray.exceptions.ObjectLostError as error:  # Ray raises what failed in the call as an error of that kind, too
+        raise WeightsLost(f"{where} could not copy them before their maker ended: {said(error)}") from error

@@ -125,8 +125,8 @@ class ReflectionGRPO(Algorithm):
         self.name = self.folder.parent.name if self.config.folder else self.folder.name
         self.live = LiveMetrics(self.name)
         self.progress.watchers.append(self.live.phase)
-        self.policies = Policies(self.run, self.folder / "policies")
         self.models = start_models(self.run, self.progress)
+        self.policies = Policies(self.run, self.folder / "policies", self.models.board.settle)
         self.stream = self._stream(new_scheduler(self.run.rollout))
         self.elastic = Elastic(self.run, self.models, self.env_runner_group, lambda: self.stream, self.progress.note)
 

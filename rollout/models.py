@@ -72,6 +72,7 @@ class Models:
         replicas = self.editor.names
         if policy == "actor":
             receipts, replicas = self.actor_vlm.held_now(update, receipts)
+        self.board.keep(policy)
         verify_receipts(update.manifest, receipts, replicas)
         return receipts
 

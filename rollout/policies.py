@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ class Policies:
     Args:
         config: the run.
         folder: where the states of policies whose learner is closed are kept.
+        settle: called before a learner ends whose weights are to stay in use; see `WeightBoard.settle`.
     """
 
-    def __init__(self, config: RunConfig, folder: Path) -> None:
-        self._config, self._folder = config, folder
+    def __init__(self, config: RunConfig, folder: Path, settle: Callable[[], None]) -> None:
+        self._config, self._folder, self._settle = config, folder, settle
         self._learner: Learner | None = None
         self.versions = {"actor": 0, "editor": 0}
 
@@ -61,6 +63,7 @@ class Policies:
 
     def load(self, folder: Path, versions: dict[str, int]) -> None:
         """Take over the states that `save` wrote."""
+        self._settle()
         self.abandon()
         self.versions = dict(versions)
         for policy in self.trained():
@@ -82,6 +85,7 @@ class Policies:
         if self._learner is not None and self._learner.version > 0:
             self._learner.save(self._state(self._learner.policy))
             self._learner.export(self._exported(self._learner.policy))
+        self._settle()
         self.abandon()
 
     def abandon(self) -> None:

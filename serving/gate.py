@@ -29,20 +29,26 @@ class Gate:
             raise ReplicaBroken(self._closed)
 
     @contextmanager
-    def closed_without_memory(self, name: str) -> Iterator[None]:
-        """Close the gate where the code inside says that the process or its engine gets no memory: the next one may.
+    def closed_by_loss(self, name: str, dead: type[Exception]) -> Iterator[None]:
+        """Close the gate where the code inside says, with an error of the kind `dead`, that the engine's process has
+        ended, or that the process or its engine gets no memory: the next one may.
 
         Raises:
             ReplicaBroken: that happened; the message begins with `name`.
         """
         try:
             yield
+        except ReplicaBroken:
+            raise
         except Exception as error:
-            if isinstance(error, ReplicaBroken) or not lacks_memory(error):
+            if isinstance(error, dead):
+                lost = f"{name} lost its engine, a process of its own; the log says what ended it"
+            elif lacks_memory(error):
+                lost = f"{name} could not get the memory that it needs: {last_line(error)}"
+            else:
                 raise
-            starved = f"{name} could not get the memory that it needs: {last_line(error)}"
-            self.close(starved)
-            raise ReplicaBroken(starved) from error
+            self.close(lost)
+            raise ReplicaBroken(lost) from error
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,7 +30,7 @@ from learner.transports.exchange import Address, Step
 from learner.weight_board import latest_weights, newest_version
 from serving import probe
 from serving.gate import Gate
-from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
+from serving.generation import Answer, Batch, Question, Sampling
 from serving.replica_count import CALLS, replica_count
 from serving.replica_weights import ReplicaWeights
 from serving.vlm_config import VlmConfig
@@ -97,6 +98,9 @@ class VlmServer(LLMServer):
     def _name(self) -> str:
         return f"replica {self._replica!r} of the {self._policy} ({this_site()})"
 
+    def _closed_by_loss(self) -> AbstractContextManager[None]:
+        return self._gate.closed_by_loss(self._name, EngineDeadError)
+
     async def check_health(self) -> None:
         """Serve replaces the replica when this raises."""
         self._gate.refuse_if_closed()
@@ -118,7 +122,7 @@ class VlmServer(LLMServer):
             ReplicaBroken: that is what happened before, the engine's process ended, or there is no memory.
             ValueError: a question about an image that the batch does not hold.
         """
-        with self._gate.closed_without_memory(self._name):
+        with self._closed_by_loss():
             return await self._answers(batch)
 
     async def _answers(self, batch: Batch) -> tuple[list[list[Answer]], float]:
@@ -141,10 +145,6 @@ class VlmServer(LLMServer):
                 late = f"{self._name} did not answer {len(batch.questions)} questions within {batch.deadline_s} s"
                 self._gate.close(late)
                 raise TimeoutError(late) from error
-            except EngineDeadError as error:
-                lost = f"{self._name} lost its engine: {error}"
-                self._gate.close(lost)
-                raise ReplicaBroken(lost) from error
             version, seconds = self._weights.version, time.monotonic() - began
         return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
@@ -158,9 +158,9 @@ class VlmServer(LLMServer):
         Raises:
             WeightMismatch: other bytes than the manifest says, a name that was not consumed, or no effect.
             TimeoutError: the buckets, the batches under way or the engine took longer than `call_deadline_s`.
-            ReplicaBroken: an earlier update failed, or there is no memory.
+            ReplicaBroken: an earlier update failed, the engine's process has ended, or there is no memory.
         """
-        with self._gate.closed_without_memory(self._name):
+        with self._closed_by_loss():
             return await self._weights.apply(update)
 
     async def _catch_up(self) -> None:
@@ -179,12 +179,14 @@ class VlmServer(LLMServer):
 
     async def address(self) -> Address:
         """Where a sender of weights finds this replica."""
-        gpus = await self._client.collective_rpc("gpu_uuid")
+        with self._closed_by_loss():
+            gpus = await self._client.collective_rpc("gpu_uuid")
         return Address(self._replica, ray.get_runtime_context().get_node_id(), tuple(gpu for gpu in gpus if gpu))
 
     async def peak_gpu_bytes(self) -> int:
         """The most memory of one GPU that the engine's workers held since the last call; 0 on CPUs."""
-        return max(await self._client.collective_rpc("peak_gpu_bytes"))
+        with self._closed_by_loss():
+            return max(await self._client.collective_rpc("peak_gpu_bytes"))
 
     async def transfer(self, step: Step, arguments: Mapping[str, Any]) -> tuple[str, Any] | None:
         """A step of an update that a sender pushes: the method of `ReplicaWeights`, with the argument for this replica.
@@ -194,7 +196,7 @@ class VlmServer(LLMServer):
         """
         if self._replica not in arguments:
             return None
-        with self._gate.closed_without_memory(self._name):
+        with self._closed_by_loss():
             return self._replica, await getattr(self._weights, step)(arguments[self._replica])
 
     async def _probe(self) -> str:

@@ -136,6 +136,8 @@ class _HurtRun:
         message = self.run.message or self._ended()
         left = self._left_over() if code is not None else 0
         self.run.kill_all()
+        if self._nodes and self._results[-1].cell.fault == "memory":  # Ray goes on to start replicas there
+            self._nodes.take_out()
         if RunFolder(self._folder).checkpoints():
             self.run = resume(self._folder)
         else:  # before the first one there is nothing to go on from

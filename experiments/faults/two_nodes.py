@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -49,17 +49,18 @@ class TwoNodes:
         """A node like the second one comes, as an autoscaler would bring it."""
         self._nodes.append(self._cluster.add_node(wait=False, **self._options))
 
+    def take_out(self) -> None:
+        """End what is left of the second node, as whoever looks after a cluster does with a node that Ray takes for
+        alive, but on which nothing can start."""
+        _end(_processes_of(self._nodes[:1]))
+
     def parts(self) -> list[psutil.Process]:
         """The processes of a run that are there, on any node."""
         return [process for process in _processes_of([self._cluster.head_node, *self._nodes]) if _is_part(process)]
 
     def close(self) -> None:
         """End every process of every node, those that are stopped included."""
-        processes = _processes_of([self._cluster.head_node, *self._nodes])
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(processes, timeout=_END_S)
+        _end(_processes_of([self._cluster.head_node, *self._nodes]))
         self._cluster.shutdown()
 
     def __enter__(self) -> Self:
@@ -80,6 +81,13 @@ def _processes_of(nodes: Iterable[Any]) -> list[psutil.Process]:
                 process = psutil.Process(started.process.pid)
                 found += [process, *process.children(recursive=True)]
     return found
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_END_S)
 
 
 def _is_part(process: psutil.Process) -> bool:

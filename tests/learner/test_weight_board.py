@@ -9,7 +9,7 @@ import torch
 
 from experiments.faults.two_nodes import STORE_BYTES, TwoNodes
 from learner.checksums import tensors_digest
-from learner.weight_board import WeightBoard, latest_weights
+from learner.weight_board import WeightBoard, WeightsLost, latest_weights, newest_version, publish_weights
 from learner.weight_holder import WeightHolder
 from learner.weights import pack, publish, publish_tensors, unpack
 
@@ -42,11 +42,49 @@ def test_the_newest_weights_outlive_the_process_that_made_them():
     maker = Maker.remote()
     for version, value in ((1, 1.0), (2, 2.0)):
         board.publish(ray.get(maker.make.remote(version, value), timeout=30))
+        assert newest_version(board.name, "editor", 30) == version
+    board.keep("editor")
+    board.settle()
     ray.kill(maker)
     update = latest_weights(board.name, "editor", 30)
     assert update.manifest.version == 2
     assert torch.equal(dict(unpack(update))["a"], torch.full((300, 300), 2.0))
     assert latest_weights(board.name, "actor", 30) is None
+    board.close()
+
+
+def test_a_replica_that_asks_before_the_board_has_its_copy_gets_weights_that_outlive_their_maker():
+    board, maker = WeightBoard(deadline_s=30), Maker.remote()
+    board.publish(ray.get(maker.make.remote(3, 3.0), timeout=30))
+    update = latest_weights(board.name, "editor", 30)
+    ray.kill(maker)
+    assert torch.equal(dict(unpack(update))["a"], torch.full((300, 300), 3.0))
+    board.close()
+
+
+def test_weights_that_ended_with_their_maker_are_named_and_newer_ones_take_their_place():
+    board, maker = WeightBoard(deadline_s=30), Maker.remote()
+    board.publish(ray.get(maker.make.remote(1, 1.0), timeout=30))
+    board.settle()
+    board.publish(ray.get(maker.make.remote(2, 2.0), timeout=30))
+    ray.kill(maker)
+    with pytest.raises(WeightsLost, match=r"'editor' version 2: the board board-\w+ could not copy them .*OwnerDied"):
+        board.settle()
+    maker = Maker.remote()
+    board.publish(ray.get(maker.make.remote(3, 3.0), timeout=30))
+    assert latest_weights(board.name, "editor", 30).manifest.version == 3
+    board.close()
+
+
+def test_a_service_s_weights_that_cannot_be_copied_leave_those_before():
+    board, maker = WeightBoard(deadline_s=30), Maker.remote()
+    publish_weights(board.name, ray.get(maker.make.remote(1, 1.0), timeout=30), 30)
+    update = ray.get(maker.make.remote(2, 2.0), timeout=30)
+    ray.kill(maker)
+    with pytest.raises(WeightsLost, match="version 2"):
+        publish_weights(board.name, update, 30)
+    assert newest_version(board.name, "editor", 30) == 1
+    assert torch.equal(dict(unpack(latest_weights(board.name, "editor", 30)))["a"], torch.full((300, 300), 1.0))
     board.close()
 
 

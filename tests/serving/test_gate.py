@@ -120,15 +120,30 @@ def test_a_closed_gate_says_why_and_stays_closed():
     assert run(scenario())
 
 
-def test_code_that_gets_no_memory_closes_the_gate_once_and_other_errors_leave_it_open():
+class Dead(Exception):
+    """Stands where an engine's own error stands."""
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (
+            RuntimeError("could not create a primitive"),
+            "^r7 could not get the memory that it needs: could not create a primitive$",
+        ),
+        (Dead("see the stack trace above"), "^r7 lost its engine, a process of its own; the log says what ended it$"),
+    ],
+)
+def test_code_that_finds_its_engine_lost_or_no_memory_closes_the_gate_once_and_other_errors_leave_it_open(
+    found, reason
+):
     gate = Gate()
-    with pytest.raises(ValueError, match="no such image"), gate.closed_without_memory("r7"):
+    with pytest.raises(ValueError, match="no such image"), gate.closed_by_loss("r7", Dead):
         raise ValueError("no such image")
     gate.refuse_if_closed()
-    reason = "^r7 could not get the memory that it needs: could not create a primitive$"
-    with pytest.raises(ReplicaBroken, match=reason), gate.closed_without_memory("r7"):
-        raise RuntimeError("could not create a primitive")
+    with pytest.raises(ReplicaBroken, match=reason), gate.closed_by_loss("r7", Dead):
+        raise found
     with pytest.raises(ReplicaBroken, match=reason):
         gate.refuse_if_closed()
-    with pytest.raises(ReplicaBroken, match=r"^closed: out of memory$"), gate.closed_without_memory("r7"):
+    with pytest.raises(ReplicaBroken, match=r"^closed: out of memory$"), gate.closed_by_loss("r7", Dead):
         raise ReplicaBroken("closed: out of memory")

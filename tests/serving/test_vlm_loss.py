@@ -6,7 +6,10 @@ import signal
 import numpy as np
 import psutil
 import pytest
+from safetensors.torch import load_file
 
+from learner.receipts import verify_receipts
+from learner.weights import pack
 from serving.generation import Question, Sampling
 from tests.local_cluster import eventually
 
@@ -20,19 +23,27 @@ END_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def client(folders):
+def served(folders):
+    """The client of an Actor, and the board that its replicas start with."""
     import ray
 
+    from learner.weight_board import WeightBoard
     from serving.vlm_config import VlmConfig
-    from serving.vlm_deployment import start_vlms, stop_vlms
+    from serving.vlm_deployment import deploy_vlms, stop_vlms, wait_for_vlms
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
         settings = VlmConfig(model=str(folders["actor"]), max_tokens=4, call_deadline_s=6.0)
-        yield start_vlms({"actor": settings})["actor"]
+        board = WeightBoard(60.0)
+        yield wait_for_vlms(deploy_vlms({"actor": settings}, board.name), {"actor": settings})["actor"], board
         stop_vlms(["actor"])
     finally:
         ray.shutdown()
+
+
+@pytest.fixture
+def client(served):
+    return served[0]
 
 
 def ask(client):
@@ -67,6 +78,16 @@ def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(c
     hurt.kill()
     assert ask(client) == before
     assert process_of(part).pid != hurt.pid
+
+
+def test_new_weights_for_an_engine_that_has_ended_go_to_the_replica_that_takes_its_place(served, folders):
+    client, board = served
+    update = pack("actor", 3, load_file(folders["other"] / "model.safetensors"))
+    process_of("engine").kill()
+    board.publish(update)
+    receipts = client.apply_weights(update)
+    verify_receipts(update.manifest, receipts, list(client.versions()))
+    assert {receipt.version for receipt in receipts} == set(client.versions().values()) == {3}
 
 
 def test_a_replica_goes_on_under_a_serve_controller_that_takes_the_place_of_a_lost_one(client):
