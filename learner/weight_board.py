@@ -12,7 +12,6 @@ from uuid import uuid4
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.site import said
 from learner.weights import WeightUpdate, fetch, publish
 
 _NAMESPACE = "rlrig-weights"
@@ -165,4 +164,4 @@ def _taken(board: str, policy: str, version: int, call: ray.ObjectRef, deadline_
     except ray.exceptions.GetTimeoutError as error:
         raise TimeoutError(f"{where} did not take them within {2 * deadline_s} s") from error
     except ray.exceptions.ObjectLostError as error:  # Ray raises what failed in the call as an error of that kind, too
-        raise WeightsLost(f"{where} could not copy them before their maker ended: {said(error)}") from error
+        raise WeightsLost(f"{where} had no copy yet when the process that made them ended; see its log") from error
