@@ -17,10 +17,6 @@ from learner.weights import WeightUpdate, fetch, publish
 _NAMESPACE = "rlrig-weights"
 
 
-class WeightsLost(RuntimeError):
-    """The newest weights ended with the process that made them, before the board had its copy."""
-
-
 class _Board:
     def __init__(self) -> None:
         self._own: dict[str, WeightUpdate] = {}  # by policy
@@ -163,5 +159,3 @@ def _taken(board: str, policy: str, version: int, call: ray.ObjectRef, deadline_
         ray.get(call, timeout=2 * deadline_s)
     except ray.exceptions.GetTimeoutError as error:
         raise TimeoutError(f"{where} did not take them within {2 * deadline_s} s") from error
-    except ray.exceptions.ObjectLostError as error:  # Ray raises what failed in the call as an error of that kind, too
-        raise WeightsLost(f"{where} had no copy yet when the process that made them ended; see its log") from error

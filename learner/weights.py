@@ -33,6 +33,10 @@ class WeightMismatch(RuntimeError):
     """Weights that a replica received or holds are not those of the manifest."""
 
 
+class WeightsLost(RuntimeError):
+    """Weights ended with the process that made them, before they were fetched."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """Where one tensor lies and what it must be. `offset` is in bytes within bucket number `bucket`."""
@@ -190,17 +194,22 @@ def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
 
     Raises:
         TimeoutError: the object store did not deliver the buckets within `deadline_s` seconds.
+        WeightsLost: the process that made them has ended.
     """
     if all(isinstance(bucket, np.ndarray | torch.Tensor | Pieces) for bucket in update.buckets):
         return update
     import ray
 
+    where = f"weights of policy {update.manifest.policy!r} version {update.manifest.version}"
     try:
         return replace(update, buckets=ray.get(list(update.buckets), timeout=deadline_s))
     except ray.exceptions.GetTimeoutError as error:
         raise TimeoutError(
-            f"weights of policy {update.manifest.policy!r} version {update.manifest.version}: {len(update.buckets)} "
-            f"buckets did not arrive from the object store within {deadline_s} s"
+            f"{where}: {len(update.buckets)} buckets did not arrive from the object store within {deadline_s} s"
+        ) from error
+    except ray.exceptions.ObjectLostError as error:
+        raise WeightsLost(
+            f"{where}: the policy's learner, which made them, ended before they were fetched; its log says why"
         ) from error
 
 
@@ -208,7 +217,7 @@ def fetch_whole(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate
     """As `fetch`, each bucket in one piece, for what sends buckets on.
 
     Raises:
-        TimeoutError: see `fetch`.
+        TimeoutError, WeightsLost: see `fetch`.
     """
     update = fetch(update, deadline_s)
     whole = [np.asarray(bucket) if isinstance(bucket, Pieces) else bucket for bucket in update.buckets]
@@ -220,7 +229,7 @@ def received(update: WeightUpdate, deadline_s: float = 120.0) -> list[np.ndarray
 
     Raises:
         WeightMismatch: a bucket is missing or too short.
-        TimeoutError: see `fetch`.
+        TimeoutError, WeightsLost: see `fetch`.
     """
     manifest = update.manifest
     where = f"policy {manifest.policy!r} version {manifest.version}"

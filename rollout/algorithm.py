@@ -16,6 +16,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from ray.tune import PlacementGroupFactory
 
 from learner.deepspeed_learner import Learner
+from learner.weights import WeightsLost
 from rollout.batches import actor_samples, editor_samples
 from rollout.config import RunConfig
 from rollout.config_file import load_config
@@ -185,7 +186,11 @@ class ReflectionGRPO(Algorithm):
         learned = time.monotonic()
         with self.progress.phase("sync"):
             update = learner.weights(stats.version)
-            receipts = self.models.apply_weights(update)
+            try:
+                receipts = self.models.apply_weights(update)
+            except WeightsLost:
+                learner.weights(stats.version)  # says what became of the learner, and where
+                raise
             self.stream.trained()
         synced = time.monotonic()
         self.last_turns = turns

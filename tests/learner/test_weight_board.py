@@ -9,9 +9,10 @@ import torch
 
 from experiments.faults.two_nodes import STORE_BYTES, TwoNodes
 from learner.checksums import tensors_digest
-from learner.weight_board import WeightBoard, WeightsLost, latest_weights, newest_version, publish_weights
+from learner.weight_board import WeightBoard, latest_weights, newest_version, publish_weights
 from learner.weight_holder import WeightHolder
-from learner.weights import pack, publish, publish_tensors, unpack
+from learner.weights import WeightsLost, fetch, pack, publish, publish_tensors, unpack
+from tests.local_cluster import eventually
 
 pytestmark = pytest.mark.engines
 
@@ -62,13 +63,28 @@ def test_a_replica_that_asks_before_the_board_has_its_copy_gets_weights_that_out
     board.close()
 
 
+def lose(maker, update) -> None:
+    """End the maker, and wait until Ray has taken from this node what it had made."""
+
+    def lost() -> bool:
+        try:
+            fetch(update, 30)
+        except WeightsLost:
+            return True
+        return False
+
+    ray.kill(maker)
+    eventually("its weights are lost", lost, True, 30)
+
+
 def test_weights_that_ended_with_their_maker_are_named_and_newer_ones_take_their_place():
     board, maker = WeightBoard(deadline_s=30), Maker.remote()
     board.publish(ray.get(maker.make.remote(1, 1.0), timeout=30))
     board.settle()
-    board.publish(ray.get(maker.make.remote(2, 2.0), timeout=30))
-    ray.kill(maker)
-    with pytest.raises(WeightsLost, match=r"'editor' version 2: the board board-\w+ had no copy yet when"):
+    update = ray.get(maker.make.remote(2, 2.0), timeout=30)
+    board.publish(update)
+    lose(maker, update)
+    with pytest.raises(WeightsLost, match=r"policy 'editor' version 2: the policy's learner, .* ended before"):
         board.settle()
     maker = Maker.remote()
     board.publish(ray.get(maker.make.remote(3, 3.0), timeout=30))
@@ -80,7 +96,7 @@ def test_a_service_s_weights_that_cannot_be_copied_leave_those_before():
     board, maker = WeightBoard(deadline_s=30), Maker.remote()
     publish_weights(board.name, ray.get(maker.make.remote(1, 1.0), timeout=30), 30)
     update = ray.get(maker.make.remote(2, 2.0), timeout=30)
-    ray.kill(maker)
+    lose(maker, update)
     with pytest.raises(WeightsLost, match="version 2"):
         publish_weights(board.name, update, 30)
     assert newest_version(board.name, "editor", 30) == 1
