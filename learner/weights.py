@@ -209,7 +209,7 @@ def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
         ) from error
     except ray.exceptions.ObjectLostError as error:
         raise WeightsLost(
-            f"{where}: the policy's learner, which made them, ended before they were fetched; its log says why"
+            f"{where}: the process that made them, in a run the learner, ended before they were fetched; its log says why"
         ) from error
 
 

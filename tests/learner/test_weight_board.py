@@ -84,7 +84,7 @@ def test_weights_that_ended_with_their_maker_are_named_and_newer_ones_take_their
     update = ray.get(maker.make.remote(2, 2.0), timeout=30)
     board.publish(update)
     lose(maker, update)
-    with pytest.raises(WeightsLost, match=r"policy 'editor' version 2: the policy's learner, .* ended before"):
+    with pytest.raises(WeightsLost, match=r"policy 'editor' version 2: the process that made them, .* ended before"):
         board.settle()
     maker = Maker.remote()
     board.publish(ray.get(maker.make.remote(3, 3.0), timeout=30))
