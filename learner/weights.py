@@ -209,7 +209,7 @@ def fetch(update: WeightUpdate, deadline_s: float = 120.0) -> WeightUpdate:
         ) from error
     except ray.exceptions.ObjectLostError as error:
         raise WeightsLost(
-            f"{where}: the process that made them, in a run the learner, ended before they were fetched; its log says why"
+            f"{where}: the process that made them, a run's learner, ended before they were fetched; see its log"
         ) from error
 
 
