@@ -19,7 +19,12 @@ _MOVE = re.compile(rf"move (?P<subject>.+?) (?P<predicate>{'|'.join(PREDICATES)}
 
 
 class UnparsableAnswer(ValueError):
-    """The Actor's answer does not have the form `reflection : … . edit : … .`"""
+    """The Actor's answer does not have the dialogue's form. `reason` says in a few words what is wrong; answers are
+    counted by it."""
+
+    def __init__(self, message: str, reason: str = "another form") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def load_entry_point(key: str, value: str) -> Callable[..., Any]:
             f"{key}: {value!r} is refused: importing {module_name} fails with {type(error).__name__}: {error}; "
             f"`python -c 'import {module_name}'` shows where"
         ) from error
-    found = getattr(module, name, None)
+    found: object = getattr(module, name, None)
     if not callable(found):
         what = f"has no {name}" if not hasattr(module, name) else f"holds {type(found).__name__} as {name}"
         raise EntryPointError(

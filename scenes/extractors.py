@@ -107,7 +107,10 @@ def extract(image: np.ndarray) -> Extraction:
     for number, colour in enumerate(colours, start=1):
         coverage = np.where(owner == number, _coverage(image, colour), 0.0)
         finding = _judge(coverage, _COLOUR_NAMES[colour])
-        (objects if isinstance(finding, PlacedObject) else malformed).append(finding)
+        if isinstance(finding, PlacedObject):
+            objects.append(finding)
+        else:
+            malformed.append(finding)
     labels, count = ndimage.label(stray)
     for number in range(1, count + 1):
         ys, xs = np.nonzero(labels == number)
@@ -149,7 +152,8 @@ def _coverage(image: np.ndarray, colour: int) -> np.ndarray:
     """How much of each pixel one palette colour covers: float32 (H, W), 0 for background, 1 for the full colour."""
     towards = _TOWARDS[colour]
     direction = _METRIC @ towards
-    return (np.array(BACKGROUND, dtype=np.float32) - image) @ direction / float(towards @ direction)
+    projected: np.ndarray = (np.array(BACKGROUND, dtype=np.float32) - image) @ direction
+    return projected / float(towards @ direction)
 
 
 def _judge(coverage: np.ndarray, colour: str) -> PlacedObject | Malformed:
@@ -182,7 +186,8 @@ def _sharpest_fit(seen: np.ndarray) -> np.ndarray:
     """The templates (4, 29, 29) of the one blur at which some shape fits best."""
     templates = _templates()
     overlaps = np.minimum(templates, seen).sum(axis=(2, 3)) / np.maximum(templates, seen).sum(axis=(2, 3))
-    return templates[int(overlaps.max(axis=1).argmax())]
+    sharpest: np.ndarray = templates[int(overlaps.max(axis=1).argmax())]
+    return sharpest
 
 
 def _overlap(seen: np.ndarray, template: np.ndarray) -> float:
@@ -194,7 +199,8 @@ def _in_unit_frame(coverage: np.ndarray, x: float, y: float, radius: float) -> n
     """Sample a coverage map (H, W) on the grid of unit-radius coordinates around a centre: float (29, 29)."""
     steps = np.arange(-_GRID_HALF, _GRID_HALF + 1) * _GRID_STEP * radius
     rows, columns = np.meshgrid(y - 0.5 + steps, x - 0.5 + steps, indexing="ij")
-    return ndimage.map_coordinates(coverage, [rows, columns], order=1, mode="constant")
+    sampled: np.ndarray = ndimage.map_coordinates(coverage, [rows, columns], order=1, mode="constant")
+    return sampled
 
 
 @lru_cache(maxsize=1)

@@ -133,6 +133,7 @@ def _string_end(answer: str, start: int) -> int:
 def _unescape(text: str) -> str:
     r"""The text of a string in which `\"` and the like stand for what they name; unknown escapes stay as they are."""
     try:
-        return json.loads('"' + text.replace("\\'", "'").replace("\n", " ") + '"', strict=False)
+        plain: str = json.loads('"' + text.replace("\\'", "'").replace("\n", " ") + '"', strict=False)
     except json.JSONDecodeError:
         return text
+    return plain

@@ -9,37 +9,79 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from scenes.plain_text import plain_text
+from scenes.record_file import RecordError, raw_records
 from scenes.scene_graph import Item, Relation, SceneGraph, number_repeated_names
 from scenes.whole_file import whole_file
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.9, 0.05, 0.05)
 
-Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
-Identifier = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+_REPEAT = re.compile(r" \(repeat \d+\)\Z")
+_LEFT_OUT = {  # mistakes for which a record is left out, and not the file refused
+    "invisible": "nothing of it can be seen",
+    "string_unicode": "it cannot be written as UTF-8",
+}
+_SHOWN = 3  # records of a kind that a report names
 
 
-class RecordError(ValueError):
-    """A file of records that cannot be used; the message names file, record, field, value and remedy."""
+def _seen(text: str) -> str:
+    if not (seen := plain_text(text)):
+        raise PydanticCustomError("invisible", "nothing of it can be seen")
+    return seen
+
+
+Text = Annotated[str, Field(min_length=1, pattern=r"\S"), AfterValidator(_seen)]
+Identifier = Annotated[
+    str,
+    Field(min_length=1, pattern=r"\S"),
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+]
+
+
+class UnusableRecord(RecordError):
+    """A record with a value that nobody can read or see; the others of its file can be used."""
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the records of one file."""
+    """What became of the records of one file. `left_out` says why for each that cannot be used; `repeated` counts the
+    records of each `img_id` that more than one has: all but the first got an id of their own."""
 
     file: str
     kept: int
     dropped_without_relations: int
+    left_out: tuple[str, ...] = ()
+    repeated: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.kept} records kept, {self.dropped_without_relations} without relations dropped"
+
+    @property
+    def notes(self) -> list[str]:
+        """What the owner of the file should know, in a line for each kind."""
+        notes = []
+        if self.left_out:
+            notes.append(f"{self.file}: {len(self.left_out)} records are left out: {_first(self.left_out)}")
+        if self.repeated:
+            ids = [f"{img_id[:40]!r} {count} times" for img_id, count in self.repeated.items()]
+            notes.append(f"{self.file}: {len(ids)} img_ids occur more than once: {_first(ids)}; each record counts")
+        return notes
+
+
+def _first(told: Sequence[str]) -> str:
+    more = len(told) - _SHOWN
+    return "; ".join(told[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 class _ItemRecord(BaseModel):
@@ -63,8 +105,8 @@ class _Record(BaseModel):
     relations: list[_RelationRecord]
 
     def graph(self) -> SceneGraph:
-        items = tuple(Item(i.item_id, i.label.strip(), tuple(a.strip() for a in i.attributes)) for i in self.items)
-        relations = tuple(Relation(r.item1, r.relation.strip(), r.item2) for r in self.relations)
+        items = tuple(Item(i.item_id, i.label, tuple(i.attributes)) for i in self.items)
+        relations = tuple(Relation(r.item1, r.relation, r.item2) for r in self.relations)
         return SceneGraph(self.img_id, number_repeated_names(items), relations)
 
 
@@ -73,7 +115,9 @@ def load_records(path: Path) -> tuple[list[SceneGraph], LoadReport]:
 
     Returns:
         The scene graphs of all records that have relations, in the order of the file, and what was dropped. Items of
-        one record that read the same are told apart by numbers.
+        one record that read the same are told apart by numbers, and so are records with the same `img_id`. Names are as
+        `plain_text` makes them; a record with a name of which nothing can be seen, or with a number of more than 300
+        digits, is left out.
 
     Raises:
         FileNotFoundError: no file at `path`.
@@ -83,41 +127,29 @@ def load_records(path: Path) -> tuple[list[SceneGraph], LoadReport]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; give a JSON array or JSON Lines of LAION-SG records")
-    graphs: list[SceneGraph] = []
+    graphs: dict[str, SceneGraph] = {}
+    counts: Counter[str] = Counter()
+    left_out: list[str] = []
     dropped = 0
-    for index, raw in enumerate(_raw_records(path)):
-        graph = read_record(raw, f"{path}, record {index}")
-        if graph.relations:
-            graphs.append(graph)
-        else:
+    for index, (raw, problem) in enumerate(raw_records(path)):
+        try:
+            if problem:
+                raise UnusableRecord(f"{path}, record {index}: {problem}")
+            graph = read_record(raw, f"{path}, record {index}")
+        except UnusableRecord as error:
+            left_out.append(str(error).removeprefix(f"{path}, "))
+            continue
+        if not graph.relations:
             dropped += 1
-    return graphs, LoadReport(str(path), len(graphs), dropped)
-
-
-def _raw_records(path: Path) -> Iterator[Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    if text.lstrip().startswith("["):
-        yield from _parse(text, str(path), 1)
-        return
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not lines:
-        raise RecordError(f"{path}: the file is empty; give a JSON array or JSON Lines of LAION-SG records")
-    for number, line in lines:
-        yield _parse(line, str(path), number)
-
-
-def _parse(text: str, name: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        shown = text[max(0, error.pos - 20) : error.pos + 20].strip()
-        raise RecordError(
-            f"{name}, line {first_line + error.lineno - 1}, column {error.colno}: broken JSON, {error.msg.lower()} "
-            f"near {shown!r}; give a JSON array, or JSON Lines with one whole record a line"
-        ) from error
+            continue
+        counts[graph.img_id] += 1
+        repeat, name = 0, graph.img_id
+        while name in graphs:
+            repeat += 1
+            name = f"{graph.img_id} (repeat {max(repeat, counts[graph.img_id] - 1)})"
+        graphs[name] = replace(graph, img_id=name)
+    repeated = {img_id: count for img_id, count in counts.items() if count > 1}
+    return list(graphs.values()), LoadReport(str(path), len(graphs), dropped, tuple(left_out), repeated)
 
 
 def read_record(raw: Any, where: str) -> SceneGraph:
@@ -127,6 +159,7 @@ def read_record(raw: Any, where: str) -> SceneGraph:
         where: opens the message of an error.
 
     Raises:
+        UnusableRecord: a name of which nothing can be seen, or an `img_id` that cannot be written.
         RecordError: as `load_records`.
     """
     if not isinstance(raw, dict):
@@ -134,7 +167,8 @@ def read_record(raw: Any, where: str) -> SceneGraph:
     try:
         return _Record.model_validate(raw).graph()
     except ValidationError as error:
-        raise RecordError(f"{where}: {_explain(error)}") from error
+        unusable = all(mistake["type"] in _LEFT_OUT for mistake in error.errors(include_url=False))
+        raise (UnusableRecord if unusable else RecordError)(f"{where}: {_explain(error)}") from error
     except ValueError as error:
         raise RecordError(f"{where}: {error}") from error
 
@@ -148,6 +182,8 @@ def _explain(error: ValidationError) -> str:
         return f"field '{field}' is missing; add it as LAION-SG publishes it{others}"
     if first["type"] in ("string_too_short", "string_pattern_mismatch"):
         return f"field '{field}' is {_shown(first['input'])}; it needs at least one word{others}"
+    if first["type"] in _LEFT_OUT:
+        return f"field '{field}' is {_shown(first['input'])}; {_LEFT_OUT[first['type']]}{others}"
     expected = first["msg"].removeprefix("Input should be ").removesuffix(" type")
     return f"field '{field}' is {_shown(first['input'])}; give {expected}{others}"
 
@@ -168,6 +204,7 @@ def split_of(img_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> st
     """
     if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"shares: {tuple(shares)} must be {len(SPLITS)} numbers from 0 that add up to 1")
+    img_id = _REPEAT.sub("", img_id)  # the same picture is not in two splits
     digest = hashlib.sha256(f"{seed}:{img_id}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     if position < shares[0]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
+from scenes.orders import contradictions
+from scenes.plain_text import plain_text
 from scenes.scene_graph import Item, Relation, Requirement, SceneGraph
 
 EXAMPLE = "red circle left of blue square; green star above red circle"
@@ -14,18 +17,22 @@ _PHRASES = {
     "above": ("over",),
     "below": ("under", "underneath", "beneath"),
 }
-_SENTENCES = re.compile(r"[;\n\r]+|[.!?]+(?=\s|$)")
+_LIST_MARK = re.compile(r"(?:(?:[-*+•‣◦–—>#]+|\d{1,3}[.)]|\[[ x]?\])\s+)+")
+_EMPHASIS = re.compile(r"(\*\*|\*|__|`)(?=\S)(.+?)(?<=\S)\1")
+_QUOTES = str.maketrans("“”„«»", '"' * 5)
+_SENTENCES = re.compile(r"[;\n]+|[.!?]+(?=\s|$)")
 _CLAUSES = re.compile(r",?\s+(?:and|while|but|with)\s+|,\s*")
 _LEAD_IN = re.compile(
-    r"^(?:(?:please|draw|paint|show|make|create|generate|render|me|there (?:is|are|should be|must be)|and|with"
+    r"^(?:(?:please|kindly|(?:can|could|would) you|i (?:want|would like|need)|i['’]d like|to see|draw|paint|show|make"
+    r"|create|generate|render|me|the following|as follows|there (?:is|are|should be|must be)|and|with"
     r"|(?:a |an |the )?(?:picture|image|photo|photograph|drawing|painting|scene) "
-    r"(?:of|with|showing|where|in which))\s+)+"
+    r"(?:of|with|showing|where|in which))[,:]?\s+)+"
 )
+_LEAD_OUT = re.compile(r"(?:,?\s+(?:please|thanks|thank you))+$")
 _ARTICLE = re.compile(r"^(?:a|an|the|some)\s+")
 _BEFORE_RELATION = re.compile(
     r"(?:\s+(?:is|are|be|should be|must be|sits|stands|lies|hangs|floats|located|placed|positioned|directly|just))+$"
 )
-_NAME = re.compile(r"[\w'’-]+(?: [\w'’-]+)*")
 _NEGATIONS = frozenset({"not", "no", "never", "without", "neither", "nor", "isn't", "isn’t", "aren't", "aren’t"})
 _PRONOUNS = frozenset({"it", "they", "them", "this", "that", "these", "those", "which", "who", "he", "she", "both"})
 _JOINS = frozenset({"a", "an", "the", "and", "or", "is", "are", "of", "some"})
@@ -43,8 +50,13 @@ class NotUnderstood(ValueError):
         super().__init__(f"prompt: understood: {known}. Not understood: {unknown}. Write for example '{EXAMPLE}'")
 
 
+class Impossible(ValueError):
+    """A prompt whose requirements cannot hold together; the message names them."""
+
+
 def read_requirements(text: str, predicates: Sequence[str], img_id: str = "prompt") -> SceneGraph:
-    """The scene graph that a prompt asks for. Case does not matter; items with the same name are one item.
+    """The scene graph that a prompt asks for. Case, invisible characters and Markdown do not matter; items with the
+    same name are one item.
 
     Triples (`red circle left of blue square; green star above red circle`) and plain sentences (`A red circle is to the
     left of a blue square, and a green star is above the red circle.`) are read alike. Nothing is guessed or left out:
@@ -55,6 +67,7 @@ def read_requirements(text: str, predicates: Sequence[str], img_id: str = "promp
 
     Raises:
         NotUnderstood: a part is no requirement.
+        Impossible: the requirements cannot hold together.
     """
     phrases = _phrases(predicates)
     pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(phrases, key=len, reverse=True)))})\b")
@@ -69,7 +82,10 @@ def read_requirements(text: str, predicates: Sequence[str], img_id: str = "promp
         unread.append(("", "it is empty"))
     if unread:
         raise NotUnderstood(found, unread)
-    return _graph(found, img_id)
+    graph = _graph(found, img_id)
+    if impossible := contradictions(graph):
+        raise Impossible("prompt: " + "; and ".join(impossible))
+    return graph
 
 
 def _phrases(predicates: Sequence[str]) -> dict[str, str]:
@@ -82,13 +98,23 @@ def _clauses(text: str, pattern: re.Pattern[str]) -> list[str]:
     """The parts that should hold one requirement each. A sentence is cut at its `and` and commas only where it has more
     than one relation: they may stand inside a name."""
     clauses = []
-    for sentence in _SENTENCES.split(text.lower()):
+    for sentence in _SENTENCES.split(_plain_lines(text)):
         sentence = " ".join(sentence.replace('"', " ").split())
         if len(pattern.findall(sentence)) > 1:
             clauses += _CLAUSES.split(sentence)
         else:
             clauses.append(sentence)
-    return [clause.strip(" ,:") for clause in clauses if clause.strip(" ,:")]
+    clauses = [_LEAD_OUT.sub("", f" {clause.strip(' ,:')}").strip() for clause in clauses]
+    return [clause for clause in clauses if _LEAD_IN.sub("", f"{clause} ").strip(" ,:")]
+
+
+def _plain_lines(text: str) -> str:
+    """The lines of a text in small letters, without marks of lists and emphasis."""
+    lines = []
+    for line in text.splitlines():
+        line = plain_text(plain_text(line).lower()).translate(_QUOTES)
+        lines.append(_EMPHASIS.sub(r"\2", _LIST_MARK.sub("", line, count=1) if _LIST_MARK.match(line) else line))
+    return "\n".join(lines)
 
 
 def _requirement(clause: str, pattern: re.Pattern[str], phrases: dict[str, str]) -> Requirement:
@@ -129,7 +155,7 @@ def _name(words: str, where: str, relation: str) -> str:
         raise ValueError(
             f"{name!r} does not name one item because of {min(joins)!r}; write one requirement for each item"
         )
-    if not _NAME.fullmatch(name):
+    if not all(one in " '’-_" or unicodedata.category(one)[0] in "LMN" for one in name):
         raise ValueError(f"{name!r} is no name; use letters, digits and hyphens")
     if len(parts) > _MAX_WORDS:
         raise ValueError(f"{name!r} has {len(parts)} words; a name has at most {_MAX_WORDS}")

@@ -1,4 +1,4 @@
-"""What all sections of a run file are: their keys are all known, typed strictly, and never change."""
+"""What all settings are: their keys are all known, typed strictly, finite, and never change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ Pair = Annotated[tuple[int, int], Field(strict=False)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    """The base of every model that a run file or `rlrig serve` reaches."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ never leaves open which object is meant.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from scenes.scene_graph import Item, Relation, SceneGraph
+from scenes.splits import split_of
 
 SIZE = 64
 MARGIN = 4.0
@@ -37,7 +38,7 @@ PREDICATES = ("left of", "right of", "above", "below")
 INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 _AXIS_SIGN = {"left of": (0, 1.0), "right of": (0, -1.0), "above": (1, 1.0), "below": (1, -1.0)}
 _SUPERSAMPLE = 4
-_HELD_OUT_PERCENT = 20
+Place = TypeVar("Place", float, np.ndarray)  # a coordinate in pixels, or those of many places
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,19 @@ class DrawnScene:
         return draw(self.objects)
 
 
-def offset(predicate: str, subject: PlacedObject, object_: PlacedObject) -> float | np.ndarray:
-    """By how many pixels the predicate holds; negative where its inverse does. Places may be arrays, as in `fits`."""
+def offset(predicate: str, subject: PlacedObject, object_: PlacedObject) -> float:
+    """By how many pixels the predicate holds; negative where its inverse does."""
+    return along(predicate, object_.x - subject.x, object_.y - subject.y)
+
+
+def along(predicate: str, dx: Place, dy: Place) -> Place:
+    """The offset from a subject to an object that lies (dx, dy) pixels away."""
     axis, sign = _AXIS_SIGN[predicate]
-    delta = (object_.x - subject.x, object_.y - subject.y)[axis]
-    return sign * delta
+    return sign * (dx, dy)[axis]
 
 
-def holds(predicate: str, subject: PlacedObject, object_: PlacedObject) -> bool | np.ndarray:
-    """Whether the predicate holds between two placed objects. Places may be arrays, as in `fits`."""
+def holds(predicate: str, subject: PlacedObject, object_: PlacedObject) -> bool:
+    """Whether the predicate holds between two placed objects."""
     return offset(predicate, subject, object_) >= MARGIN
 
 
@@ -141,26 +146,30 @@ def _reach(shape: str) -> float:
     return max(float(np.hypot(*point)) for point in outline(shape))
 
 
-def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZE) -> bool | np.ndarray:
-    """Whether an object lies inside the picture and keeps a gap to all others; for each of several places where its x
-    and y are arrays."""
+def fits(placed: PlacedObject, others: tuple[PlacedObject, ...], size: int = SIZE) -> bool:
+    """Whether an object lies inside the picture and keeps a gap to all others."""
+    return bool(free(placed, placed.x, placed.y, others, size))
+
+
+def free(placed: PlacedObject, x: Place, y: Place, others: tuple[PlacedObject, ...], size: int = SIZE) -> np.ndarray:
+    """Whether the object would fit at (x, y): truth values in an array of the shape of x and y."""
     reach = extent(placed)
-    free = (reach <= placed.x) & (placed.x <= size - reach) & (reach <= placed.y) & (placed.y <= size - reach)
+    found = np.asarray((reach <= x) & (x <= size - reach) & (reach <= y) & (y <= size - reach))
     for other in others:
-        distance = np.hypot(placed.x - other.x, placed.y - other.y)
-        free = free & ((distance >= reach + extent(other) + GAP) | _boxes_apart(placed, other))
-    return free
+        distance = np.hypot(x - other.x, y - other.y)
+        found = found & ((distance >= reach + extent(other) + GAP) | _boxes_apart(placed, x, y, other))
+    return found
 
 
-def _boxes_apart(a: PlacedObject, b: PlacedObject) -> bool | np.ndarray:
+def _boxes_apart(a: PlacedObject, x: Place, y: Place, b: PlacedObject) -> bool | np.ndarray:
     """Whether the axis-parallel boxes around two objects keep the gap, which allows tighter packing than circles."""
     a_left, a_top, a_right, a_bottom = (side * a.radius for side in _box(a.shape))
     b_left, b_top, b_right, b_bottom = (side * b.radius for side in _box(b.shape))
     return (
-        (a.x + a_right + GAP <= b.x + b_left)
-        | (b.x + b_right + GAP <= a.x + a_left)
-        | (a.y + a_bottom + GAP <= b.y + b_top)
-        | (b.y + b_bottom + GAP <= a.y + a_top)
+        (x + a_right + GAP <= b.x + b_left)
+        | (b.x + b_right + GAP <= x + a_left)
+        | (y + a_bottom + GAP <= b.y + b_top)
+        | (b.y + b_bottom + GAP <= y + a_top)
     )
 
 
@@ -279,13 +288,6 @@ def _describe(
         relations.append(Relation(a, predicate, b))
     items = tuple(Item(k, placed.shape, (placed.colour,)) for k, placed in enumerate(objects))
     return SceneGraph(img_id, items, tuple(relations))
-
-
-def split_of(names: list[tuple[str, str]]) -> str:
-    """The split that an object combination belongs to: a fixed hash puts 20 % of them into `held_out`."""
-    key = "|".join(sorted(f"{colour} {shape}" for colour, shape in names))
-    digest = hashlib.sha256(key.encode()).digest()
-    return "held_out" if int.from_bytes(digest[:4], "big") % 100 < _HELD_OUT_PERCENT else "train"
 
 
 def sample_graphs(split: str, seed: int, relations: tuple[int, int] = (2, 3)) -> Iterator[SceneGraph]:

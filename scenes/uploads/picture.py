@@ -1,36 +1,40 @@
-"""Turns the bytes of an uploaded image into pixels, or refuses them before they cost memory."""
+"""Turns the bytes of an uploaded image into pixels, or refuses them before they cost memory or time."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
-import numpy as np
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from serving.gateway.api_errors import ApiError
+from scenes.uploads.refusal import UploadRefused
+from scenes.uploads.structure import check_structure
 
 # What a file of each format begins with. Nothing else is handed to a decoder, whatever the upload says it is.
 _FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WEBP": b"RIFF"}
-_READERS = {"PNG": PngImageFile, "JPEG": JpegImageFile, "WEBP": WebPImageFile}
+_READERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "WEBP": WebPImageFile,
+}
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
-def read_upload(data: bytes, max_bytes: int, max_pixels: int, size: int) -> np.ndarray:
-    """The uploaded image as uint8 of shape (size, size, 3): turned as its EXIF data says, transparency laid over white,
-    scaled to `size`.
+def read_picture(data: bytes, max_pixels: int, size: int) -> bytes:
+    """The uploaded image as the RGB bytes of a square of `size` pixels, row by row: turned as its EXIF data says,
+    transparency laid over white, scaled to `size`.
 
     Raises:
-        ApiError: 413 for more than `max_bytes` bytes or `max_pixels` pixels, 415 for anything but PNG, JPEG and WebP,
-            400 for a file that is damaged, animated or not square.
+        UploadRefused: more than `max_pixels` pixels or too many parts, anything but PNG, JPEG and WebP, a file that is
+            damaged, animated or not square.
     """
-    if len(data) > max_bytes:
-        raise _refused(413, f"the file has {len(data)} bytes; send at most {max_bytes}", "image_too_large")
     kind = next((name for name, start in _FORMATS.items() if data.startswith(start)), None)
     if kind is None or (kind == "WEBP" and data[8:12] != b"WEBP"):
-        raise _refused(415, "the file is not PNG, JPEG or WebP; convert it to PNG", "unsupported_image")
+        raise UploadRefused("unsupported_image", "the file is not PNG, JPEG or WebP; convert it to PNG")
+    check_structure(kind, data)
     if kind == "WEBP":  # its decoder takes memory for all pixels when it opens a file
         _check_dimensions(*_webp_dimensions(data), max_pixels)
     try:
@@ -38,34 +42,32 @@ def read_upload(data: bytes, max_bytes: int, max_pixels: int, size: int) -> np.n
         with _READERS[kind](io.BytesIO(data)) as image:
             _check_dimensions(*image.size, max_pixels)
             if kind != "JPEG" and getattr(image, "is_animated", False):
-                raise _refused(400, "the file is animated; send one image", "animated_image")
+                raise UploadRefused("animated_image", "the file is animated; send one image")
             if image.mode not in _MODES:
-                raise _refused(
-                    400, f"the image has pixels of kind {image.mode}; convert it to 8-bit RGB", "invalid_image"
+                raise UploadRefused(
+                    "invalid_image", f"the image has pixels of kind {image.mode}; convert it to 8-bit RGB"
                 )
             turned = ImageOps.exif_transpose(image).convert("RGBA")
-    except ApiError:
+    except (UploadRefused, MemoryError):
         raise
     except Exception as error:  # decoders raise many kinds of error on damaged files; the file is at fault in all cases
-        raise _refused(400, f"the file is not a whole {kind} image; save it anew", "invalid_image") from error
-    if turned.width != turned.height:
-        raise _refused(
-            400,
-            f"the image has {turned.width}×{turned.height} pixels; crop or pad it to a square",
-            "image_not_square",
-        )
+        raise UploadRefused("invalid_image", f"the file is not a whole {kind} image; save it anew") from error
     white = Image.new("RGBA", turned.size, "white")
     flat = Image.alpha_composite(white, turned).convert("RGB")
-    return np.asarray(flat.resize((size, size), Image.Resampling.LANCZOS) if flat.width != size else flat)
+    return (flat.resize((size, size), Image.Resampling.LANCZOS) if flat.width != size else flat).tobytes()
 
 
 def _check_dimensions(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
-        raise _refused(400, f"the image has {width}×{height} pixels; send at least one", "invalid_image")
+        raise UploadRefused("invalid_image", f"the image has {width}×{height} pixels; send at least one")
     if width * height > max_pixels:
-        raise _refused(
-            413, f"the image has {width}×{height} pixels; send at most {max_pixels} in all", "image_too_large"
+        raise UploadRefused(
+            "image_too_large", f"the image has {width}×{height} pixels; send at most {max_pixels} in all"
         )
+    if width != height:
+        raise UploadRefused(
+            "image_not_square", f"the image has {width}×{height} pixels; crop or pad it to a square"
+        )  # fmt: skip
 
 
 def _webp_dimensions(data: bytes) -> tuple[int, int]:
@@ -79,8 +81,4 @@ def _webp_dimensions(data: bytes) -> tuple[int, int]:
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         if chunk == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
             return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
-    raise _refused(400, "the file is not a whole WEBP image; save it anew", "invalid_image")
-
-
-def _refused(status: int, message: str, code: str) -> ApiError:
-    return ApiError(status, f"image: {message}", param="image", code=code)
+    raise UploadRefused("invalid_image", "the file is not a whole WEBP image; save it anew")

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes.laion_sg import SPLITS, RecordError, load_records, split_of, split_records, write_records
+from scenes.laion_sg import SPLITS, load_records, split_of, split_records, write_records
+from scenes.record_file import RecordError
 from scenes.scene_graph import Item, Relation, SceneGraph
 from scenes.shape_world import sample_graphs
+from tests.places import ROOT
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "laion_sg_example.json"
+EXAMPLE = ROOT / "tests" / "data" / "laion_sg_example.json"
 
 
 def record(**changes) -> dict:
@@ -176,3 +178,65 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         write_records(graphs[:1], path)
     assert len(load_records(path)[0]) == 2
     assert list(tmp_path.iterdir()) == [path]
+
+
+def named(label: str, **changes) -> dict:
+    return record(items=[{"item_id": 0, "label": label, "attributes": []}, *record()["items"][1:]], **changes)
+
+
+def test_records_with_the_same_id_are_all_kept_counted_and_in_one_split(save):
+    graphs, report = load_records(save([record(img_id="7"), record(), record(img_id=7), record(img_id="7")]))
+    assert [graph.img_id for graph in graphs] == ["7", "1", "7 (repeat 1)", "7 (repeat 2)"]
+    assert report.repeated == {"7": 3}
+    assert "1 img_ids occur more than once: '7' 3 times; each record counts" in report.notes[0]
+    assert all(len({split_of(g.img_id, seed) for g in graphs if g.img_id != "1"}) == 1 for seed in range(30))
+
+
+def test_an_id_that_looks_like_a_repeat_is_not_lost(save):
+    ids = ["7", "7 (repeat 1)", "7", "7"]
+    assert len({graph.img_id for graph in load_records(save([record(img_id=one) for one in ids]))[0]}) == 4
+
+
+@pytest.mark.parametrize("label", ["\u200b", "\u2060\ufeff", "\u3164", "\u00ad \u200d", "\u0301", "\ud800"])
+def test_a_record_with_a_name_that_nobody_can_see_is_left_out_and_told(save, label):
+    graphs, report = load_records(save([record(), named(label, img_id="2")]))
+    assert [graph.img_id for graph in graphs] == ["1"]
+    assert "1 records are left out: record 1: field 'items[0].label' is" in report.notes[0]
+    assert ("it cannot be written" if label == "\ud800" else "nothing of it can be seen") in report.notes[0]
+
+
+@pytest.mark.parametrize("name", ["records.json", "records.jsonl"])
+def test_a_number_with_thousands_of_digits_costs_only_its_record(save, name):
+    lines = [
+        json.dumps(record()),
+        json.dumps(record(img_id="2", score=0)).replace('"score": 0', f'"score": {"9" * 5000}'),
+    ]
+    graphs, report = load_records(save("\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]", name))
+    assert [graph.img_id for graph in graphs] == ["1"]
+    assert "record 1: the number 99999999999999999999… has 5000 digits" in report.notes[0]
+
+
+def test_an_id_that_cannot_be_written_costs_only_its_record(save):
+    graphs, report = load_records(save([record(), record(img_id="\ud800")]))
+    assert (len(graphs), len(report.left_out)) == (1, 1)
+
+
+def test_a_record_that_is_nested_too_deep_is_refused_with_its_line(save):
+    deep = json.dumps(record(score=0)).replace('"score": 0', f'"score": {"[" * 100_000}{"]" * 100_000}')
+    with pytest.raises(RecordError, match=r"line 2: a record is nested too deep"):
+        load_records(save(f"[{json.dumps(record())},\n{deep}]"))
+
+
+def test_names_are_read_as_they_are_seen(save):
+    graphs, _ = load_records(save([named("cafe\u0301\u200b  table\n"), named("caf\u00e9 table", img_id="2")]))
+    assert {graph.items[0].label for graph in graphs} == {"caf\u00e9 table"}
+    twins = [{"item_id": k, "label": label, "attributes": []} for k, label in enumerate(["cat", "c\u00adat"])]
+    assert load_records(save([record(items=twins)]))[0][0].names == ("cat 1", "cat 2")
+
+
+def test_an_array_may_be_empty_and_has_nothing_behind_it(save):
+    assert load_records(save("[ ]\n"))[0] == []
+    one = json.dumps(record())
+    for text in (f"[] {one}", f"[{one},]", f"[,{one}]", f"[{one} {one}]", f"[{one}", "["):
+        with pytest.raises(RecordError, match="broken JSON"):
+            load_records(save(text))

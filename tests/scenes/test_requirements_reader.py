@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scenes.orders import contradictions
+from scenes.requirements_reader import EXAMPLE, Impossible, NotUnderstood, read_requirements
 from scenes.scene_graph import Requirement, parse_prompt
 from scenes.shape_world import PREDICATES
-from serving.gateway.requirements_reader import EXAMPLE, NotUnderstood, read_requirements
 
 WORDS = ("red", "blue", "small", "circle", "square", "star")
 
@@ -89,13 +90,18 @@ def names() -> st.SearchStrategy[str]:
 @given(st.lists(st.tuples(names(), st.sampled_from(PREDICATES), names()).filter(lambda t: t[0] != t[2]), min_size=1))
 def test_triples_are_read_as_the_scenes_do(triples: list[tuple[str, str, str]]) -> None:
     prompt = "; ".join(" ".join(triple) for triple in triples)
-    assert read_requirements(prompt, PREDICATES) == parse_prompt(prompt, PREDICATES)
+    graph = parse_prompt(prompt, PREDICATES)
+    if contradictions(graph):
+        with pytest.raises(Impossible):
+            read_requirements(prompt, PREDICATES)
+    else:
+        assert read_requirements(prompt, PREDICATES) == graph
 
 
-def read_or_refused(prompt: str) -> tuple[Requirement, ...] | NotUnderstood:
+def read_or_refused(prompt: str) -> tuple[Requirement, ...] | NotUnderstood | Impossible:
     try:
         return read_requirements(prompt, PREDICATES).requirements
-    except NotUnderstood as error:
+    except (NotUnderstood, Impossible) as error:
         return error
 
 
@@ -108,6 +114,41 @@ def test_any_text_is_read_or_refused(prompt: str) -> None:
     found = read_or_refused(prompt)
     if isinstance(found, NotUnderstood):
         assert found.not_understood
+    elif isinstance(found, Impossible):
+        assert "hold" in str(found)
     else:
         assert all(requirement.predicate in PREDICATES for requirement in found)
         assert all(";" not in r.subject + r.object and "not" not in r.text.split() for r in found)
+
+
+BOTH = ["red circle left of blue square", "green star above red circle"]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a red circle to the left of a blue square and a green star above the red circle",
+        "- Red circle LEFT OF blue square\n- green star above red circle",
+        "1. a **red circle** left of `blue square`\n2) the green star is above a red circle, please",
+        "Please draw:\n* a red circle left of a blue square\n* [ ] a green star above a red circle.",
+        "Could you please show a red circle left of a blue square, and a green star above the red circle? Thank you!",
+        "“Red circle” left of “blue square”; “green star” above “red circle”",
+        "red\u200b circle left\u00a0of blue square;\ufeff green star above red circle",
+        "I would like to see a red circle left of a blue square while a green star is above the red circle, thanks",
+    ],
+)
+def test_how_people_write_is_read(prompt: str) -> None:
+    assert texts(prompt) == BOTH
+
+
+def test_letters_that_are_put_together_are_letters() -> None:
+    assert texts("cafe\u0301 left of राजा") == ["caf\u00e9 left of राजा"]
+    assert texts("caf\u00e9 left of राजा") == texts("CAFE\u0301 left of राजा")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["cat left of dog; dog left of cat", "cat left of dog. The cat is to the right of the dog."]
+)
+def test_what_cannot_hold_together_is_refused_with_both(prompt: str) -> None:
+    with pytest.raises(Impossible, match="these two cannot both hold: cat left of dog; "):
+        read_requirements(prompt, PREDICATES)

@@ -25,8 +25,8 @@ from scenes.shape_world import (
     outline,
     sample_graphs,
     sample_scene,
-    split_of,
 )
+from scenes.splits import split_of
 
 seeds = st.integers(0, 2**32 - 1)
 ranges = st.tuples(st.integers(1, 5), st.integers(1, 5)).map(lambda pair: (min(pair), max(pair)))

@@ -1,0 +1,71 @@
+"""The dialogue with a VLM that was not made for this loop: plain English, and two labelled lines as the answer."""
+
+from __future__ import annotations
+
+import re
+
+from scenes.dialogue import Reflection
+from scenes.dialogues.free_answer import read_free_answer
+from scenes.scene_graph import Requirement
+
+SYSTEM = (
+    "You look at a picture that should meet a list of requirements and does not meet all of them yet. You say what is "
+    "wrong, and you write one instruction for an image editor that makes the picture meet more of them. The editor "
+    "sees the picture and your instruction, and nothing else."
+)
+EXAMPLE = Reflection(
+    "The dog stands to the right of the tree, but it should be to its left.", "Move the dog to the left of the tree."
+)
+_REQUEST = """The picture should meet these requirements:
+{all}
+
+Not met yet: {unmet}
+
+Answer in two lines, as in this example about another picture:
+Reflection: {reflection}
+Edit: {edit}"""
+_QUESTION = "Look at the picture. Is this true: {text}? Answer with yes or no."
+_NUMBERED = re.compile(r"(?P<name>.*\S) (?P<number>[1-9]\d*)")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+class General:
+    """See the module. A requirement keeps its own words, but for items of one name, which `shown` tells apart."""
+
+    system = SYSTEM
+
+    def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
+        lines = [f"{number}. {sentence(one)}" for number, one in enumerate(requirements, 1)]
+        open_ = [str(number) for number, one in enumerate(requirements, 1) if one in unmet]
+        return _REQUEST.format(
+            all="\n".join(lines),
+            unmet=", ".join(open_) or "none",
+            reflection=EXAMPLE.reflection,
+            edit=EXAMPLE.edit_prompt,
+        )
+
+    def question(self, requirement: Requirement) -> str:
+        return _QUESTION.format(text=sentence(requirement))
+
+    def read(self, answer: str) -> Reflection:
+        return read_free_answer(answer, EXAMPLE)
+
+
+def sentence(requirement: Requirement) -> str:
+    """A requirement in words that a picture can show."""
+    return f"{shown(requirement.subject)} {requirement.predicate} {shown(requirement.object)}"
+
+
+def shown(name: str) -> str:
+    """An item's name; `white cat 2`, which a scene graph calls the second of its white cats, is `the second white cat
+    (from the left)`."""
+    match = _NUMBERED.fullmatch(name)
+    if match is None:
+        return name
+    number = int(match["number"])
+    ordinal = _ORDINALS[number - 1] if number <= len(_ORDINALS) else f"{number}{_ending(number)}"
+    return f"the {ordinal} {match['name']} (from the left)"
+
+
+def _ending(number: int) -> str:
+    return "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

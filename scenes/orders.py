@@ -1,0 +1,55 @@
+"""Relations that cannot all hold, because their items would have to stand in a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scenes.scene_graph import Requirement, SceneGraph
+
+_ORDERS = {  # predicate → its order, and whether the subject comes first in it
+    "left of": ("across", True),
+    "right of": ("across", False),
+    "above": ("down", True),
+    "below": ("down", False),
+}
+_COUNT = {2: "these two cannot both hold", 3: "these three cannot all hold"}
+
+
+def contradictions(graph: SceneGraph) -> list[str]:
+    """Requirements of a graph that cannot hold together, one line for each circle: `these two cannot both hold: …`.
+
+    `left of` and `right of`, and `above` and `below`, order items; nothing is known of other predicates.
+    """
+    found = []
+    for order in ("across", "down"):
+        edges = [one for one in graph.requirements if _ORDERS.get(one.predicate.lower(), ("", True))[0] == order]
+        if circle := _circle(edges):
+            what = _COUNT.get(len(circle), f"these {len(circle)} cannot all hold")
+            found.append(f"{what}: {'; '.join(one.text for one in circle)}")
+    return found
+
+
+def _ends(one: Requirement) -> tuple[str, str]:
+    """The item that comes first, and the one behind it."""
+    return (one.subject, one.object) if _ORDERS[one.predicate.lower()][1] else (one.object, one.subject)
+
+
+def _circle(edges: Sequence[Requirement]) -> list[Requirement]:
+    """The shortest circle, in order; empty where there is none."""
+    circles = [[edge, *path] for edge in edges if (path := _path(edges, _ends(edge)[1], _ends(edge)[0])) is not None]
+    return min(circles, key=len, default=[])
+
+
+def _path(edges: Iterable[Requirement], start: str, goal: str) -> list[Requirement] | None:
+    """The shortest way from one item to another along the order."""
+    ways: dict[str, list[Requirement]] = {start: []}
+    frontier = [start]
+    while frontier and goal not in ways:
+        reached = []
+        for edge in edges:
+            first, behind = _ends(edge)
+            if first in frontier and behind not in ways:
+                ways[behind] = [*ways[first], edge]
+                reached.append(behind)
+        frontier = reached
+    return ways.get(goal)
