@@ -7,49 +7,48 @@ rank) for each linear layer MODULE that is adapted. Nothing here needs peft, so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 
-from learner.checksums import checksums_digest, tensor_checksum
-from learner.weights import WeightMismatch, dtype_of
-
-
-@dataclass(frozen=True)
-class Target:
-    """One adapted linear layer: the name of its module, and that of its matrix (outputs, inputs) in a model folder."""
-
-    module: str
-    weight: str
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """Names of A and B."""
-        return f"{self.module}.lora_A.weight", f"{self.module}.lora_B.weight"
-
-
-@dataclass(frozen=True)
-class AdapterSpec:
-    """What belongs to an adapter besides its tensors.
-
-    Attributes:
-        rank, alpha: the change of each matrix W is alpha / rank · B·A.
-        targets: the layers that it adapts.
-        dtype: number format in which the learner holds W.
-        base: `base_digest` of the W that the adapter was trained on.
-    """
-
-    rank: int
-    alpha: float
-    targets: tuple[Target, ...]
-    dtype: str
-    base: str
+from weights.adapter_spec import AdapterSpec, Target
+from weights.checksums import checksums_digest, tensor_checksum
+from weights.manifest import WeightMismatch, dtype_of
 
 
 def merge(spec: AdapterSpec, target: Target, weight: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """W + alpha / rank · B·A in the learner's number format, as peft's `merge_and_unload` computes it."""
     down, up = (tensors[name] for name in target.names)
     return weight.to(dtype_of(spec.dtype)) + (up @ down) * (spec.alpha / spec.rank)
+
+
+def change(spec: AdapterSpec, target: Target, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """alpha / rank · B·A in float32."""
+    down, up = (tensors[name].float() for name in target.names)
+    return (up @ down) * (spec.alpha / spec.rank)
+
+
+LEAST_SURVIVING = 0.9
+"""Share of an adapter's change below which weights with it are not taken for the trained ones."""
+
+
+class Survival:
+    """How much of a change D is left where numbers are rounded to W before and to W + R with it: 1 - |R - D| / |D|,
+    over all matrices, and not below 0. It is 1 without rounding. Where most elements keep their old value, or some
+    change by far more than they should, nothing is left."""
+
+    def __init__(self) -> None:
+        self._off, self._wanted = 0.0, 0.0
+
+    def add(self, before: torch.Tensor, wanted: torch.Tensor, after: torch.Tensor) -> None:
+        """One matrix: W, D, and W + R."""
+        exact = wanted.double()
+        self._off += (after.double() - before.double() - exact).square().sum().item()
+        self._wanted += exact.square().sum().item()
+
+    @property
+    def share(self) -> float:
+        """The share of the change that is left; 1 where none was wanted."""
+        return max(0.0, 1 - (self._off / self._wanted) ** 0.5) if self._wanted else 1.0
 
 
 def base_digest(weights: Iterable[tuple[str, torch.Tensor]], dtype: str) -> str:
@@ -73,7 +72,8 @@ def check_fit(
     Raises:
         WeightMismatch: the tensors do not fit the matrices, or these have other values than those it was trained on.
     """
-    checksums, wanted = {}, {}
+    checksums: dict[str, str] = {}
+    wanted: dict[str, tuple[int, ...]] = {}
     for target, weight in weights:
         (outputs, inputs), (down, up) = weight.shape, target.names
         wanted |= {down: (spec.rank, inputs), up: (outputs, spec.rank)}

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from learner.adapter import AdapterSpec, Target, check_fit
-from learner.lora import adapter_tensors, add_received
-from learner.receipts import WeightReceipt
-from learner.weight_holder import WeightHolder
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, unpack
+from weights.adapter import check_fit
+from weights.adapter_spec import AdapterSpec, Target
+from weights.holder import WeightHolder
+from weights.lora import adapter_tensors, add_received
+from weights.manifest import Manifest, WeightMismatch, WeightUpdate, unpack
+from weights.receipts import WeightReceipt
 
 
 class AdapterHolder:
@@ -28,7 +29,8 @@ class AdapterHolder:
     """
 
     def __init__(self, module: Any, before: WeightReceipt) -> None:
-        self._module, self._spec = module, None
+        self._module = module
+        self._spec: AdapterSpec | None = None
         self._held: WeightHolder | None = None
         self.receipt = before
 
@@ -53,18 +55,21 @@ class AdapterHolder:
                     "start the replica again"
                 )
             return self._held.check(update)
+        assert manifest.adapter is not None, f"{where}: these are all weights, no adapter"
         sent = dict(unpack(update))
         check_fit(where, manifest.adapter, sent, self._weights(where, manifest.adapter))
         return sent
 
     def load(self, manifest: Manifest, sent: Mapping[str, torch.Tensor]) -> WeightReceipt:
         """Let the model compute with checked tensors; the receipt's digest comes from what its adapter then holds."""
+        spec = manifest.adapter
+        assert spec is not None, "`check` takes nothing else"
         if self._held is None:
-            add_received(self._module, manifest.adapter)
-            self._spec = manifest.adapter
+            add_received(self._module, spec)
+            self._spec = spec
             self._held = WeightHolder(self.receipt.replica, self.receipt.policy, adapter_tensors(self._module))
             self._held.receipt = self.receipt
-        self.receipt = replace(self._held.load(manifest, sent), base=self._spec.base)
+        self.receipt = replace(self._held.load(manifest, sent), base=spec.base)
         return self.receipt
 
     def _weights(self, where: str, spec: AdapterSpec) -> Iterator[tuple[Target, torch.Tensor]]:

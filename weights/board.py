@@ -12,7 +12,7 @@ from uuid import uuid4
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from learner.weights import WeightUpdate, fetch, publish
+from weights.manifest import WeightUpdate, fetch, publish
 
 _NAMESPACE = "rlrig-weights"
 
@@ -133,7 +133,8 @@ def latest_weights(board: str, policy: str, deadline_s: float) -> WeightUpdate |
         TimeoutError: it did not answer within `deadline_s` seconds.
     """
     actor = ray.get_actor(board, namespace=_NAMESPACE)
-    return _answer(board, actor.latest.remote(policy), deadline_s)
+    newest: WeightUpdate | None = _answer(board, actor.latest.remote(policy), deadline_s)
+    return newest
 
 
 def newest_version(board: str, policy: str, deadline_s: float) -> int:
@@ -143,7 +144,21 @@ def newest_version(board: str, policy: str, deadline_s: float) -> int:
         ValueError, TimeoutError: see `latest_weights`.
     """
     actor = ray.get_actor(board, namespace=_NAMESPACE)
-    return _answer(board, actor.version.remote(policy), deadline_s)
+    version: int = _answer(board, actor.version.remote(policy), deadline_s)
+    return version
+
+
+def newer_weights(board: str, policy: str, version: int, deadline_s: float) -> WeightUpdate | None:
+    """What `latest_weights` would say, where it is newer than `version`; None where it is not, or has been put back by
+    the time it is asked for.
+
+    Raises:
+        ValueError, TimeoutError: see `latest_weights`.
+    """
+    if newest_version(board, policy, deadline_s) <= version:
+        return None
+    newest = latest_weights(board, policy, deadline_s)
+    return newest if newest is not None and newest.manifest.version > version else None
 
 
 def _answer(board: str, call: ray.ObjectRef, deadline_s: float) -> Any:

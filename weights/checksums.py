@@ -29,7 +29,7 @@ def tensor_checksums(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
 def bytes_checksum(dtype: str, shape: tuple[int, ...], raw: np.ndarray | torch.Tensor) -> str:
     """`tensor_checksum` of the tensor whose bytes (uint8) are `raw`."""
     hasher = xxhash.xxh3_128(f"{dtype}{shape}".encode())
-    hasher.update(raw if isinstance(raw, np.ndarray) else bytes_of(raw))
+    hasher.update((raw if isinstance(raw, np.ndarray) else bytes_of(raw)).data)
     return hasher.hexdigest()
 
 

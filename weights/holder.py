@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from learner.receipts import WeightReceipt, make_receipt, receipt_of
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, check_bytes, received, tensors_in
+from weights.manifest import Manifest, WeightMismatch, WeightUpdate, check_bytes, received, tensors_in
+from weights.receipts import WeightReceipt, make_receipt, receipt_of
 
 
 class WeightHolder:

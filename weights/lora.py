@@ -12,10 +12,11 @@ import peft
 import torch
 from peft.tuners.lora import LoraLayer
 
-from learner.adapter import AdapterSpec, Target, base_digest
-from learner.learner_config import LoraConfig
-from learner.weight_parts import parts
-from learner.weights import dtype_of
+from weights.adapter import base_digest
+from weights.adapter_spec import AdapterSpec, Target
+from weights.lora_config import LoraConfig
+from weights.manifest import dtype_of
+from weights.parts import parts
 
 ADAPTER = "default"
 _EXAMPLES = 12
@@ -92,7 +93,8 @@ def adapted_layers(module: torch.nn.Module) -> dict[str, LoraLayer]:
 def adapter_tensors(module: Any) -> dict[str, torch.Tensor]:
     """The adapter's parameters, under the names in which they are sent."""
     state = module.state_dict(keep_vars=True)
-    return peft.get_peft_model_state_dict(module, state, ADAPTER, save_embedding_layers=False)
+    sent: dict[str, torch.Tensor] = peft.get_peft_model_state_dict(module, state, ADAPTER, save_embedding_layers=False)
+    return sent
 
 
 def plain_name(name: str) -> str:

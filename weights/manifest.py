@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from learner.checksums import bytes_checksum, bytes_checksums, bytes_of, checksums_digest, dtype_name, tensor_checksum
-from learner.pieces import Pieces
-from learner.weight_parts import BUCKET_BYTES, distinct, is_split, parts, whole_numel
+from weights.checksums import bytes_checksum, bytes_checksums, bytes_of, checksums_digest, dtype_name, tensor_checksum
+from weights.parts import BUCKET_BYTES, distinct, is_split, parts, whole_numel
+from weights.pieces import Pieces
 
 if TYPE_CHECKING:
-    from learner.adapter import AdapterSpec
+    from weights.adapter_spec import AdapterSpec
 
 _ALIGNMENT = 16  # every tensor starts at a multiple of this, so that its bytes can be viewed as any dtype
 _PACKERS = 2  # threads: while one takes checksums, the other copies

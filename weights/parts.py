@@ -26,9 +26,10 @@ def whole_nbytes(tensor: torch.Tensor) -> int:
 
 def distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[tuple[str, str], ...]]:
     """The tensors without those that are the same memory as an earlier one, and (name, earlier name) of these."""
-    first: dict[tuple, str] = {}
+    first: dict[tuple[object, ...], str] = {}
     aliases = []
     for name, tensor in tensors.items():
+        identity: tuple[object, ...]
         if is_split(tensor):
             identity = (id(tensor),)
         else:

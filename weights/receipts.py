@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from learner.checksums import checksums_digest, tensor_checksums
-from learner.weights import Manifest, WeightMismatch
+from weights.checksums import checksums_digest, tensor_checksums
+from weights.manifest import Manifest, WeightMismatch
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class WeightReceipt:
     `checksums` (tensor name → checksum of the loaded parameter) are optional; with them an error names the tensor.
     `probe` is a digest of the replica's answer to one fixed question, with these weights and with those before.
     With an adapter, `digest` is the adapter's and `base` that of the matrices that it is added to. A replica that holds
-    their sum says with `merged` which weights came out, and before; None where it computes with both apart.
+    their sum says with `merged` which weights came out, and before, and with `surviving` which share of the adapter's
+    change its number format left; None where it computes with both apart.
     `transport` is the one that brought the weights.
     """
 
@@ -35,6 +36,7 @@ class WeightReceipt:
     base: str | None = None
     merged: str | None = None
     previous_merged: str | None = None
+    surviving: float | None = None
     transport: str = "object_store"
 
 
@@ -53,7 +55,7 @@ def receipt_of(
     replica: str, policy: str, version: int, checksums: Mapping[str, str], previous: WeightReceipt | None = None
 ) -> WeightReceipt:
     """A receipt for parameters with these checksums, under the manifest's names."""
-    before = (previous.digest, previous.version) if previous else (None, None)
+    before: tuple[str | None, int | None] = (previous.digest, previous.version) if previous else (None, None)
     return WeightReceipt(replica, policy, version, checksums_digest(checksums), *before, checksums)
 
 

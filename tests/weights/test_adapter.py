@@ -2,8 +2,9 @@ import peft
 import pytest
 import torch
 
-from learner.adapter import AdapterSpec, Target, base_digest, check_fit, merge
-from learner.weights import WeightMismatch
+from weights.adapter import base_digest, check_fit, merge
+from weights.adapter_spec import AdapterSpec, Target
+from weights.manifest import WeightMismatch
 
 TARGET = Target("net.0", "net.0.weight")
 

@@ -8,11 +8,11 @@ import ray
 import torch
 
 from experiments.faults.two_nodes import STORE_BYTES, TwoNodes
-from learner.checksums import tensors_digest
-from learner.weight_board import WeightBoard, latest_weights, newest_version, publish_weights
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightsLost, fetch, pack, publish, publish_tensors, unpack
 from tests.local_cluster import eventually
+from weights.board import WeightBoard, latest_weights, newest_version, publish_weights
+from weights.checksums import tensors_digest
+from weights.holder import WeightHolder
+from weights.manifest import WeightsLost, fetch, pack, publish, publish_tensors, unpack
 
 pytestmark = pytest.mark.engines
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from learner.checksums import bytes_checksums, bytes_of, dtype_name, tensor_checksum, tensor_checksums
+from weights.checksums import bytes_checksums, bytes_of, dtype_name, tensor_checksum, tensor_checksums
 
 
 def test_checksum_depends_on_values_shape_and_dtype_but_not_on_layout():

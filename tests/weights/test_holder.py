@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learner.checksums import tensors_digest
-from learner.receipts import verify_receipts
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, pack
+from weights.checksums import tensors_digest
+from weights.holder import WeightHolder
+from weights.manifest import WeightMismatch, pack
+from weights.receipts import verify_receipts
 
 
 class Tied(torch.nn.Module):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from learner.learner_config import LoraConfig
-from learner.lora import adapted_layers, adapter_tensors, add_adapter, add_received, bindings, spec_of, without_adapter
 from learner.skeleton import skeleton
+from weights.lora import adapted_layers, adapter_tensors, add_adapter, add_received, bindings, spec_of, without_adapter
+from weights.lora_config import LoraConfig
 
 QKV = ("q_proj", "k_proj", "v_proj")
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.checksums import tensors_digest
-from learner.receipts import WeightReceipt, make_receipt, verify_receipts
-from learner.weights import Manifest, WeightMismatch, pack, unpack
+from weights.checksums import tensors_digest
+from weights.manifest import Manifest, WeightMismatch, pack, unpack
+from weights.receipts import WeightReceipt, make_receipt, verify_receipts
 
 
 def tensors() -> dict[str, torch.Tensor]:

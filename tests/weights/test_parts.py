@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.weight_parts import distinct, parts
+from weights.parts import distinct, parts
 
 BOUND = 1 << 20  # bytes, of the split model's 5 MB
 
@@ -50,10 +50,10 @@ def held_bytes(module) -> int:
 
 
 def split_and_read(rank, port, answers):
-    from learner.checksums import tensors_digest
-    from learner.deepspeed_engine import join, listen, new_engine
-    from learner.learner_config import LearnerConfig
-    from learner.weights import pack
+    from learner.config import LearnerConfig
+    from learner.engine import join, listen, new_engine
+    from weights.checksums import tensors_digest
+    from weights.manifest import pack
 
     torch.set_num_threads(1)
     store = listen("127.0.0.1", 2, 120) if rank == 0 else None

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.pieces import Pieces
+from weights.pieces import Pieces
 
 
 def pieces_of(sizes: list[int], gap: int) -> Pieces:

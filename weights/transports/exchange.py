@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Step = Literal["join", "begin", "take", "finish", "abandon"]  # methods of `serving.replica_weights.ReplicaWeights`
+Step = Literal[
+    "join", "begin", "take", "finish", "abandon"
+]  # methods of `serving.receiving.replica_weights.ReplicaWeights`
 TransportName = Literal["object_store", "nccl", "ipc"]
 
 

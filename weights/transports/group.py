@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import ray
 import torch
 
-from learner.receipts import WeightReceipt
-from learner.transports.meeting import GroupSender, Offer
-from learner.transports.transport import TransferFailed, TransportUnusable, from_the_object_store
-from learner.weights import WeightMismatch, WeightUpdate
-
-if TYPE_CHECKING:
-    from actors.fleet import Fleet
+from weights.manifest import WeightMismatch, WeightUpdate
+from weights.receipts import WeightReceipt
+from weights.transports.meeting import GroupSender, Offer
+from weights.transports.transport import TransferFailed, TransportUnusable, Workers, from_the_object_store
 
 _SENDER = "the sender"
 _GRACE_S = 10.0  # the meeting's own deadline comes first and says more
@@ -62,14 +58,14 @@ class Group:
     """Sends updates to a fleet of editors.
 
     Args:
-        fleet: the replicas.
+        workers: the replicas.
         backend: of torch.distributed, `nccl` or `gloo`.
         sender_gpus: the sender's share of a GPU; 0 for `gloo`.
         deadline_s: seconds until a transfer, or the start of the sender, counts as failed.
     """
 
-    def __init__(self, fleet: Fleet, backend: str, sender_gpus: float, deadline_s: float) -> None:
-        self._fleet, self._backend, self._deadline_s = fleet, backend, deadline_s
+    def __init__(self, workers: Workers, backend: str, sender_gpus: float, deadline_s: float) -> None:
+        self._workers, self._backend, self._deadline_s = workers, backend, deadline_s
         self._gpus = sender_gpus
         self._sender: ray.actor.ActorHandle | None = None
 
@@ -111,7 +107,7 @@ class Group:
             raise
         except (ray.exceptions.RayError, TransferFailed, TimeoutError) as error:
             self.close()
-            return from_the_object_store(self._fleet, update, error)
+            return from_the_object_store(self._workers, update, error)
 
     def close(self) -> None:
         """End the sender."""
@@ -120,10 +116,11 @@ class Group:
             self._sender = None
 
     def _transfer(self, update: WeightUpdate) -> list[WeightReceipt]:
-        manifest, sender, names = update.manifest, self._sender, self._fleet.names
+        manifest, sender, names = update.manifest, self._sender, self._workers.names
+        assert sender is not None, "`deliver` starts it"
         ends = time.monotonic() + self._deadline_s + _GRACE_S
         offer = ray.get(sender.open.remote(update, names, self._deadline_s), timeout=self._deadline_s + _GRACE_S)
-        calls = {handle.receive_weights.remote(offer): name for name, handle in self._fleet.handles.items()}
+        calls = {handle.receive_weights.remote(offer): name for name, handle in self._workers.handles.items()}
         calls[sender.send.remote()] = _SENDER
         receipts: dict[str, WeightReceipt] = {}
         while calls:

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import torch
 from torch.distributed import PrefixStore, TCPStore
 
-from learner.transports.transport import TransferFailed
-from learner.weights import Manifest, WeightUpdate, fetch_whole
+from weights.manifest import Manifest, WeightUpdate, fetch_whole
+from weights.transports.transport import TransferFailed
 
 _POLL_S = 0.005
 _FAILED, _START = "failed", "start"
@@ -71,15 +72,15 @@ class _Meeting:
         torch.distributed.init_process_group(
             offer.backend, store=PrefixStore("group", own), rank=rank, world_size=len(offer.receivers) + 1, timeout=left
         )
+        world = torch.distributed.group.WORLD
+        assert world is not None, "it was made just now"
         try:
             for number, bucket in enumerate(buckets):
                 work = torch.distributed.broadcast(bucket, src=0, async_op=True)
-                self.wait(
-                    work.is_completed, lambda number=number: f"bucket {number} of {len(offer.sizes)} did not pass"
-                )
+                self.wait(work.is_completed, partial("bucket {} of {} did not pass".format, number, len(offer.sizes)))
                 work.wait()
         except BaseException:
-            torch.distributed.group.WORLD.abort()  # what is pending would hold up the end of the group
+            world.abort()  # what is pending would hold up the end of the group
             raise
         finally:
             torch.distributed.destroy_process_group()
@@ -96,7 +97,7 @@ class GroupSender:
         deadline_s: seconds until the whole transfer counts as failed.
 
     Raises:
-        TimeoutError: see `learner.weights.fetch`.
+        TimeoutError: see `weights.manifest.fetch`.
     """
 
     def __init__(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from learner.receipts import WeightReceipt
-from learner.transports.transport import Replicas
-from learner.weights import WeightUpdate
+from weights.manifest import WeightUpdate
+from weights.receipts import WeightReceipt
+from weights.transports.transport import Replicas
 
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """The transport that needs nothing: `learner.weights.publish` has put the buckets where replicas fetch them."""
+    """The transport that needs nothing: `weights.manifest.publish` has put the buckets where replicas fetch them."""
 
     replicas: Replicas
 

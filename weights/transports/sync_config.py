@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from learner.transports.exchange import TransportName
+from scenes.section import Section
+from weights.transports.exchange import TransportName
 
 
-class SyncConfig(BaseModel):
+class SyncConfig(Section):
     """How new weights come to the replicas of a policy. All of it is proven in the same way."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     actor: TransportName = "object_store"
     """To the Actor: `object_store` (Ray's), or vLLM's own `nccl` (broadcast between GPUs) or `ipc` (memory on a GPU

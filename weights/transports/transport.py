@@ -8,10 +8,12 @@ manifest travels by Ray, and a replica that starts late gets its weights from th
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from learner.receipts import WeightReceipt
-from learner.weights import WeightUpdate
+from weights.manifest import WeightUpdate
+from weights.receipts import WeightReceipt
+from weights.transports.exchange import Address, Step
 
 
 class TransportUnusable(ValueError):
@@ -23,10 +25,49 @@ class TransferFailed(RuntimeError):
 
 
 class Replicas(Protocol):
-    """All replicas of one policy: an `actors.fleet.Fleet` of editors, or a `serving.vlm_client.VlmClient`."""
+    """All replicas of one policy: an `actors.fleet.Fleet` of editors, or a `serving.client.VlmClient`."""
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """Let each replica fetch the update from the object store, and replace those that are lost meanwhile."""
+
+
+class Workers(Replicas, Protocol):
+    """Replicas that are Ray actors, each with a `receive_weights` method: an `actors.fleet.Fleet`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the replicas, in a fixed order."""
+
+    @property
+    def handles(self) -> Mapping[str, Any]:
+        """The Ray actors by name."""
+
+
+class Deadlines(Protocol):
+    """Seconds that replicas behind Ray Serve may take."""
+
+    @property
+    def call_deadline_s(self) -> float:
+        """For one call."""
+
+    @property
+    def start_deadline_s(self) -> float:
+        """Until a replica is there."""
+
+
+class Served(Replicas, Protocol):
+    """Replicas behind Ray Serve that take part in a transfer step by step: a `serving.client.VlmClient`."""
+
+    @property
+    def settings(self) -> Deadlines:
+        """How long to wait for them."""
+
+    def addresses(self) -> list[Address]:
+        """Where a sender of weights finds the replicas, by name."""
+
+    def transfer(self, step: Step, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """One step of an update, on the replicas that `arguments` names: answers by name. Raises what the step raised,
+        or that a replica was lost or late."""
 
 
 class Transport(Protocol):

@@ -22,9 +22,11 @@ from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactor
 from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
-from learner.receipts import WeightReceipt
-from learner.transports.cuda_handle import plain_handle
-from learner.weights import BUCKET_BYTES, Manifest, WeightUpdate
+from weights.manifest import Manifest, WeightUpdate
+from weights.parts import BUCKET_BYTES
+from weights.receipts import WeightReceipt
+from weights.transports.cuda_handle import plain_handle
+from weights.transports.exchange import Step
 
 
 class BucketSource(WeightSource):
@@ -51,7 +53,7 @@ class ReplicaCalls(VLLMWeightSyncClient):
     """What vLLM's trainer engine calls, as calls to the replicas; each of them has a deadline.
 
     Args:
-        transfer: `serving.vlm_client.VlmClient.transfer`, or what does the same.
+        transfer: `serving.client.VlmClient.transfer`, or what does the same.
         ranks: by replica, the rank of its first GPU in the sender's group.
 
     Attributes:
@@ -60,7 +62,7 @@ class ReplicaCalls(VLLMWeightSyncClient):
         receipts: of the last update, by replica.
     """
 
-    def __init__(self, transfer: Callable[[str, Mapping[str, Any]], dict[str, Any]], ranks: Mapping[str, int]) -> None:
+    def __init__(self, transfer: Callable[[Step, Mapping[str, Any]], dict[str, Any]], ranks: Mapping[str, int]) -> None:
         self._transfer, self._ranks = transfer, dict(ranks)
         self.manifest: Manifest | None = None
         self.failed: Future[None] = Future()
@@ -80,14 +82,16 @@ class ReplicaCalls(VLLMWeightSyncClient):
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Let every replica receive these buckets; returns when all have loaded them."""
+        manifest = self.manifest
+        assert manifest is not None, "it is set before anything is sent"
         numbers = {int(name) for name in update_info["names"]}
         message = {key: value for key, value in update_info.items() if value is not None}
         if "ipc_handles" in message:
             message["ipc_handles"] = {gpu: plain_handle(handle) for gpu, handle in message["ipc_handles"].items()}
         message |= {
-            "policy": self.manifest.policy,
-            "version": self.manifest.version,
-            "tensors": [asdict(spec) for spec in self.manifest.tensors if spec.bucket in numbers],
+            "policy": manifest.policy,
+            "version": manifest.version,
+            "tensors": [asdict(spec) for spec in manifest.tensors if spec.bucket in numbers],
         }
         self._call("take", dict.fromkeys(self._ranks, message))
 
@@ -95,7 +99,7 @@ class ReplicaCalls(VLLMWeightSyncClient):
         """Let every replica prove what it holds, and serve it."""
         self.receipts = self._call("finish", dict.fromkeys(self._ranks))
 
-    def _call(self, step: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _call(self, step: Step, arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return self._transfer(step, arguments)
         except BaseException as error:

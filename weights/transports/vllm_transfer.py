@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,16 +20,15 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from learner.receipts import WeightReceipt
-from learner.transports.exchange import Address
-from learner.transports.transport import TransportUnusable, from_the_object_store
-from learner.weights import WeightMismatch, WeightUpdate, fetch_whole
+from weights.manifest import WeightMismatch, WeightUpdate, fetch_whole
+from weights.receipts import WeightReceipt
+from weights.transports.exchange import Address
+from weights.transports.transport import Served, TransportUnusable, from_the_object_store
 
 if TYPE_CHECKING:
     from vllm.distributed.weight_transfer.base import TrainerWeightTransferEngine
 
-    from learner.transports.vllm_trainer import BucketSource, ReplicaCalls
-    from serving.vlm_client import VlmClient
+    from weights.transports.vllm_trainer import BucketSource, ReplicaCalls
 
 _GRACE_S = 10.0
 _REMEDY = "set sync.actor=object_store"
@@ -52,7 +52,7 @@ class Sender:
         vlm: the replicas.
     """
 
-    def __init__(self, name: str, vlm: VlmClient) -> None:
+    def __init__(self, name: str, vlm: Served) -> None:
         torch.set_num_threads(1)
         self._name, self._vlm = name, vlm
         self._limit_s = 4 * vlm.settings.call_deadline_s + _GRACE_S  # the replicas' deadlines come first
@@ -101,7 +101,7 @@ class Sender:
         """Meet the replicas. Raises as `deliver`."""
         from vllm.utils.network_utils import get_open_port
 
-        from learner.transports.vllm_trainer import BucketSource, ReplicaCalls, ipc_trainer, nccl_trainer
+        from weights.transports.vllm_trainer import BucketSource, ReplicaCalls, ipc_trainer, nccl_trainer
 
         source = BucketSource(update, "cuda")
         if self._name == "nccl":
@@ -115,9 +115,7 @@ class Sender:
         links = []
         for address in addresses:
             calls, device = ReplicaCalls(self._vlm.transfer, {address.replica: 0}), self._device(address)
-            trainer = self.run(
-                lambda calls=calls: ipc_trainer(calls, source), calls, device, f"ipc to {address.replica}"
-            )
+            trainer = self.run(partial(ipc_trainer, calls, source), calls, device, f"ipc to {address.replica}")
             links.append(Link(trainer, calls, source, device))
         return links
 
@@ -139,8 +137,8 @@ class Sender:
         done = threads.submit(on_device)
         finished, _ = wait({done, calls.failed}, self._limit_s, FIRST_COMPLETED)
         threads.shutdown(wait=False)
-        if calls.failed in finished:
-            raise calls.failed.exception()
+        if calls.failed in finished and (error := calls.failed.exception()) is not None:
+            raise error
         if done not in finished:
             raise TimeoutError(f"{where}: the sender was not done within {self._limit_s:g} s")
         return done.result()
@@ -166,7 +164,7 @@ class VllmTransfer:
     """
 
     def __init__(
-        self, vlm: VlmClient, name: Literal["nccl", "ipc"], sender_gpus: float, sender: type[Sender] = Sender
+        self, vlm: Served, name: Literal["nccl", "ipc"], sender_gpus: float, sender: type[Sender] = Sender
     ) -> None:
         self._vlm, self._name, self._sender_gpus, self._kind = vlm, name, sender_gpus, sender
         self._sender: ray.actor.ActorHandle | None = None
@@ -194,7 +192,9 @@ class VllmTransfer:
             addresses = self._vlm.addresses()
             self._ready(addresses)
             limit_s = (1 + 2 * len(addresses)) * (4 * self._vlm.settings.call_deadline_s + _GRACE_S)
-            return ray.get(self._sender.deliver.remote(update, addresses), timeout=limit_s)
+            assert self._sender is not None, "`_ready` starts it"
+            receipts: list[WeightReceipt] = ray.get(self._sender.deliver.remote(update, addresses), timeout=limit_s)
+            return receipts
         except (TransportUnusable, WeightMismatch) as error:
             self._give_up(addresses, error)
             raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from learner.transports.meeting import Offer, receive
+from weights.transports.meeting import Offer, receive
 
 torch.set_num_threads(1)
 

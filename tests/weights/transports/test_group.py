@@ -10,13 +10,13 @@ import torch
 from actors.fleet import Fleet
 from actors.flux_model import FluxModel
 from actors.inverse_diffuser import InverseDiffuser
-from learner.receipts import verify_receipts
-from learner.transports.group import Group, _Sender
-from learner.transports.transport import TransportUnusable
-from learner.weight_board import WeightBoard
-from learner.weights import WeightMismatch, pack, publish
+from tests.places import ROOT
+from weights.board import WeightBoard
+from weights.manifest import WeightMismatch, pack, publish
+from weights.receipts import verify_receipts
+from weights.transports.group import Group, _Sender
+from weights.transports.transport import TransportUnusable
 
-ROOT = str(Path(__file__).parents[3])
 DEADLINE_S = 60.0
 
 
@@ -46,7 +46,7 @@ def once(tmp_path_factory) -> Path:
 def ray_cluster(once):
     import ray
 
-    environment = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1", "FRAGILE": str(once)}
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FRAGILE": str(once)}
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, runtime_env={"env_vars": environment})
     yield ray
     ray.shutdown()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from learner.checksums import tensors_digest
-from learner.transports.meeting import GroupSender, receive
-from learner.transports.transport import TransferFailed
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightUpdate, pack, unpack
-from tests.learner.transports.receiving import receive_and_tell
+from tests.weights.transports.receiving import receive_and_tell
+from weights.checksums import tensors_digest
+from weights.holder import WeightHolder
+from weights.manifest import WeightMismatch, WeightUpdate, pack, unpack
+from weights.transports.meeting import GroupSender, receive
+from weights.transports.transport import TransferFailed
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.learner.transports.receiving"])
+    context.set_forkserver_preload(["tests.weights.transports.receiving"])
     return context
 
 

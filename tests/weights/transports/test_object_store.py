@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learner.receipts import WeightReceipt, verify_receipts
-from learner.transports.object_store import ObjectStore
-from learner.transports.transport import TransferFailed, from_the_object_store
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightUpdate, pack
+from weights.holder import WeightHolder
+from weights.manifest import WeightMismatch, WeightUpdate, pack
+from weights.receipts import WeightReceipt, verify_receipts
+from weights.transports.object_store import ObjectStore
+from weights.transports.transport import TransferFailed, from_the_object_store
 
 
 class Holders:

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from learner.transports.exchange import Address
-from learner.transports.transport import TransportUnusable
-from learner.transports.vllm_transfer import Sender, VllmTransfer
+from weights.transports.exchange import Address
+from weights.transports.transport import TransportUnusable
+from weights.transports.vllm_transfer import Sender, VllmTransfer
 
 
 class Vlm:

@@ -13,8 +13,8 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 import torch
 from vllm.distributed.weight_transfer import nccl_common, packed_tensor
 
-from serving.copy_watch import CopyWatch
-from serving.nccl_receiver import NcclReceiver
+from serving.receiving.copy_watch import CopyWatch
+from serving.receiving.nccl import NcclReceiver
 
 torch.set_num_threads(1)
 SHAPES = {"embed": (50, 8), "coarse": (33,), "norm": (7,)}

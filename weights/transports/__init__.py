@@ -1,0 +1,1 @@
+"""What brings a version to every replica of a policy."""
