@@ -10,6 +10,7 @@ import torch
 _TIMESTEP_SCALE = 1000  # the pipelines give the transformer t / 1000 with t = 1000·σ in the latents' dtype
 
 Rows = slice | Sequence[int] | torch.Tensor
+Network = Callable[..., tuple[torch.Tensor, ...]]  # a family's transformer called with return_dict=False
 
 
 class Conditioning(ABC):
@@ -34,7 +35,7 @@ class Conditioning(ABC):
         """The conditioning of these samples; a row may be taken more than once."""
 
     @abstractmethod
-    def predict(self, transformer: Callable, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(self, transformer: Network, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """The velocity (B, S, C) that the family's pipeline steps with, guidance included.
 
         Args:
@@ -45,7 +46,7 @@ class Conditioning(ABC):
 
 
 def velocity(
-    transformer: Callable, latents: torch.Tensor, conditioning: Conditioning, sigma: float | torch.Tensor
+    transformer: Network, latents: torch.Tensor, conditioning: Conditioning, sigma: float | torch.Tensor
 ) -> torch.Tensor:
     """The velocity (B, S, C) of packed latents (B, S, C) at noise level `sigma`, one number or (B,).
 

@@ -20,8 +20,8 @@ from actors.roster import Roster, maker
 from actors.site import end_of, lacks_memory, last_line
 
 if TYPE_CHECKING:
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 _RETRIES = 2
 _POLL_S = 0.2

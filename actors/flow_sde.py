@@ -17,7 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
@@ -111,7 +113,7 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
 
     _sde: FlowSde | None = None
     _generators: Sequence[torch.Generator] = ()
-    _steps: Sequence[_Step] = ()
+    _steps: list[_Step]
 
     def start(self, sde: FlowSde, generators: Sequence[torch.Generator]) -> None:
         """Arm the sampler for one pipeline call.
@@ -139,7 +141,7 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
             )
         latents = torch.stack([step.x for step in self._steps] + [self._steps[-1].x_next], dim=1).float().cpu().numpy()
         log_probs = torch.stack([step.log_prob for step in self._steps], dim=1).cpu().numpy()
-        sigmas = [step.sigma for step in self._steps] + [self._steps[-1].sigma_next]
+        sigmas = np.array([step.sigma for step in self._steps] + [self._steps[-1].sigma_next])
         return [FlowPath(latents[i], sigmas, log_probs[i], self._sde.eta) for i in range(len(latents))]
 
     def step(
@@ -147,9 +149,9 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
         model_output: torch.Tensor,
         timestep: float | torch.Tensor,
         sample: torch.Tensor,
-        *args,
+        *args: Any,
         return_dict: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> FlowMatchEulerDiscreteSchedulerOutput | tuple[torch.Tensor]:
         """As in diffusers; within the window the step is stochastic and is recorded.
 

@@ -6,7 +6,7 @@ of rollout and learner agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from diffusers import FluxKontextPipeline
 from PIL import Image
 
-from actors.conditioning import Conditioning, Rows
+from actors.conditioning import Conditioning, Network, Rows
 from actors.image_model import ImageModel, ModelLoadError, noise_generators
 from actors.repeats import without_repeats
 
@@ -50,7 +50,7 @@ class FluxConditioning(Conditioning):
             pooled=self.pooled[rows],
         )
 
-    def predict(self, transformer: Callable, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(self, transformer: Network, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         guidance = self.guidance
         out = transformer(
             hidden_states=torch.cat([latents, self.image_latents], dim=1),
@@ -70,6 +70,17 @@ class FluxModel(ImageModel):
     does nothing to others."""
 
     pipeline = FluxKontextPipeline
+
+    @property
+    def call_arguments(self) -> dict[str, Any]:
+        return {
+            "height": self.image_size,
+            "width": self.image_size,
+            "max_area": self.image_size**2,
+            "_auto_resize": False,
+            "max_sequence_length": self.max_sequence_length,
+            "guidance_scale": self.guidance_scale,
+        }
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> np.ndarray:
         return self._call(prompts, seeds, steps)
@@ -103,7 +114,8 @@ class FluxModel(ImageModel):
         pixels = self.pipe.image_processor.preprocess([Image.fromarray(images[first]) for first in firsts])
         # One generator an image makes the pipeline encode them one by one, so that none depends on the others.
         latents = self.pipe._encode_vae_image(pixels.to(vae.device, vae.dtype), noise_generators([0] * len(firsts)))
-        return latents[places]
+        picked: torch.Tensor = latents[places]
+        return picked
 
     @torch.no_grad()
     def _prompt_embeds(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -118,17 +130,13 @@ class FluxModel(ImageModel):
 
     def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, **kwargs: Any) -> np.ndarray:
         embeds, pooled, _ = self._prompt_embeds(prompts)
-        return self.pipe(
+        drawn: np.ndarray = self.pipe(
             prompt_embeds=embeds,
             pooled_prompt_embeds=pooled,
-            height=self.image_size,
-            width=self.image_size,
-            max_area=self.image_size**2,
-            _auto_resize=False,
-            max_sequence_length=self.max_sequence_length,
-            guidance_scale=self.guidance_scale,
+            **self.call_arguments,
             num_inference_steps=steps,
             generator=noise_generators(seeds),
             output_type="np",
             **kwargs,
         ).images
+        return drawn

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+import sys
 
 
 def peak_gpu_bytes() -> int:
-    """The most bytes that torch had allocated on this process's GPU since the last call; 0 where it uses none."""
-    if not torch.cuda.is_initialized():
+    """The most bytes that torch had allocated on this process's GPU since the last call; 0 where it uses none. A
+    process that has not loaded torch need not load it for this."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
         return 0
-    peak = torch.cuda.max_memory_allocated()
+    peak: int = torch.cuda.max_memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     return peak
 
@@ -20,4 +22,6 @@ def avoid_cudnn_attention() -> None:
     cuDNN's is torch's first choice on Hopper, and its backward pass ends with an illegal memory access or NaN at some
     shapes (pytorch/pytorch#196678, #190321); FLUX's in bfloat16 is one of them.
     """
+    import torch
+
     torch.backends.cuda.enable_cudnn_sdp(False)

@@ -16,7 +16,7 @@ import diffusers
 import numpy as np
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModelMixin
 from safetensors import SafetensorError
 
 from actors.conditioning import Conditioning
@@ -49,14 +49,17 @@ class ImageModel(ABC):
         max_batch: samples in one pipeline call; longer requests are taken in turns.
         device: torch device.
         dtype: torch dtype, by name.
+        source_size: height and width at which the model sees the image that it edits, where that is not `image_size`.
 
     Raises:
         ModelLoadError: no pipeline can be loaded from `path`; the message says why and what to do.
-        ValueError: `image_size` does not fit the model.
+        ValueError: `image_size` or `source_size` does not fit the model.
     """
 
     pipeline: ClassVar[type[DiffusionPipeline]]
     """The pipeline whose arithmetic the family follows."""
+    sources_at: ClassVar[int | None] = None
+    """`source_size` where none is given; None: the model sees the image that it edits at `image_size`."""
 
     def __init__(
         self,
@@ -68,8 +71,15 @@ class ImageModel(ABC):
         max_batch: int = 16,
         device: str = "cpu",
         dtype: str = "float32",
+        source_size: int | None = None,
     ) -> None:
         avoid_cudnn_attention()
+        if source_size is not None and self.sources_at is None:
+            raise ValueError(
+                f"editor.source_size: {source_size} is refused: {self.pipeline.__name__} in {path} sees a source image "
+                "at diffuser.image_size. Leave it out"
+            )
+        self.source_size = source_size or self.sources_at
         self.pipe: Any = self._load(path, getattr(torch, dtype)).to(device)
         self.image_size = image_size
         self.steps = steps
@@ -81,7 +91,13 @@ class ImageModel(ABC):
             raise ValueError(f"image_size is {image_size}; the model in {path} needs a multiple of {patch}")
 
     @property
-    def transformer(self) -> torch.nn.Module:
+    def call_arguments(self) -> dict[str, Any] | None:
+        """What the pipeline's own call takes besides image, prompt, seed and steps to edit as this model does; None
+        where no such call does."""
+        return None
+
+    @property
+    def transformer(self) -> ModelMixin:
         """The policy's network."""
         return self.pipe.transformer
 

@@ -15,15 +15,15 @@ from actors.conditioning import velocity
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.replica import Replica
-from learner.checksums import tensor_checksum
-from learner.receipts import WeightReceipt
-from learner.transports.meeting import Offer, receive
-from learner.weight_board import latest_weights
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightUpdate
+from weights.board import latest_weights
+from weights.checksums import tensor_checksum
+from weights.holder import WeightHolder
+from weights.manifest import WeightMismatch, WeightUpdate
+from weights.receipts import WeightReceipt
+from weights.transports.meeting import Offer, receive
 
 if TYPE_CHECKING:
-    from learner.adapter_holder import AdapterHolder
+    from weights.adapter_holder import AdapterHolder
 
 POLICY = "editor"
 _BOARD_DEADLINE_S = 60.0
@@ -109,7 +109,7 @@ class InverseDiffuser(Replica):
             return replace(receipt, probe=self._probe(), previous_probe=before)
 
     def _holder(self, update: WeightUpdate) -> WeightHolder | AdapterHolder:
-        from learner.adapter_holder import AdapterHolder  # loads peft
+        from weights.adapter_holder import AdapterHolder  # loads peft
 
         adapted = isinstance(self._weights, AdapterHolder)
         if update.kind == "lora":
@@ -126,7 +126,7 @@ class InverseDiffuser(Replica):
 
         Raises:
             WeightMismatch: see `WeightHolder.check`.
-            TransferFailed: see `learner.transports.meeting.receive`.
+            TransferFailed: see `weights.transports.meeting.receive`.
         """
         return replace(self.apply_weights(receive(offer, self.replica)), transport=offer.backend)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,14 +60,14 @@ def family_of(path: str | Path) -> Family:
     return FAMILIES[name]
 
 
-def own_drawer(family: str) -> type[Drawer]:
+def own_drawer(family: str) -> Callable[..., Drawer]:
     """The user's class at `module:name` that draws.
 
     Raises:
         EntryPointError: there is no such code.
         ModelLoadError: it has no `draw`.
     """
-    own: Any = load_entry_point("diffuser.family", family)
+    own = load_entry_point("diffuser.family", family)
     if not callable(getattr(own, "draw", None)):
         raise ModelLoadError(f"diffuser.family: {family!r} is refused: it has no method draw; see Drawer")
     return own

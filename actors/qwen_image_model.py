@@ -6,7 +6,7 @@ that the members of a group would each pay for them again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,13 @@ import torch
 from diffusers import QwenImageEditPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_shift
 from PIL import Image
-from transformers import Qwen2VLProcessor
-from transformers.utils import is_torchvision_available
 
-from actors.conditioning import Conditioning, Rows, velocity
+from actors.conditioning import Conditioning, Network, Rows, velocity
 from actors.image_model import ImageModel, noise_generators
-from actors.qwen_vl_processor import image_processor_only
 from actors.repeats import without_repeats
 
 _NEGATIVE_PROMPT = " "  # what the model's authors guide away from
+_SOURCE_SIZE = 1024  # of the pipeline, in pixels
 _SHIFT = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
 
 Text = tuple[torch.Tensor, torch.Tensor]
@@ -62,7 +60,7 @@ class QwenImageConditioning(Conditioning):
         batch, _, channels = self.image_latents.shape
         return self.image_latents.new_zeros(batch, frames * height * width, channels)
 
-    def predict(self, transformer: Callable, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(self, transformer: Network, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         def network(text: Text) -> torch.Tensor:
             embeds, mask = text
             return transformer(
@@ -79,7 +77,8 @@ class QwenImageConditioning(Conditioning):
             return towards
         away = network(self.negative)
         guided = away + self.guidance * (towards - away)
-        return guided * (torch.norm(towards, dim=-1, keepdim=True) / torch.norm(guided, dim=-1, keepdim=True))
+        scale: torch.Tensor = torch.norm(towards, dim=-1, keepdim=True) / torch.norm(guided, dim=-1, keepdim=True)
+        return guided * scale
 
 
 class QwenImageModel(ImageModel):
@@ -88,19 +87,27 @@ class QwenImageModel(ImageModel):
     `guidance_scale` is that of true classifier-free guidance, with a second forward pass a step; 1 does without.
     Prompts are not cut: `max_sequence_length` does nothing, as in the pipeline.
 
-    Args:
-        source_size: height and width at which VAE and text encoder see a source image; the pipeline scales every
-            square image to 1024.
-        settings: as ImageModel.
+    VAE and text encoder see a source image at `source_size`; the pipeline scales every square image to 1024.
     """
 
     pipeline = QwenImageEditPipeline
+    sources_at = _SOURCE_SIZE
+    source_size: int
 
-    def __init__(self, path: str | Path, source_size: int = 1024, **settings: Any) -> None:
+    def __init__(self, path: str | Path, **settings: Any) -> None:
         super().__init__(path, **settings)
-        self.source_size = source_size
-        if source_size < self._patch or source_size % self._patch:
-            raise ValueError(f"source_size is {source_size}; the model in {path} needs a multiple of {self._patch}")
+        if self.source_size < self._patch or self.source_size % self._patch:
+            raise ValueError(
+                f"editor.source_size: {self.source_size} is refused: the model in {path} needs a multiple of "
+                f"{self._patch}"
+            )
+
+    @property
+    def call_arguments(self) -> dict[str, Any] | None:
+        if self.source_size != _SOURCE_SIZE:  # the pipeline's own call takes no other
+            return None
+        size = {"height": self.image_size, "width": self.image_size}
+        return {**size, "true_cfg_scale": self.guidance_scale, "negative_prompt": _NEGATIVE_PROMPT}
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> np.ndarray:
         raise ValueError("Qwen-Image-Edit draws nothing without an image; load another pipeline to draw with")
@@ -135,11 +142,12 @@ class QwenImageModel(ImageModel):
         negative = None
         if self.guidance_scale > 1:
             negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), sources), places)
+        own, source = self.image_size // self._patch, size // self._patch
         return QwenImageConditioning(
             self._source_latents(sources)[places],
             _rows(text, prompt_places),
             negative,
-            ((1, *[self.image_size // self._patch] * 2), (1, *[size // self._patch] * 2)),
+            ((1, own, own), (1, source, source)),
             self.guidance_scale,
         )
 
@@ -153,7 +161,8 @@ class QwenImageModel(ImageModel):
         pixels = pipe.image_processor.preprocess(sources, size, size).unsqueeze(2)
         pixels = pixels.to(pipe.vae.device, pipe.vae.dtype)
         latents = pipe._encode_vae_image(pixels, noise_generators([0] * len(sources)))
-        return pipe._pack_latents(latents, len(latents), latents.shape[1], *latents.shape[3:])
+        packed: torch.Tensor = pipe._pack_latents(latents, len(latents), latents.shape[1], *latents.shape[3:])
+        return packed
 
     def _decode(self, latents: torch.Tensor) -> np.ndarray:
         """(B, H, W, 3) pixels of packed latents."""
@@ -165,19 +174,14 @@ class QwenImageModel(ImageModel):
             for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
         )
         pixels = pipe.vae.decode(latents / (1.0 / std) + mean, return_dict=False)[0][:, :, 0]
-        return pipe.image_processor.postprocess(pixels, output_type="np")
+        images: np.ndarray = pipe.image_processor.postprocess(pixels, output_type="np")
+        return images
 
     @property
     def _patch(self) -> int:
         """Pixels a side of one token."""
-        return self.pipe.vae_scale_factor * 2
-
-    @classmethod
-    def _parts(cls, path: str | Path) -> dict[str, Any]:
-        if is_torchvision_available():
-            return {}
-        kind = image_processor_only(Qwen2VLProcessor)
-        return {"processor": kind.from_pretrained(str(path), subfolder="processor")}
+        latent: int = self.pipe.vae_scale_factor
+        return latent * 2
 
 
 def _rows(text: Text, rows: Rows) -> Text:

@@ -7,13 +7,14 @@ import torch
 
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
-from learner.checksums import tensors_digest
+from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
-from learner.learner_config import LearnerConfig, LoraConfig
 from learner.pretraining.flux_model import build
-from learner.receipts import verify_receipts
 from learner.samples import EditorSample
-from learner.weights import WeightMismatch, WeightUpdate, pack
+from weights.checksums import tensors_digest
+from weights.lora_config import LoraConfig
+from weights.manifest import WeightMismatch, WeightUpdate, pack
+from weights.receipts import verify_receipts
 
 PROMPTS = [
     "move red circle left of blue square",

@@ -17,13 +17,13 @@ from actors.fleet_error import ReplicaDied, ReplicaStarved, ReplicaTimeout
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
 from actors.inverse_diffuser import InverseDiffuser
-from actors.replica import Replica
-from learner.receipts import verify_receipts
-from learner.weight_board import WeightBoard
-from learner.weights import pack, publish, publish_tensors
+from tests.actors.clerk import Clerk
+from tests.local_cluster import shared_ray
+from weights.board import WeightBoard
+from weights.manifest import pack, publish, publish_tensors
+from weights.receipts import verify_receipts
 
 PROMPTS = ["red circle left of blue square", "blue square above green star", "green star below red circle"]
-ROOT = str(Path(__file__).parents[2])
 
 
 @given(st.integers(0, 200), st.integers(1, 20))
@@ -41,47 +41,12 @@ def test_a_fleet_needs_replicas():
         Fleet({})
 
 
-class Clerk(Replica):
-    """Answers, takes its time, fails or dies, as it is asked to."""
-
-    def __init__(self, replica: str) -> None:
-        self.replica = replica
-
-    def stamp(self, rows: list[int], delay_s: float = 0.0) -> list[tuple[int, str]]:
-        time.sleep(delay_s)
-        return [(row, self.replica) for row in rows]
-
-    def refuse(self, rows: list[int]) -> list[int]:
-        raise ValueError(f"rows {rows}")
-
-    def die(self) -> None:
-        os._exit(1)
-
-    def starve(self, rows: list[int], folder: str, processes: int) -> list[int]:
-        """The first `processes` that are asked, which leave a file in `folder`, get no memory."""
-        (Path(folder) / str(os.getpid())).touch()
-        if len(list(Path(folder).iterdir())) <= processes:
-            raise RuntimeError("could not create a primitive")
-        return rows
-
-    def pid(self) -> int:
-        return os.getpid()
-
-
 @pytest.fixture(scope="module")
 def ray_cluster():
     import ray
 
-    environment = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=200 << 20,
-        runtime_env={"env_vars": environment},
-    )
-    yield ray
-    ray.shutdown()
+    with shared_ray():
+        yield ray
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
-from learner.checksums import tensors_digest
-from learner.receipts import verify_receipts
-from learner.weights import WeightMismatch, pack
+from weights.checksums import tensors_digest
+from weights.manifest import WeightMismatch, pack
+from weights.receipts import verify_receipts
 
 PROMPT = "move red circle left of blue square"
 

@@ -1,6 +1,5 @@
 """Editors of every family, tiny and randomly initialised, against the diffusers pipelines that they follow."""
 
-import inspect
 import json
 import shutil
 
@@ -19,7 +18,8 @@ from actors.flux_model import FluxModel
 from actors.image_model import ImageModel, ModelLoadError
 from actors.model_families import FAMILIES, family_of, load_drawer, load_editor
 from actors.qwen_image_model import QwenImageModel
-from tests.tiny_families import EDITORS, SIZE, build_flux, images
+from benchmarks.tiny_families.flux import build_flux
+from tests.tiny_families import EDITORS, SIZE, images
 
 PROMPTS = ["move the red circle left of the blue square", "make it green"]
 SEEDS = [5, 6]
@@ -155,7 +155,10 @@ def test_an_editor_that_cannot_draw_is_refused_as_the_diffuser(tmp_path):
     folder = family.build(tmp_path / "model")
     with pytest.raises(ModelLoadError, match=r"only edits images; name one that draws in models\.flux"):
         load_drawer(folder, **family.settings)
-    default = inspect.signature(QwenImageModel).parameters["source_size"].default
+    default = QwenImageModel.sources_at
     assert pipeline_qwenimage_edit.calculate_dimensions(1024 * 1024, 1.0)[:2] == (default, default)
-    with pytest.raises(ValueError, match=r"source_size is 40; .* a multiple of 16"):
+    with pytest.raises(ValueError, match=r"editor\.source_size: 40 is refused: .* a multiple of 16"):
         load_editor(folder, image_size=SIZE, source_size=40)
+    flux = EDITORS["flux-kontext"].build(tmp_path / "flux")
+    with pytest.raises(ValueError, match=r"editor\.source_size: 96 is refused: FluxKontextPipeline"):
+        load_editor(flux, image_size=SIZE, source_size=96)
