@@ -1,0 +1,1 @@
+"""VLMs on vLLM and Ray Serve: Actor and Checker."""

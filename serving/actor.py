@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenes.dialogue import Reflection, UnparsableAnswer, parse_answer
+from scenes.dialogue import Reflection, UnparsableAnswer
+from scenes.dialogues.dialogue import SHAPES, Dialogue
+from serving.client import VlmClient
 from serving.generation import Answer, Question, Sampling
-from serving.vlm_client import VlmClient
+
+CUT_OFF = "cut off"
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class ActorAnswer:
     """One answer of the Actor.
 
     `token_ids` end with the end token if the Actor produced it; `log_probs` are natural logarithms, one for each,
-    under the Actor's own distribution (temperature 1). `reflection` is None where the text cannot be parsed, which
-    costs that answer its reward and nothing else.
+    under the distribution that it was sampled from, see `Answer`. `reflection` is None where the text cannot be
+    parsed, which costs that answer its reward and nothing else; `unread` then says why, and `reason` in a few words,
+    by which answers are counted. `finished` is False where `max_tokens` cut the answer off.
     """
 
     text: str
@@ -26,13 +30,20 @@ class ActorAnswer:
     log_probs: list[float]
     version: int
     reflection: Reflection | None
+    unread: str | None = None
+    reason: str | None = None
+    finished: bool = True
 
 
 class Actor:
-    """Samples reflections and edit prompts."""
+    """Samples reflections and edit prompts.
 
-    def __init__(self, vlm: VlmClient) -> None:
-        self._vlm = vlm
+    Attributes:
+        dialogue: in which it is asked, and answers.
+    """
+
+    def __init__(self, vlm: VlmClient, dialogue: Dialogue = SHAPES) -> None:
+        self._vlm, self.dialogue = vlm, dialogue
 
     @property
     def compute_seconds(self) -> float:
@@ -65,13 +76,15 @@ class Actor:
         ]
         sampling = Sampling(n=n, temperature=temperature, max_tokens=self._vlm.settings.max_tokens)
         found = self._vlm.generate(images, questions, sampling)
-        return [[read_answer(answer) for answer in answers] for answers in found]
+        return [[read_answer(answer, self.dialogue) for answer in answers] for answers in found]
 
 
-def read_answer(answer: Answer) -> ActorAnswer:
+def read_answer(answer: Answer, dialogue: Dialogue) -> ActorAnswer:
     """What a generated text says, where it can be parsed."""
+    reflection, unread, reason = None, None, None
     try:
-        reflection = parse_answer(answer.text)
-    except UnparsableAnswer:
-        reflection = None
-    return ActorAnswer(answer.text, answer.token_ids, answer.log_probs, answer.version, reflection)
+        reflection = dialogue.read(answer.text)
+    except UnparsableAnswer as error:
+        unread, reason = str(error), error.reason if answer.finished else CUT_OFF
+    plain = (answer.text, answer.token_ids, answer.log_probs, answer.version)
+    return ActorAnswer(*plain, reflection, unread, reason, answer.finished)

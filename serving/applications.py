@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-import ray
 from ray.serve.schema import ApplicationStatus
 
 from serving.serve_controller import serve_applications
@@ -18,17 +17,16 @@ _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
 class StartFailed(RuntimeError):
-    """An application failed to start: its name, empty where all could not be built, and its own error."""
+    """An application failed to start: its name, and its own error."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name} failed to start: {reason}" if name else reason)
+        super().__init__(f"{name} failed to start: {reason}")
         self.name, self.reason = name, reason
 
 
 def wait_for_applications(
     names: Collection[str],
     deadline_s: float,
-    deployment: ray.ObjectRef | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Return once all of these applications run.
@@ -36,20 +34,15 @@ def wait_for_applications(
     Args:
         names: of the applications.
         deadline_s: seconds until all must run.
-        deployment: a task that builds and deploys some of them.
         progress: hears of each one that runs.
 
     Raises:
-        StartFailed: one of them failed, or could not be built.
+        StartFailed: one of them failed.
         TimeoutError: not all ran in time.
     """
     ends = time.monotonic() + deadline_s
-    waiting, built = set(names), deployment is None
+    waiting = set(names)
     while waiting:
-        if not built:
-            built = bool(ray.wait([deployment], timeout=_POLL_S)[0])
-            if built:
-                _raise_build_error(deployment)
         asked = time.monotonic()
         statuses = serve_applications()
         took = time.monotonic() - asked
@@ -63,13 +56,6 @@ def wait_for_applications(
             states = {name: _reason(statuses[name]) if name in statuses else "not deployed" for name in sorted(waiting)}
             raise TimeoutError(f"{', '.join(states)} were not ready within {deadline_s} s (start_deadline_s): {states}")
         time.sleep(max(_POLL_S, min(_PAUSE * took, ends - time.monotonic())) if waiting else 0)
-
-
-def _raise_build_error(deployment: ray.ObjectRef) -> None:
-    try:
-        ray.get(deployment, timeout=_POLL_S)
-    except ray.exceptions.RayError as error:
-        raise StartFailed("", f"the applications could not be built: {error}") from error
 
 
 def _reason(application: Any) -> str:

@@ -105,7 +105,7 @@ class BatchQueue:
                 asker.set_result(answer)
 
     def _next(self) -> list[tuple[Row, asyncio.Future[Any]]]:
-        batch = []
+        batch: list[tuple[Row, asyncio.Future[Any]]] = []
         while self._waiting and len(batch) < self._batching.max_batch:
             row, asker = self._waiting.popleft()
             if not asker.done():

@@ -14,16 +14,16 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.schema import ReplicaState
 
 from actors.site import Site, end_of, last_line
-from learner.transports.exchange import Address, Step
+from serving.config import VlmConfig
 from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
 from serving.serve_controller import serve_applications, wait_for_controller
-from serving.vlm_config import VlmConfig
+from weights.transports.exchange import Address, Step
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 _POLL_S = 0.25
 _LOST = (RayActorError, ReplicaBroken, DeploymentUnavailableError)  # the last: the only replica is being replaced
@@ -44,13 +44,22 @@ class VlmClient:
     of those that share a batch the slowest counts. `replaced` counts the replicas that it lost on the way.
     """
 
-    def __init__(self, handle: DeploymentHandle, role: str, settings: VlmConfig) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, role: str, settings: VlmConfig, application: str | None = None
+    ) -> None:
         self.role, self.settings = role, settings
+        self._application = application or role
         self.compute_seconds = 0.0
         self.replaced = 0
         self._handle = handle
         self._sites: dict[str, Site] = {}
         self._key = uuid.uuid4().hex
+
+    def shared(self, role: str, settings: VlmConfig) -> VlmClient:
+        """Another client of the same replicas, in another role with prompts and deadlines of its own."""
+        running = ("replicas", "max_replicas", "start_deadline_s")
+        like = settings.model_copy(update={name: getattr(self.settings, name) for name in running})
+        return VlmClient(self._handle, role, like, self._application)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Copies of a client share one handle in each process: a handle has a router of its own, which Serve's
@@ -116,7 +125,7 @@ class VlmClient:
             return None
 
     def _states(self) -> dict[str, int]:
-        application = serve_applications().get(self.role)
+        application = serve_applications().get(self._application)
         found: dict[str, int] = {}
         for deployment in application.deployments.values() if application else ():
             for state, count in deployment.replica_states.items():
@@ -131,7 +140,7 @@ class VlmClient:
             time.sleep(_POLL_S)
             call = self._handle.generate_batch.remote(batch)
             try:
-                answer = call.result(timeout_s=left)
+                answer: tuple[list[list[Answer]], float] = call.result(timeout_s=left)
                 self._sites.clear()  # of the one that was lost; `versions` asks anew
                 return answer
             except _LOST:
@@ -244,9 +253,10 @@ class VlmClient:
         """The most memory of one GPU that a replica held since the last call; 0 on CPUs, None where the replicas do not
         answer just now."""
         try:
-            return max(self._broadcast("peak_gpu_bytes", deadline_s=self.settings.call_deadline_s))
+            peaks: list[int] = self._broadcast("peak_gpu_bytes", deadline_s=self.settings.call_deadline_s)
         except _AWAY:
             return None
+        return max(peaks)
 
     @property
     def _places(self) -> str:
@@ -273,5 +283,6 @@ class VlmClient:
 
 def _cause(error: Exception) -> str:
     if isinstance(error, DeploymentUnavailableError):
-        return error.message  # as a string it is the name of the deployment
+        message: str = error.message  # as a string it is the name of the deployment
+        return message
     return end_of(error) if isinstance(error, RayError) else last_line(error)

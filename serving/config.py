@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from learner.transports.exchange import TransportName
+from scenes.section import Section
+from serving.answers.form import AnswerForm
+from weights.transports.exchange import TransportName
 
-_BACKENDS = {"object_store": "object_store", "nccl": "proven_nccl", "ipc": "proven_ipc"}  # serving.weight_receiver
+_BACKENDS = {"object_store": "object_store", "nccl": "proven_nccl", "ipc": "proven_ipc"}  # serving.receiving.receiver
 _OURS = {
     "model", "max_model_len", "max_num_seqs", "dtype", "kv_cache_memory_bytes", "mm_processor_cache_gb",
-    "weight_transfer_config",
+    "weight_transfer_config", "logprobs_mode", "enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank",
+    "structured_outputs_config",
 }  # fmt: skip
 
 
-class VlmConfig(BaseModel):
-    """One VLM and what its replicas may use. An unknown field is refused."""
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+class VlmConfig(Section):
+    """One VLM and what its replicas may use. An unknown field is refused."""
 
     model: str
     """A folder in transformers' format, or a hub id."""
@@ -67,14 +71,38 @@ class VlmConfig(BaseModel):
     call_deadline_s: float = Field(120.0, gt=0)
     """Seconds after which a request, or an update of the weights, counts as failed."""
 
+    system_prompt: str | None = Field(None, min_length=1)
+    """System prompt of each request; null: that of `rollout.dialogue` for the Actor, if it has one, none for the
+    Checker."""
+
+    answer_form: AnswerForm | None = None
+    """Form that answers must have; null: any. A run gives the Actor `rollout.answer_form`."""
+
+    adapter: Literal["beside", "merged"] = "beside"
+    """Where a replica has the adapter that a learner trains: beside its weights, as the learner has it, with vLLM's own
+    LoRA; or merged, added to them, for engines without LoRA and for layers that vLLM cannot adapt. Merged in a coarse
+    number format, most of a small change is rounded away; then it is refused."""
+
+    adapter_rank: int | None = Field(None, ge=1)
+    """Rank of the adapters that replicas hold beside their weights; null: they hold none, and add those that come to
+    them. A run gives it the value of `learner.actor.lora.rank`, or none with `adapter: merged`."""
+
+    base_system_prompt: str | None = Field(None, min_length=1)
+    """System prompt of what is answered without the adapter beside the weights. Where the Actor's replicas are the
+    Checker, too, a run gives it the Checker's."""
+
     engine: dict[str, Any] = Field(default_factory=dict)
     """Further vLLM engine arguments, for example `{"quantization": "fp8"}`."""
 
     @field_validator("model")
     @classmethod
     def _folder_is_complete(cls, model: str) -> str:
-        folder = Path(model).expanduser()
-        if folder.is_dir():
+        try:
+            folder = Path(model).expanduser()
+            there = folder.is_dir()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, or the home of nobody
+            raise ValueError(f"{model[:80]!r} names no folder ({error}); give a model folder or a hub id") from error
+        if there:
             if not (folder / "config.json").is_file():
                 raise ValueError(f"{model!r} holds no config.json; give a folder that save_pretrained wrote")
             return str(folder.resolve())
@@ -109,12 +137,16 @@ class VlmConfig(BaseModel):
             "kv_cache_memory_bytes": None if self.kv_cache_gib is None else int(self.kv_cache_gib * 2**30),
             "mm_processor_cache_gb": self.image_cache_gib,
             "limit_mm_per_prompt": {"image": 1},
+            "logprobs_mode": "processed_logprobs",  # of the distribution that is sampled from
             "weight_transfer_config": {"backend": _BACKENDS[self.transport]},
-            "worker_extension_cls": "serving.weight_receiver.WeightReports",
+            "worker_extension_cls": "serving.receiving.receiver.WeightReports",
             "enforce_eager": self.gpus == 0,  # compiling takes a minute that a small CPU model never earns back
             "skip_mm_profiling": self.gpus == 0,
             # A seeded request whose prompt is split into chunks kills vLLM's CPU engine (it rewinds a CPU generator).
             **({} if self.gpus else {"enable_chunked_prefill": False}),
+            **({} if self.adapter_rank is None else _lora(self.adapter_rank)),
+            # The backend by which the learner repeats what was allowed.
+            **({} if self.answer_form is None else {"structured_outputs_config": {"backend": "xgrammar"}}),
             "use_tqdm_on_load": False,
             "disable_log_stats": True,
             "tensor_parallel_size": max(1, self.gpus),
@@ -150,3 +182,9 @@ class VlmConfig(BaseModel):
                 "TORCHDYNAMO_DISABLE": "1",  # vLLM's sampler compiles C++ for 20 s at its first request otherwise
             }
         return variables
+
+
+def _lora(rank: int) -> dict[str, Any]:
+    """Arguments of vLLM's engine for one adapter of a rank."""
+    room = next((each for each in _LORA_RANKS if each >= rank), rank)
+    return {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 1, "max_lora_rank": room}

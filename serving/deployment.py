@@ -8,23 +8,13 @@ import ray
 from ray import serve
 
 from serving.applications import StartFailed, wait_for_applications
+from serving.client import VlmClient, VlmError
+from serving.config import VlmConfig
 from serving.model_folder import check_model_folder
 from serving.serve_controller import serve_applications
-from serving.vlm_client import VlmClient, VlmError
-from serving.vlm_config import VlmConfig
+from serving.vlm_application import vlm_application
 
-
-@ray.remote(num_cpus=0, max_calls=1, max_retries=0)
-def _deploy(
-    vlms: Mapping[str, VlmConfig], board: str | None, labels: Mapping[str, str] | None, max_replicas: int | None
-) -> None:
-    from serving.vlm import build_vlm
-
-    targets = [
-        serve.RunTarget(build_vlm(role, vlms[role], board, labels, max_replicas), name=role, route_prefix=None)
-        for role in vlms
-    ]
-    serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
+_SERVE_S = 120.0
 
 
 def deploy_vlms(
@@ -32,25 +22,39 @@ def deploy_vlms(
     board: str | None = None,
     labels: Mapping[str, str] | None = None,
     max_replicas: int | None = None,
-) -> ray.ObjectRef:
-    """Begin to start all VLMs at once, by role, and return without waiting; `wait_for_vlms` takes what is returned.
+) -> None:
+    """Begin to start all VLMs at once, by role, and return without waiting; `wait_for_vlms` waits.
 
-    A task builds the applications, so that this process need not import vLLM. Where Serve is not running it is started
-    and listens on no port: callers use handles. `board` names the `WeightBoard` that replicas take their newest
-    weights from when they start, `labels` what a node must have to hold one. With `max_replicas` Serve starts up to so
-    many replicas of each VLM as requests come, and ends them again; so it does up to a VLM's own `max_replicas`.
+    Where Serve is not running it is started and listens on no port: callers use handles. `board` names the
+    `WeightBoard` that replicas take their newest weights from when they start, `labels` what a node must have to hold
+    one. With `max_replicas` Serve starts up to so many replicas of each VLM as requests come, and ends them again; so
+    it does up to a VLM's own `max_replicas`.
 
     Raises:
         BrokenModelFolder: weights that are missing, damaged or cut short.
+        GetTimeoutError: Serve did not start within 120 s.
     """
     for settings in vlms.values():
         check_model_folder(settings.model)
+    if ray.util.get_current_placement_group() is None:
+        _start_serve()
+    else:  # Serve must not be in the placement group of a Tune trial
+        outside = ray.remote(num_cpus=0, max_calls=1, scheduling_strategy="DEFAULT")(_start_serve)
+        ray.get(outside.remote(), timeout=_SERVE_S)
+    targets = [
+        serve.RunTarget(vlm_application(role, settings, board, labels, max_replicas), name=role, route_prefix=None)
+        for role, settings in vlms.items()
+    ]
+    serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
+
+
+def _start_serve() -> None:
+    """Start Serve where it is not running, without a port to listen on."""
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
-    return _deploy.remote(dict(vlms), board, labels, max_replicas)
 
 
 def wait_for_vlms(
-    deployment: ray.ObjectRef, vlms: Mapping[str, VlmConfig], progress: Callable[[str], None] = lambda _: None
+    vlms: Mapping[str, VlmConfig], progress: Callable[[str], None] = lambda _: None
 ) -> dict[str, VlmClient]:
     """Clients by role, once every replica is ready. `progress` hears of each role that became ready.
 
@@ -60,10 +64,8 @@ def wait_for_vlms(
     """
     deadline_s = max(settings.start_deadline_s for settings in vlms.values())
     try:
-        wait_for_applications(vlms, deadline_s, deployment, progress)
+        wait_for_applications(vlms, deadline_s, progress)
     except StartFailed as error:
-        if error.name not in vlms:
-            raise VlmError(str(error)) from error
         model = vlms[error.name].model
         raise VlmError(f"the {error.name} failed to start from {model!r}: {error.reason}") from error
     clients = {role: VlmClient(serve.get_app_handle(role), role, settings) for role, settings in vlms.items()}
@@ -72,16 +74,26 @@ def wait_for_vlms(
     return clients
 
 
+def checker_of(clients: Mapping[str, VlmClient], settings: VlmConfig) -> VlmClient:
+    """The Checker's client: of its own deployment or, where there is none, of the Actor's."""
+    return clients["checker"] if "checker" in clients else clients["actor"].shared("checker", settings)
+
+
 def start_vlms(vlms: Mapping[str, VlmConfig]) -> dict[str, VlmClient]:
     """Start VLMs and wait until they are ready."""
-    return wait_for_vlms(deploy_vlms(vlms), vlms)
+    deploy_vlms(vlms)
+    return wait_for_vlms(vlms)
 
 
-def stop_vlms(roles: Sequence[str], keep_serve: bool = False) -> None:
-    """Stop these VLMs, and Serve with them if it serves nothing else, unless `keep_serve` says that it may stay."""
+def stop_vlms(roles: Sequence[str], keep_serve: bool = False, wait: bool = True) -> None:
+    """Stop these VLMs, and Serve with them if it serves nothing else, unless `keep_serve` says that it may stay: then
+    this can go on without `wait`ing for their end, which takes long for one that is still loading."""
     running = serve_applications().keys()
     if running <= set(roles) and not keep_serve:
         serve.shutdown()
         return
-    for role in running & set(roles):
+    stopped = sorted(running & set(roles))
+    for role in stopped:  # at the same time
+        serve.delete(role, _blocking=False)
+    for role in stopped if wait else ():
         serve.delete(role)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+IMAGE_BIAS = -100.0
+"""Is added to the logit of an image's placeholder, which is so never sampled: an answer that holds one could not be
+read again, by the learner least of all. Rollout and learner alike."""
 
 
 class ReplicaBroken(RuntimeError):
     """A replica answers nothing any more, until Serve has replaced it."""
+
+
+def messages(text: str, system: str | None = None) -> list[dict[str, Any]]:
+    """One user turn about an image, after a system prompt where there is one, as chat templates take them. Rollout and
+    learner alike."""
+    before = [] if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}]
+    return [*before, {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
 
 
 @dataclass(frozen=True)
@@ -25,13 +37,14 @@ class Sampling:
     """How answers are drawn: `n` for each question, greedily at temperature 0.
 
     `words`: also return the log-probability of each of these words as first token, where the tokenizer knows the word
-    as one token.
+    as one token. `base`: answer as the model that lies on disk, without the adapter beside its weights.
     """
 
     n: int = 1
     temperature: float = 0.0
     max_tokens: int = 64
     words: tuple[str, ...] = ()
+    base: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,9 +62,9 @@ class Answer:
     """One sampled answer, and the version of the weights that generated all of it.
 
     `token_ids` end with the end token if the model produced it; `log_probs` holds one natural logarithm for each of
-    them, under the model's own distribution (temperature 1, nothing masked). The placeholder of an image is never
-    sampled. `finished` is False where `max_tokens`
-    cut the answer off.
+    them, under the distribution that it was sampled from: softmax((logits + `IMAGE_BIAS` at an image's placeholder) /
+    temperature), and of temperature 1 where the answer is greedy. `finished` is False where `max_tokens` cut the answer
+    off.
     """
 
     text: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 if TYPE_CHECKING:
-    from learner.weights import Manifest
+    from weights.manifest import Manifest
 
 
 class BrokenModelFolder(ValueError):
@@ -41,7 +41,7 @@ def check_names(model: str, manifest: Manifest) -> None:
     Raises:
         WeightMismatch: a tensor that the folder does not have, has in another shape, or has beyond the manifest.
     """
-    from learner.weights import WeightMismatch
+    from weights.manifest import WeightMismatch
 
     shapes = _folder_shapes(model)
     if not shapes:
@@ -61,7 +61,7 @@ def folder_checksums(model: str, manifest: Manifest) -> dict[str, str] | None:
 
     None if `model` is no folder, or if the folder lacks one of the names.
     """
-    from learner.checksums import tensor_checksum
+    from weights.checksums import tensor_checksum
 
     wanted = manifest.checksums.keys()
     found: dict[str, str] = {}

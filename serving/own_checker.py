@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.entry_point import is_entry_point, load_entry_point
 from scenes.scene_graph import Requirement
-from serving.vlm_checker import Checker
-from serving.vlm_client import VlmClient
+from serving.checker import LEAST_MASS, Checker
+from serving.client import VlmClient
 
 Ask = Callable[[Sequence[np.ndarray], Sequence[Sequence[Requirement]]], list[list[float]]]
 """For each image (H, W, 3) uint8 and its requirements, the probability in [0, 1] that each of them holds."""
 OwnFunction = Callable[
     [Sequence[np.ndarray], Sequence[Sequence[Requirement]], Ask], Sequence[Sequence[float]] | np.ndarray
 ]
+
+
+class Asked(Protocol):
+    """What own code may ask: a `Checker`."""
+
+    unanswered: int
+
+    def satisfaction(
+        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[Requirement]]
+    ) -> list[list[float]]: ...
 
 
 class OwnChecker:
@@ -28,7 +40,7 @@ class OwnChecker:
     `compute_seconds` is the time in that function so far, that of the VLM included.
     """
 
-    def __init__(self, name: str, function: OwnFunction, vlm: Checker) -> None:
+    def __init__(self, name: str, function: OwnFunction, vlm: Asked) -> None:
         self.name, self._function, self._vlm = name, function, vlm
         self.compute_seconds = 0.0
 
@@ -62,13 +74,15 @@ class OwnChecker:
         return found
 
 
-def new_checker(name: str, vlm: VlmClient) -> Checker | OwnChecker:
+def new_checker(
+    name: str, vlm: VlmClient, dialogue: Dialogue = SHAPES, least_mass: float = LEAST_MASS
+) -> Checker | OwnChecker:
     """The checker that `rollout.checker` names: `vlm`, or the function at `module:name`.
 
     Raises:
         EntryPointError: there is no such code.
     """
-    checker = Checker(vlm)
+    checker = Checker(vlm, dialogue, least_mass)
     if not is_entry_point(name):
         return checker
     return OwnChecker(name, load_entry_point("rollout.checker", name), checker)

@@ -60,4 +60,5 @@ def serve_applications() -> Mapping[str, Any]:
         TimeoutError: as `wait_for_controller`.
     """
     wait_for_controller()
-    return serve.status().applications
+    applications: Mapping[str, Any] = serve.status().applications
+    return applications

@@ -1,6 +1,6 @@
 """The VLM replica: a Ray Serve LLM server on vLLM that answers batches and takes new weights, with proof.
 
-Importing this module loads vLLM. Whoever only talks to a running VLM imports `serving.vlm_client`.
+Importing this module loads vLLM. Whoever only talks to a running VLM imports `serving.client`.
 """
 
 from __future__ import annotations
@@ -17,33 +17,30 @@ import ray
 from PIL import Image
 from ray import serve
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
-from ray.serve.llm import LLMConfig, build_llm_deployment
+from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
 from vllm import SamplingParams
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.site import Site, this_site
-from learner.receipts import verify_receipts
-from learner.transports.exchange import Address, Step
-from learner.weight_board import latest_weights, newest_version
-from serving import probe
+from serving.config import VlmConfig
 from serving.gate import Gate
-from serving.generation import Answer, Batch, Question, Sampling
-from serving.replica_count import CALLS, replica_count
-from serving.replica_weights import ReplicaWeights
-from serving.vlm_config import VlmConfig
+from serving.generation import IMAGE_BIAS, Answer, Batch, Question, Sampling, messages
+from serving.receiving import probe
+from serving.receiving.replica_weights import ReplicaWeights
+from weights.board import latest_weights, newer_weights
+from weights.receipts import verify_receipts
+from weights.transports.exchange import Address, Step
 
 if TYPE_CHECKING:
-    from ray.serve import Application
     from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
-_CALLS_AT_ONCE = 3  # of the endpoint, for each replica; where there are more, Serve starts another one
 _SEEDS_APART = 1024  # vLLM gives sample i of a request the seed s + i; neighbouring seeds must not share samples
 
 
@@ -68,7 +65,7 @@ class VlmServer(LLMServer):
 
     _default_engine_cls = InProcessEngine
 
-    async def __init__(
+    async def __init__(  # type: ignore[misc] # Serve awaits it
         self, llm_config: LLMConfig, *, policy: str, settings: VlmConfig, board: str | None = None
     ) -> None:
         self._policy, self._settings = policy, settings
@@ -78,9 +75,8 @@ class VlmServer(LLMServer):
         self._gate = Gate()
         await super().__init__(llm_config)
         self._processor = cached_processor_from_config(self._client.model_config)
-        # An answer with an image placeholder in it could not be read again, by the learner least of all.
         image_token = getattr(self._client.model_config.hf_config, "image_token_id", None)
-        self._logit_bias = None if image_token is None else {image_token: -100.0}
+        self._logit_bias = None if image_token is None else {image_token: IMAGE_BIAS}
         self._weights = ReplicaWeights(self._replica, policy, settings, self._client, self._gate, self._probe)
         if board is not None:
             newest = await asyncio.to_thread(latest_weights, board, policy, settings.call_deadline_s)
@@ -148,9 +144,23 @@ class VlmServer(LLMServer):
             version, seconds = self._weights.version, time.monotonic() - began
         return [[self._answer(sample, version, words) for sample in output.outputs] for output in outputs], seconds
 
+    async def chat(self, *request: Any, **more: Any) -> Any:
+        """As in `LLMServer`; refused where the replica holds an adapter, which such a request would leave out."""
+        self._refuse_without_adapter()
+        return await super().chat(*request, **more)
+
+    async def completions(self, *request: Any, **more: Any) -> Any:
+        """See `chat`."""
+        self._refuse_without_adapter()
+        return await super().completions(*request, **more)
+
+    def _refuse_without_adapter(self) -> None:
+        if self._weights.adapter is not None:
+            raise ValueError(f"{self._name} holds an adapter that OpenAI requests leave out; use generate_batch")
+
     async def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
-        """Replace the weights between two batches and prove it. An adapter is added to the weights of the model folder,
-        and what comes out is loaded.
+        """Replace the weights between two batches and prove it. An adapter lies beside the weights of the model
+        folder, or is added to them, as the settings say.
 
         An update that arrives damaged is refused and the old weights stay. If loading itself fails, the replica
         becomes unhealthy: it answers nothing until Serve has replaced it.
@@ -167,10 +177,9 @@ class VlmServer(LLMServer):
         """Take the newest weights of the board, if it has newer ones."""
         if self._board is None:
             return
-        where = (self._board, self._policy, self._settings.call_deadline_s)
+        where, deadline_s = (self._board, self._policy), self._settings.call_deadline_s
         async with self._catching_up:
-            while await asyncio.to_thread(newest_version, *where) > self._weights.version:
-                newest = await asyncio.to_thread(latest_weights, *where)
+            while newest := await asyncio.to_thread(newer_weights, *where, self._weights.version, deadline_s):
                 verify_receipts(newest.manifest, [await self.apply_weights(newest)], [self._replica])
 
     async def receipt(self) -> WeightReceipt | None:
@@ -186,7 +195,8 @@ class VlmServer(LLMServer):
     async def peak_gpu_bytes(self) -> int:
         """The most memory of one GPU that the engine's workers held since the last call; 0 on CPUs."""
         with self._closed_by_loss():
-            return max(await self._client.collective_rpc("peak_gpu_bytes"))
+            peaks: list[int] = await self._client.collective_rpc("peak_gpu_bytes")
+        return max(peaks)
 
     async def transfer(self, step: Step, arguments: Mapping[str, Any]) -> tuple[str, Any] | None:
         """A step of an update that a sender pushes: the method of `ReplicaWeights`, with the argument for this replica.
@@ -203,7 +213,8 @@ class VlmServer(LLMServer):
         return probe.digest_of(await self._complete(probe.QUESTION, probe.IMAGE, probe.PARAMETERS))
 
     def _word_ids(self, words: tuple[str, ...]) -> dict[str, int]:
-        tokenizer, ids = self._processor.tokenizer, {}
+        tokenizer = self._processor.tokenizer
+        ids: dict[str, int] = {}
         for word in words:
             tokens = tokenizer.encode(word, add_special_tokens=False)
             if len(tokens) == 1 and tokens[0] != tokenizer.unk_token_id and tokens[0] not in ids.values():
@@ -219,21 +230,31 @@ class VlmServer(LLMServer):
             logprobs=len(words),  # besides the sampled token
             logprob_token_ids=words or None,
             logit_bias=self._logit_bias,
+            structured_outputs=None if sampling.base else self._form(),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        return await self._complete(question.text, image, parameters)
+        return await self._complete(question.text, image, parameters, sampling.base)
 
-    async def _complete(self, text: str, image: Image.Image, parameters: SamplingParams) -> RequestOutput:
-        content = [{"type": "image"}, {"type": "text", "text": text}]
+    def _form(self) -> StructuredOutputsParams | None:
+        form = self._settings.answer_form
+        if form is None:
+            return None
+        return StructuredOutputsParams(regex=form.regex, json=None if form.regex else form.schema_text)
+
+    async def _complete(
+        self, text: str, image: Image.Image, parameters: SamplingParams, base: bool = False
+    ) -> RequestOutput:
+        settings = self._settings
+        without = base and settings.adapter_rank is not None
+        said = messages(text, settings.base_system_prompt if without else settings.system_prompt)
         prompt = {
-            "prompt": self._processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True
-            ),
+            "prompt": self._processor.apply_chat_template(said, add_generation_prompt=True),
             "multi_modal_data": {"image": image},
         }
         final: RequestOutput | None = None
-        async for output in self._client.generate(prompt, parameters, uuid4().hex):
+        adapter = None if without else self._weights.adapter
+        async for output in self._client.generate(prompt, parameters, uuid4().hex, lora_request=adapter):
             final = output
         return final
 
@@ -249,38 +270,14 @@ class VlmServer(LLMServer):
         )
 
 
-def build_vlm(
-    role: str,
-    settings: VlmConfig,
-    board: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    max_replicas: int | None = None,
-) -> Application:
-    """The Serve application of one VLM; `role` names the application and the policy whose weights it takes, `board` the
-    `WeightBoard` that a replica takes the newest ones from when it starts. It runs only on nodes with all `labels`.
-    With `max_replicas`, or that of the settings, requests decide how many there are, from `settings.replicas` on."""
-    most, at_once = (max_replicas, _CALLS_AT_ONCE) if max_replicas else (settings.max_replicas, CALLS)
+def engine_config(role: str, settings: VlmConfig) -> LLMConfig:
+    """What Ray's LLM server makes its engine from, in the replica of a role."""
     job_variables = (ray.get_runtime_context().runtime_env or {}).get("env_vars", {})
-    config = LLMConfig(
+    return LLMConfig(
         model_loading_config={"model_id": role, "model_source": settings.model},
         accelerator_type=None,
         engine_kwargs=settings.engine_arguments,
         placement_group_config={"bundles": settings.bundles},
         runtime_env={"env_vars": {**job_variables, **settings.environment}},
-        deployment_config={
-            **replica_count(settings.replicas, most, at_once),
-            "ray_actor_options": {"num_cpus": 0},  # the placement group's bundle holds the replica's share
-            "graceful_shutdown_timeout_s": 5,
-            "health_check_period_s": 5,
-            "health_check_timeout_s": 10,
-            "max_constructor_retry_count": 1,  # a model that cannot be loaded fails in the same way again
-            "logging_config": {"log_level": "WARNING", "enable_access_log": False},
-        },
         log_engine_metrics=False,
-    )
-    return build_llm_deployment(
-        config,
-        deployment_cls=VlmServer,
-        bind_kwargs={"policy": role, "settings": settings, "board": board},
-        override_serve_options={"placement_group_bundle_label_selector": [dict(labels)]} if labels else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serving.endpoint_config import EndpointConfig
+from serving.endpoint.config import EndpointConfig
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

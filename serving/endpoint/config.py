@@ -7,12 +7,14 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from scenes.section import Section
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class EndpointConfig(BaseModel):
+class EndpointConfig(Section):
     """Where questions about images go, and within which limits. The key itself is never a part of it.
 
     Raises:
@@ -20,7 +22,7 @@ class EndpointConfig(BaseModel):
             unencrypted.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     base_url: str
     """Address of the endpoint, for most of them ending in `/v1`."""

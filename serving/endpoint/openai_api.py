@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from scenes.png import data_uri, encode_png
-from serving.endpoint_config import EndpointConfig
-from serving.openai_client import open_client
+from serving.endpoint.client import open_client
+from serving.endpoint.config import EndpointConfig
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
+    from openai.types.chat import ChatCompletionContentPartParam
 
 T = TypeVar("T")
 
@@ -123,7 +124,10 @@ class Endpoint:
     async def _ask(self, client: AsyncOpenAI, text: str, image: np.ndarray, deadline_s: float) -> Reply:
         ends = time.monotonic() + deadline_s
         url = data_uri(encode_png(image))
-        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}]
+        content: list[ChatCompletionContentPartParam] = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": text},
+        ]
         pause = self.config.pause_s
         if self._given_up_in_a_row >= max(_LEAST_GIVEN_UP, self.config.concurrency):
             self.usage.failures += 1
@@ -155,7 +159,9 @@ class Endpoint:
                 self._given_up_in_a_row = 0
                 return reply
 
-    async def _request(self, client: AsyncOpenAI, content: list[dict[str, Any]], limit_s: float) -> Reply:
+    async def _request(
+        self, client: AsyncOpenAI, content: list[ChatCompletionContentPartParam], limit_s: float
+    ) -> Reply:
         from openai import APIConnectionError, APIStatusError, APITimeoutError, Omit
 
         options = dict(self._options)
@@ -206,16 +212,16 @@ class Endpoint:
             message = choice["message"]
             text = message.get("content")
             usage = answer.get("usage") or {}
-            tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+            asked, answered = usage.get("prompt_tokens"), usage.get("completion_tokens")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise EndpointError(
                 f"{self.config.base_url} answered with something else than a chat completion: {self._shown(body)}; "
                 "the address of most endpoints ends in /v1",
                 permanent=True,
             ) from error
-        if all(isinstance(count, int) for count in tokens):
-            self.usage.prompt_tokens += tokens[0]
-            self.usage.completion_tokens += tokens[1]
+        if isinstance(asked, int) and isinstance(answered, int):
+            self.usage.prompt_tokens += asked
+            self.usage.completion_tokens += answered
         else:
             self.usage.without_token_count += 1
         if isinstance(text, list):

@@ -7,73 +7,66 @@ layer only as a whole, so the other tensors of a changed layer are loaded along,
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 
-from learner.adapter import AdapterSpec, check_fit, merge
-from learner.receipts import WeightReceipt
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, pack, unpack
+from serving.receiving.base_model import BaseModel
+from weights.adapter import LEAST_SURVIVING, Survival, change, merge
+from weights.manifest import Manifest, WeightMismatch, WeightUpdate, pack, unpack
+from weights.receipts import WeightReceipt
 
 
 class AdapterMerger:
     """Adds adapters to the weights of one model.
 
-    Args:
-        model: folder, or hub id of a model that has been downloaded (the latter was not run).
+    Attributes:
+        surviving: the share of the last adapter's change that was left in the weights' number format, see `Survival`.
     """
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._fits: AdapterSpec | None = None  # hashing the base again for each update would take longer than the rest
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self.surviving = 1.0
 
     def merged(self, update: WeightUpdate, dtype: torch.dtype) -> WeightUpdate:
         """The update that loads base + adapter: the changed matrices and the rest of their layers, as `dtype`.
 
         Raises:
-            WeightMismatch: damaged bytes, or an adapter that does not fit the model or was trained on other weights.
+            WeightMismatch: damaged bytes, an adapter that does not fit the model or was trained on other weights, or a
+                number format that leaves less than 90 % of the change.
             TimeoutError: the buckets did not arrive.
         """
         manifest, spec = update.manifest, update.manifest.adapter
-        where = f"policy {manifest.policy!r} version {manifest.version}, model {self._model}"
+        where = f"policy {manifest.policy!r} version {manifest.version}"
+        assert spec is not None, f"{where}: these are all weights, no adapter"
         tensors = dict(unpack(update))
-        with ExitStack() as opened:
-            files = self._open(opened)
-            if missing := [target.weight for target in spec.targets if target.weight not in files]:
-                raise WeightMismatch(f"{where}: the model has no tensor {missing[0]!r}")
-            if spec != self._fits:
-                weights = ((target, files[target.weight].get_tensor(target.weight)) for target in spec.targets)
-                check_fit(where, spec, tensors, weights)
-                self._fits = spec
+        survival = Survival()
+        with self._base.opened() as files:
+            self._base.check(where, spec, tensors, files)
             targets = {target.weight: target for target in spec.targets}
             blocks = {_block(name) for name in targets}
             loaded = {}
             for name in sorted(name for name in files if _block(name) in blocks):
                 weight = files[name].get_tensor(name)
-                changed = merge(spec, targets[name], weight, tensors) if name in targets else weight
-                loaded[name] = changed.to(dtype)
+                if name in targets:
+                    loaded[name] = merge(spec, targets[name], weight, tensors).to(dtype)
+                    survival.add(weight.to(dtype), change(spec, targets[name], tensors), loaded[name])
+                else:
+                    loaded[name] = weight.to(dtype)
+        self.surviving = survival.share
+        if self.surviving < LEAST_SURVIVING:
+            raise WeightMismatch(
+                f"{where}: {self.surviving:.0%} of the adapter's change survives in weights of {dtype}; set "
+                "vlm.actor.adapter=beside, which adds nothing up, or vlm.actor.dtype=float32"
+            )
         return pack(manifest.policy, manifest.version, loaded)
 
-    def _open(self, opened: ExitStack) -> dict[str, Any]:
-        """The open file of each tensor."""
-        folder = Path(self._model)
-        if not folder.is_dir():
-            from huggingface_hub import snapshot_download
 
-            folder = Path(snapshot_download(self._model, local_files_only=True))
-        files = {}
-        for path in sorted(folder.glob("*.safetensors")):
-            file = opened.enter_context(safe_open(path, framework="pt"))
-            files |= dict.fromkeys(file.keys(), file)
-        return files
-
-
-def adapter_receipt(sent: Manifest, loaded: WeightReceipt, before: WeightReceipt | None) -> WeightReceipt:
+def adapter_receipt(
+    sent: Manifest, loaded: WeightReceipt, before: WeightReceipt | None, surviving: float
+) -> WeightReceipt:
     """The receipt of an adapter, from the one of the weights that were loaded for it and the replica's last one."""
+    assert sent.adapter is not None, "`AdapterMerger.merged` takes nothing else"
     return replace(
         loaded,
         digest=sent.digest,
@@ -82,6 +75,7 @@ def adapter_receipt(sent: Manifest, loaded: WeightReceipt, before: WeightReceipt
         base=sent.adapter.base,
         merged=loaded.digest,
         previous_merged=loaded.previous_digest,
+        surviving=surviving,
     )
 
 

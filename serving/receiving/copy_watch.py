@@ -13,7 +13,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from learner.checksums import tensor_checksum
+from weights.checksums import tensor_checksum
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class _Received:
 
     name: str
     shape: torch.Size
+    stride: tuple[int, ...]
     dtype: torch.dtype
     memory: StorageWeakRef
 
     def whole(self, part: torch.Tensor) -> torch.Tensor:
         """The tensor that `part` is a view into."""
-        return torch.empty(0, dtype=self.dtype, device=part.device).set_(part.untyped_storage(), 0, self.shape)
+        nothing = torch.empty(0, dtype=self.dtype, device=part.device)
+        return nothing.set_(part.untyped_storage(), 0, self.shape, self.stride)
 
 
 class CopyWatch(TorchDispatchMode):
@@ -41,9 +43,10 @@ class CopyWatch(TorchDispatchMode):
     def expect(self, name: str, tensor: torch.Tensor) -> None:
         """Watch for copies out of `tensor`, which is contiguous and whose memory belongs to it alone."""
         memory = tensor.untyped_storage()
-        self._received[memory.data_ptr()] = _Received(name, tensor.shape, tensor.dtype, StorageWeakRef(memory))
+        layout = (tensor.shape, tensor.stride(), tensor.dtype)
+        self._received[memory.data_ptr()] = _Received(name, *layout, StorageWeakRef(memory))
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.copy_.default and not args[0].is_meta and not args[1].is_meta:
             target, source = args[:2]

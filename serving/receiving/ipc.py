@@ -7,14 +7,14 @@ from typing import Any
 
 from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine, IPCWeightTransferUpdateInfo
 
-from learner.transports.cuda_handle import full_handle
-from serving.weight_receiver import ProvenReceiver
+from serving.receiving.receiver import ProvenReceiver
+from weights.transports.cuda_handle import full_handle
 
 
 @dataclass(kw_only=True)
 class IpcBuckets(IPCWeightTransferUpdateInfo):
     """One shared buffer (`names` are the numbers of the buckets in it), and the tensors in them. `ipc_handles` come as
-    `learner.transports.cuda_handle.plain_handle` writes them, by GPU."""
+    `weights.transports.cuda_handle.plain_handle` writes them, by GPU."""
 
     policy: str
     version: int
@@ -22,7 +22,7 @@ class IpcBuckets(IPCWeightTransferUpdateInfo):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.ipc_handles = {gpu: full_handle(handle) for gpu, handle in self.ipc_handles.items()}
+        self.ipc_handles: dict[str, Any] = {gpu: full_handle(handle) for gpu, handle in self.ipc_handles.items()}
 
 
 class IpcReceiver(ProvenReceiver, IPCWeightTransferEngine):

@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngine, NCCLWeightTransferUpdateInfo
 
-from serving.weight_receiver import ProvenReceiver
+from serving.receiving.receiver import ProvenReceiver
 
 
 @dataclass(kw_only=True)

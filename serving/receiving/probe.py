@@ -18,6 +18,7 @@ PARAMETERS = SamplingParams(
     temperature=0.0,
     max_tokens=4,
     logprobs=5,
+    prompt_logprobs=5,  # so many numbers that a small change shows in coarse ones, too
     ignore_eos=True,
     detokenize=False,
     output_kind=RequestOutputKind.FINAL_ONLY,
@@ -25,9 +26,10 @@ PARAMETERS = SamplingParams(
 
 
 def digest_of(output: RequestOutput) -> str:
-    """Of the tokens that the engine found most probable, with their log-probabilities to the last bit."""
+    """Of the tokens that the engine found most probable, at each place of the question and of its answer, with their
+    log-probabilities to the last bit."""
     hasher = hashlib.blake2b(digest_size=16)
-    for step in output.outputs[0].logprobs:
-        for token in sorted(step):
+    for step in [*(output.prompt_logprobs or ()), *output.outputs[0].logprobs]:
+        for token in sorted(step or ()):
             hasher.update(f"{token}:{step[token].logprob.hex()};".encode())
     return hasher.hexdigest()

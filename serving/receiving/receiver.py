@@ -9,10 +9,10 @@ that only registers the backends does not need.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,13 +24,14 @@ from vllm.distributed.weight_transfer.base import (
 )
 
 from actors.gpu import peak_gpu_bytes
-from learner.weights import Manifest, TensorSpec, WeightUpdate, unpack
-from serving.copy_watch import CopyWatch
+from serving.receiving.adapter_slot import AdapterSlot
+from serving.receiving.copy_watch import CopyWatch
+from weights.manifest import Manifest, TensorSpec, WeightUpdate, unpack
 
 _BACKENDS = {  # our name → module and class; vLLM has a `nccl` and an `ipc` of its own
     "object_store": (__name__, "ObjectStoreReceiver"),
-    "proven_nccl": ("serving.nccl_receiver", "NcclReceiver"),
-    "proven_ipc": ("serving.ipc_receiver", "IpcReceiver"),
+    "proven_nccl": ("serving.receiving.nccl", "NcclReceiver"),
+    "proven_ipc": ("serving.receiving.ipc", "IpcReceiver"),
 }
 
 
@@ -78,11 +79,21 @@ class _Buckets:
             self._load(int(number), content)
 
 
-class ProvenReceiver:
+class _Loading(Protocol):
+    """A model of vLLM."""
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
+        """Put these tensors into its parameters."""
+
+
+class ProvenReceiver(WeightTransferEngine):
     """Put before a vLLM receiver: it checks and watches what that receives, and keeps a report for `WeightReports`.
 
     The update info of the receiver must say, besides what vLLM needs, `policy`, `version` and `tensors` (see `Bucket`).
     """
+
+    model: Any  # vLLM's, or `_Buckets` while its receiver works
+    device: torch.device
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -122,7 +133,7 @@ class ProvenReceiver:
         finally:
             self.model = model
 
-    def _load(self, model: torch.nn.Module, update_info: Any, number: int, content: np.ndarray | torch.Tensor) -> None:
+    def _load(self, model: _Loading, update_info: Any, number: int, content: np.ndarray | torch.Tensor) -> None:
         found = [{**t, "shape": tuple(t["shape"]), "bucket": 0} for t in update_info.tensors if t["bucket"] == number]
         manifest = Manifest(update_info.policy, update_info.version, tuple(TensorSpec(**t) for t in found))
         tensors = list(unpack(WeightUpdate(manifest, [content])))
@@ -168,8 +179,10 @@ class ObjectStoreReceiver(ProvenReceiver, _LayerwiseReload):
     """Loads the buckets that come with the calls."""
 
 
-class WeightReports:
+class WeightReports(AdapterSlot):
     """What vLLM's worker can be asked beyond its own methods (`worker_extension_cls`)."""
+
+    weight_transfer_engine: ProvenReceiver
 
     def weight_report(self) -> dict[str, Any]:
         """Checksums of the last update by manifest name, and the model's fingerprint before and after it."""
@@ -194,11 +207,12 @@ def fingerprint(model: torch.nn.Module) -> list[float]:
     numbers = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            values = parameter
+            values: torch.Tensor = parameter
             if name == "weight" and parameter.numel() == 0 and hasattr(module, "cpu_linear"):
-                width = getattr(module, "input_size_per_partition", module.input_size)
+                packed: Any = module
+                width = getattr(packed, "input_size_per_partition", packed.input_size)
                 probe = torch.linspace(0.5, 1.5, width, dtype=parameter.dtype)[None]
-                values = module.cpu_linear(probe, parameter, None)
+                values = packed.cpu_linear(probe, parameter, None)
             if values.is_floating_point() and values.numel():
                 numbers += [values.sum(dtype=torch.float64).item(), values.double().square().sum().item()]
     return numbers

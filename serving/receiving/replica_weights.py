@@ -8,34 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
-from learner.checksums import checksums_digest
-from learner.receipts import WeightReceipt
-from learner.weights import Manifest, WeightMismatch, WeightUpdate, fetch, unpack
-from serving.adapter_merge import AdapterMerger, adapter_receipt
-from serving.inbox import Inbox
 from serving.model_folder import check_names, folder_checksums
-from serving.weight_receiver import bucket_messages
+from serving.receiving.adapter_beside import AdapterBeside
+from serving.receiving.adapter_merge import AdapterMerger, adapter_receipt
+from serving.receiving.base_model import BaseModel
+from serving.receiving.engine_change import EngineChange, UpdateAbandoned
+from serving.receiving.inbox import Inbox
+from serving.receiving.receiver import bucket_messages
+from weights.checksums import checksums_digest
+from weights.manifest import Manifest, WeightMismatch, WeightUpdate, fetch, unpack
+from weights.receipts import WeightReceipt
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    from serving.config import VlmConfig
     from serving.gate import Gate
-    from serving.vlm_config import VlmConfig
-
-
-class UpdateAbandoned(RuntimeError):
-    """The sender gave an update up."""
 
 
 class ReplicaWeights:
-    """Changes the weights of an engine between two batches, and proves what it then holds.
-
-    An update that fails before the engine's parameters change leaves the old weights in use. After that point the gate
-    is closed: the replica answers nothing until Serve has replaced it.
+    """Changes the weights of an engine between two batches (see `EngineChange`), and proves what it then holds.
 
     Args:
         replica: the name by which receipts know the replica.
@@ -59,14 +57,22 @@ class ReplicaWeights:
         gate: Gate,
         probe: Callable[[], Awaitable[str]],
     ) -> None:
-        self.version, self.receipt = 0, None
+        self.version = 0
+        self.receipt: WeightReceipt | None = None
         self._replica, self._policy, self._settings = replica, policy, settings
-        self._engine, self._gate, self._probe = engine, gate, probe
-        self._merger = AdapterMerger(settings.model)
+        self._engine, self._gate = engine, gate
+        self._change = EngineChange(engine, gate, probe, settings.call_deadline_s)
+        base = BaseModel(settings.model)
+        self._merger = AdapterMerger(base)
+        self._beside = AdapterBeside(base, engine, policy)
         self._checksums: dict[str, str] | None = None
         self._inbox = Inbox()
         self._pushed: asyncio.Task[WeightReceipt] | None = None
-        self._abandoned, self._waits_for = "", ""
+
+    @property
+    def adapter(self) -> LoRARequest | None:
+        """What a request says that is to be answered with the adapter beside the weights; None where there is none."""
+        return self._beside.request
 
     async def apply(self, update: WeightUpdate) -> WeightReceipt:
         """Fetch the buckets, check them, load them.
@@ -78,10 +84,12 @@ class ReplicaWeights:
         """
         sent, before = update.manifest, self.receipt
         update = await asyncio.to_thread(self._fetched, update)
+        if sent.adapter is not None and self._settings.adapter_rank is not None:
+            return await self._put_beside(update)
         receipt = await self._replace(update.manifest, _each(bucket_messages(update)), "object_store")
         if sent.adapter is not None:
-            self.receipt = adapter_receipt(sent, receipt, before)
-        return self.receipt
+            receipt = self.receipt = adapter_receipt(sent, receipt, before, self._merger.surviving)
+        return receipt
 
     async def join(self, init_info: dict[str, Any]) -> None:
         """Meet the sender and the other replicas, as vLLM's trainer asks with this init info.
@@ -111,8 +119,9 @@ class ReplicaWeights:
         """
         if self._pushed is not None and not self._pushed.done():
             raise RuntimeError(f"{self._where(manifest)}: an update is under way; finish or abandon it first")
+        self._refuse_all_weights(manifest)
         await asyncio.to_thread(self._check_names, manifest)
-        self._inbox, self._abandoned = Inbox(), ""
+        self._inbox, self._change.abandoned = Inbox(), ""
         self._pushed = asyncio.create_task(self._replace(manifest, self._inbox, self._settings.transport))
         self._pushed.add_done_callback(lambda task: task.cancelled() or task.exception())
         await self._unless_it_ends(self._inbox.opened.wait)
@@ -130,20 +139,24 @@ class ReplicaWeights:
     async def abandon(self, reason: str) -> None:
         """End a pushed update that is under way; what waits for it gets the reason."""
         if self._pushed is not None and not self._pushed.done():
-            self._abandoned = reason
+            self._change.abandoned = reason
             self._pushed.cancel()
             await asyncio.wait([self._pushed], timeout=self._settings.call_deadline_s)
 
     def _fetched(self, update: WeightUpdate) -> WeightUpdate:
-        """The weights to load, in local memory: the update's, or those of the model folder with its adapter."""
+        """The weights to load, in local memory: the update's, or those of the model folder with its adapter, or
+        the adapter alone where it is to lie beside them."""
         if update.kind == "lora":
-            if self.receipt is not None and self.receipt.merged is None:
+            if self.receipt is not None and self.receipt.base is None:
                 raise WeightMismatch(
                     f"{self._where(update.manifest)}: an adapter belongs to the weights of the model folder, and the "
                     f"replica was given all weights of version {self.version}; start it again"
                 )
             fetched = fetch(update, self._settings.call_deadline_s)
+            if self._settings.adapter_rank is not None:
+                return fetched
             return self._merger.merged(fetched, self._engine.model_config.dtype)
+        self._refuse_all_weights(update.manifest)
         self._check_names(update.manifest)
         update = fetch(update, self._settings.call_deadline_s)
         try:
@@ -152,6 +165,13 @@ class ReplicaWeights:
         except WeightMismatch as error:
             raise WeightMismatch(f"{self._name}, {error}") from error
         return update
+
+    def _refuse_all_weights(self, manifest: Manifest) -> None:
+        if self._settings.adapter_rank is not None:
+            raise WeightMismatch(
+                f"{self._where(manifest)}: these are all weights, and the replica holds an adapter beside those of its "
+                "model folder; set vlm.actor.adapter=merged"
+            )
 
     def _check_names(self, manifest: Manifest) -> None:
         try:
@@ -167,7 +187,7 @@ class ReplicaWeights:
             await asyncio.wait({update, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 if update.cancelled():  # while it waited at the gate
-                    raise UpdateAbandoned(f"{self._name}: {self._abandoned}")
+                    raise UpdateAbandoned(f"{self._name}: {self._change.abandoned}")
                 update.result()
                 raise RuntimeError(f"{self._name}: the update ended before its sender had sent everything")
         finally:
@@ -181,93 +201,94 @@ class ReplicaWeights:
     async def _replace(
         self, manifest: Manifest, messages: AsyncIterable[dict[str, Any]], transport: str
     ) -> WeightReceipt:
-        deadline_s = self._settings.call_deadline_s
-        async with self._gate.update(deadline_s):
-            if self._checksums is None:
-                self._checksums = await asyncio.to_thread(folder_checksums, self._settings.model, manifest)
-            untouched, self._waits_for = False, "the engine to finish what it was at"
-            try:
-                async with asyncio.timeout(deadline_s):
-                    before = await self._probe()
-                    await self._engine.pause_generation(mode="wait", clear_cache=True)  # chat does not pass the gate
-                    untouched, self._waits_for = True, "the sender, which sent nothing"
-                    async for message in messages:
-                        self._waits_for = "the engine to receive and load weights"
-                        if untouched:
-                            untouched = False
-                            await self._engine.start_weight_update()
-                        await self._engine.update_weights(WeightTransferUpdateRequest(message))
-                        self._waits_for = "the sender, which sent only a part"
-                    self._waits_for = "the engine to finish the update"
-                    reports = await self._finished(manifest)
-                    after = await self._probe()
-                for report in reports:
-                    self._prove(manifest, report)
-            except BaseException as error:
-                failure = await self._failure(manifest, error, untouched)
-                if failure is error:
-                    raise
-                raise failure from error
-            previous, previous_version = self._checksums, self.version
-            self.version, self._checksums = manifest.version, reports[0]["checksums"]
+        """Put all tensors that come with these messages into the engine's parameters."""
+        if self._checksums is None:
+            self._checksums = await asyncio.to_thread(folder_checksums, self._settings.model, manifest)
+        reports: list[dict[str, Any]] = []
+
+        async def load() -> None:
+            self._change.waits_for = "the sender, which sent nothing"
+            async for message in messages:
+                self._change.waits_for = "the engine to receive and load weights"
+                if self._change.untouched:
+                    self._change.touched()
+                    await self._engine.start_weight_update()
+                await self._engine.update_weights(WeightTransferUpdateRequest(message))
+                self._change.waits_for = "the sender, which sent only a part"
+            self._change.waits_for = "the engine to finish the update"
+            await self._engine.finish_weight_update(str(manifest.version))
+            reports.extend(await self._engine.collective_rpc("weight_report"))
+
+        def accept(before: str, after: str) -> None:
+            for report in reports:
+                self._prove(manifest, report)
+            self._hold(manifest, reports[0]["checksums"], before, after, transport)
+
+        await self._change.make(self._where(manifest), load, accept)
+        return self._held
+
+    async def _put_beside(self, update: WeightUpdate) -> WeightReceipt:
+        """Put an adapter, whose buckets are in local memory, beside the engine's weights."""
+        manifest, where = update.manifest, self._where(update.manifest)
+        tensors = await asyncio.to_thread(self._beside.checked, where, update)
+        await self._beside.refuse_unbound(where, update)
+        reports: list[dict[str, Any]] = []
+
+        async def load() -> None:
+            self._change.waits_for = "the engine to load an adapter"
+            reports.extend(await self._beside.load(update, tensors, self._change.touched))
+
+        def accept(before: str, after: str) -> None:
+            for report in reports:
+                self._compare(manifest, report["checksums"])
+            self._hold(manifest, reports[0]["checksums"], before, after, "object_store")
+
+        await self._change.make(where, load, accept)
+        assert manifest.adapter is not None, "its fit was checked"
+        self.receipt = replace(self._held, base=manifest.adapter.base)
+        return self.receipt
+
+    def _hold(self, manifest: Manifest, checksums: dict[str, str], before: str, after: str, transport: str) -> None:
+        """From now on this is what the replica serves."""
         self.receipt = WeightReceipt(
             self._replica,
             self._policy,
             manifest.version,
-            checksums_digest(self._checksums),
-            None if previous is None else checksums_digest(previous),
-            previous_version,
-            self._checksums,
+            checksums_digest(checksums),
+            None if self._checksums is None else checksums_digest(self._checksums),
+            self.version,
+            checksums,
             probe=after,
             previous_probe=before,
             transport=transport,
         )
-        return self.receipt
-
-    async def _finished(self, manifest: Manifest) -> list[dict[str, Any]]:
-        """End the engine's update, empty its caches, let it go on; a report from each of its workers."""
-        await self._engine.finish_weight_update(str(manifest.version))
-        reports = await self._engine.collective_rpc("weight_report")
-        if not await self._engine.reset_prefix_cache():
-            raise RuntimeError("the prefix cache was not reset, as requests still hold blocks of it")
-        await self._engine.reset_mm_cache()
-        await self._engine.reset_encoder_cache()
-        await self._engine.resume_generation()
-        return reports
+        self.version, self._checksums = manifest.version, checksums
 
     def _prove(self, manifest: Manifest, report: dict[str, Any]) -> None:
-        sent, loaded = manifest.checksums, report["checksums"]
-        where = self._where(manifest)
+        loaded = report["checksums"]
+        self._compare(manifest, loaded)
+        if self._checksums not in (None, loaded) and report["fingerprint"] == report["fingerprint_before"]:
+            raise WeightMismatch(
+                f"{self._where(manifest)}: the tensors were loaded, but the engine's parameters did not change"
+            )
+
+    def _compare(self, manifest: Manifest, loaded: dict[str, str]) -> None:
+        """Refuse what a worker holds if it is not what was sent."""
+        sent, where = manifest.checksums, self._where(manifest)
         if unused := sorted(sent.keys() - loaded.keys()):
             raise WeightMismatch(f"{where}: vLLM put {len(unused)} tensors into no parameter: {', '.join(unused[:5])}")
         if wrong := sorted(name for name in sent if sent[name] != loaded[name]):
             raise WeightMismatch(f"{where}: {len(wrong)} parameters differ from what was sent: {', '.join(wrong[:5])}")
-        if self._checksums not in (None, loaded) and report["fingerprint"] == report["fingerprint_before"]:
-            raise WeightMismatch(f"{where}: the tensors were loaded, but the engine's parameters did not change")
-
-    async def _failure(self, manifest: Manifest, error: BaseException, untouched: bool) -> BaseException:
-        """What to raise for an error. The engine goes on with its old weights if nothing touched them."""
-        where = self._where(manifest)
-        if isinstance(error, TimeoutError):
-            error = TimeoutError(
-                f"{where}: it was not done within {self._settings.call_deadline_s} s; it waited for {self._waits_for}"
-            )
-        elif isinstance(error, asyncio.CancelledError) and self._abandoned:
-            error = UpdateAbandoned(f"{where}: {self._abandoned}")
-        elif type(error) is Exception:  # so vLLM hands on what its engine process raised
-            error = RuntimeError(f"{where}: {error}")
-        if untouched:
-            try:
-                async with asyncio.timeout(self._settings.call_deadline_s):
-                    await self._engine.resume_generation()
-            except Exception as stuck:
-                self._gate.close(f"{where}: the engine did not go on after a failed update: {stuck!r}")
-        else:
-            self._gate.close(f"{where}: it failed to load it: {error!r}")
-        return error
+        if added := sorted(loaded.keys() - sent.keys()):
+            raise WeightMismatch(f"{where}: vLLM holds {len(added)} parameters that nobody sent: {added[:5]}")
 
     def _where(self, manifest: Manifest) -> str:
         return f"{self._name}, version {manifest.version}"
+
+    @property
+    def _held(self) -> WeightReceipt:
+        assert self.receipt is not None, "an update has just ended"
+        return self.receipt
 
     @property
     def _name(self) -> str:

@@ -10,17 +10,20 @@ from PIL import Image
 
 
 class Reference:
-    """What plain transformers computes from a model folder."""
+    """What plain transformers computes from a model folder, after a system prompt where there is one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, system=None):
         from transformers import AutoProcessor, Idefics3ForConditionalGeneration
 
         self.model = Idefics3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-        self.processor = AutoProcessor.from_pretrained(folder)
+        self.processor, self.system = AutoProcessor.from_pretrained(folder), system
 
     def _inputs(self, image, text):
         content = [{"type": "image"}, {"type": "text", "text": text}]
-        prompt = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        said = [{"role": "user", "content": content}]
+        if self.system is not None:
+            said.insert(0, {"role": "system", "content": [{"type": "text", "text": self.system}]})
+        prompt = self.processor.apply_chat_template(said, add_generation_prompt=True)
         return self.processor(text=prompt, images=[Image.fromarray(image)], return_tensors="pt")
 
     @torch.no_grad()
@@ -30,11 +33,13 @@ class Reference:
         length = inputs.input_ids.shape[1]
         inputs["input_ids"] = torch.cat([inputs.input_ids, torch.tensor([token_ids])], 1)
         inputs["attention_mask"] = torch.ones_like(inputs.input_ids)
-        return self.model(**inputs).logits[0, length - 1 : -1].log_softmax(-1)
+        logits = self.model(**inputs).logits[0, length - 1 : -1]
+        logits[:, self.model.config.image_token_id] = -torch.inf  # it is never sampled
+        return logits.log_softmax(-1)
 
-    def assert_log_probs(self, image, text, answer):
+    def assert_log_probs(self, image, text, answer, temperature=1.0):
         """Each of the answer's log-probabilities is that of transformers, to 1e-3; both sides compute in float32."""
-        expected = self.log_probs(image, text, answer.token_ids)
+        expected = (self.log_probs(image, text, answer.token_ids) / temperature).log_softmax(-1)
         expected = expected.gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
         np.testing.assert_allclose(answer.log_probs, expected, atol=1e-3, rtol=0)
 
@@ -97,19 +102,20 @@ def references(folders):
 def vlms(folders):
     import ray
 
-    from serving.vlm_config import VlmConfig
-    from serving.vlm_deployment import start_vlms, stop_vlms
+    from serving.config import VlmConfig
+    from serving.deployment import start_vlms, stop_vlms
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
-        before = set(psutil.pids())
+        before = psutil.Process().children(recursive=True)
         yield start_vlms(
             {
                 "actor": VlmConfig(model=str(folders["actor"]), max_tokens=16),
                 "checker": VlmConfig(model=str(folders["checker"])),
             }
         )
-        engines = [p for p in psutil.process_iter() if p.pid not in before and "EngineCore" in " ".join(p.cmdline())]
+        ours = [process for process in psutil.Process().children(recursive=True) if process not in before]
+        engines = [process for process in ours if "EngineCore" in " ".join(process.cmdline())]
         assert len(engines) >= 2
         stop_vlms(["actor", "checker"])
         _, alive = psutil.wait_procs(engines, timeout=20)

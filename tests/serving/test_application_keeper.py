@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import ray
@@ -17,8 +16,8 @@ from benchmarks.elastic_run import live_actors
 from benchmarks.local_autoscaler import LocalAutoscaler
 from serving.application_keeper import ApplicationKeeper, _Keeper, ended_jobs
 from tests.local_cluster import eventually
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 END_S = 180.0
 DRIVER = """
 import sys, time

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serving.gateway.batch_queue import Batching, BatchQueue
+from serving.batch_queue import Batching, BatchQueue
 
 
 class Model:

@@ -10,11 +10,11 @@ import pytest
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 
-from learner.receipts import WeightReceipt
-from serving import vlm_client
+from serving import client as vlm_client
+from serving.client import VlmClient, VlmError
+from serving.config import VlmConfig
 from serving.generation import Question, ReplicaBroken, Sampling
-from serving.vlm_client import VlmClient, VlmError
-from serving.vlm_config import VlmConfig
+from weights.receipts import WeightReceipt
 
 
 class Replicas:

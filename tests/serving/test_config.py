@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from serving.vlm_config import VlmConfig
+from serving.config import VlmConfig
 
 
 def test_a_folder_becomes_absolute(tmp_path, monkeypatch):
@@ -65,5 +65,5 @@ def test_a_replica_asks_for_a_bundle_for_each_of_its_gpus():
 
 
 def test_settings_load_no_engine():
-    code = "import sys, serving.vlm_config; sys.exit(any(m in sys.modules for m in ('ray', 'vllm', 'torch')))"
+    code = "import sys, serving.config; sys.exit(any(m in sys.modules for m in ('ray', 'vllm', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

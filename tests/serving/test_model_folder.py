@@ -2,9 +2,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from learner.checksums import tensors_digest
-from learner.weights import WeightMismatch, pack
 from serving.model_folder import BrokenModelFolder, check_model_folder, check_names, folder_checksums
+from weights.checksums import tensors_digest
+from weights.manifest import WeightMismatch, pack
 
 
 @pytest.fixture

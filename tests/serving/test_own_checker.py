@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scenes.scene_graph import Requirement
+from serving.checker import Checker
 from serving.own_checker import OwnChecker, new_checker
-from serving.vlm_checker import Checker
 
 IMAGES = [np.full((64, 64, 3), value, np.uint8) for value in (51, 204)]
 REQUIREMENTS = [

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from safetensors.torch import load_file
 
-from learner.receipts import verify_receipts
-from learner.weights import pack
 from serving.generation import Question, Sampling
+from weights.manifest import pack
+from weights.receipts import verify_receipts
 
 pytestmark = [pytest.mark.engines, pytest.mark.long]
 GROWN_S = 600.0
@@ -21,9 +21,9 @@ def served(folders):
     """The client of an Actor of one replica or two, and the board that it follows."""
     import ray
 
-    from learner.weight_board import WeightBoard
-    from serving.vlm_config import VlmConfig
-    from serving.vlm_deployment import deploy_vlms, stop_vlms, wait_for_vlms
+    from serving.config import VlmConfig
+    from serving.deployment import deploy_vlms, stop_vlms, wait_for_vlms
+    from weights.board import WeightBoard
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
@@ -31,7 +31,8 @@ def served(folders):
         settings = VlmConfig(
             model=str(folders["actor"]), max_tokens=16, replicas=1, max_replicas=2, start_deadline_s=GROWN_S
         )
-        yield wait_for_vlms(deploy_vlms({"actor": settings}, board.name), {"actor": settings})["actor"], board
+        deploy_vlms({"actor": settings}, board.name)
+        yield wait_for_vlms({"actor": settings})["actor"], board
         stop_vlms(["actor"])
     finally:
         ray.shutdown()

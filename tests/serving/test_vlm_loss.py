@@ -8,10 +8,10 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from learner.receipts import verify_receipts
-from learner.weights import pack
 from serving.generation import Question, Sampling
 from tests.local_cluster import eventually
+from weights.manifest import pack
+from weights.receipts import verify_receipts
 
 pytestmark = pytest.mark.engines
 TITLES = {
@@ -27,15 +27,16 @@ def served(folders):
     """The client of an Actor, and the board that its replicas start with."""
     import ray
 
-    from learner.weight_board import WeightBoard
-    from serving.vlm_config import VlmConfig
-    from serving.vlm_deployment import deploy_vlms, stop_vlms, wait_for_vlms
+    from serving.config import VlmConfig
+    from serving.deployment import deploy_vlms, stop_vlms, wait_for_vlms
+    from weights.board import WeightBoard
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
         settings = VlmConfig(model=str(folders["actor"]), max_tokens=4, call_deadline_s=6.0)
         board = WeightBoard(60.0)
-        yield wait_for_vlms(deploy_vlms({"actor": settings}, board.name), {"actor": settings})["actor"], board
+        deploy_vlms({"actor": settings}, board.name)
+        yield wait_for_vlms({"actor": settings})["actor"], board
         stop_vlms(["actor"])
     finally:
         ray.shutdown()
@@ -72,7 +73,8 @@ def test_batches_of_all_sizes_leave_an_engine_about_as_large_as_it_was(client):
     assert ask_many(60) - before < 50e6
 
 
-@pytest.mark.parametrize("part", ["replica", pytest.param("engine", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("part", ["replica", "engine"])
 def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(client, part):
     before, hurt = ask(client), process_of(part)
     hurt.kill()
@@ -80,6 +82,7 @@ def test_what_a_replica_leaves_unanswered_goes_to_the_one_that_takes_its_place(c
     assert process_of(part).pid != hurt.pid
 
 
+@pytest.mark.long
 def test_new_weights_for_an_engine_that_has_ended_go_to_the_replica_that_takes_its_place(served, folders):
     client, board = served
     update = pack("actor", 3, load_file(folders["other"] / "model.safetensors"))

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from serving.endpoint_config import EndpointConfig
+from serving.endpoint.config import EndpointConfig
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.endpoint_config import EndpointConfig
-from serving.openai_endpoint import Ask, Endpoint, EndpointError, Reply, Usage
-from tests.serving.replay_server import Replay, completion, failure, replaying
+from serving.endpoint.config import EndpointConfig
+from serving.endpoint.openai_api import Ask, Endpoint, EndpointError, Reply, Usage
+from tests.serving.endpoint.replay_server import Replay, completion, failure, replaying
 
 IMAGE = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(6, 8, 3)
 KEY = "sk-secret-0815"

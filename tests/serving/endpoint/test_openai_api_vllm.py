@@ -22,20 +22,21 @@ import numpy as np
 import psutil
 import pytest
 
-from rollout.measuring.image_scorer import Unscored, tally
-from rollout.measuring.vlm_extraction import VlmExtractor
-from rollout.measuring.vlm_judge import VlmJudge
+from measuring.image_scorer import Unscored, tally
+from measuring.vlm_extraction import VlmExtractor
+from measuring.vlm_judge import VlmJudge
 from scenes.dialogue import checker_question
 from scenes.scene_graph import SceneGraph
 from scenes.shape_world import INVERSE, sample_scene
-from serving.endpoint_config import EndpointConfig
-from serving.openai_endpoint import Endpoint, EndpointError
-from serving.vlm_config import VlmConfig
+from serving.config import VlmConfig
+from serving.endpoint.config import EndpointConfig
+from serving.endpoint.openai_api import Endpoint, EndpointError
+from tests.places import TINY
 from tests.serving.conftest import Reference
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.long]
 
-CHECKER = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "models" / "checker"
+CHECKER = TINY / "models" / "checker"
 START_DEADLINE_S = 400
 CONTEXT = 1024  # the extractor's request alone is longer than what the Checker was trained on
 SCENES = [sample_scene(np.random.default_rng(seed), img_id=f"scene-{seed}") for seed in range(10)]

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from learner.transports.exchange import Address
-from learner.transports.vllm_trainer import BucketSource, ReplicaCalls
-from learner.transports.vllm_transfer import Link, Sender
-from learner.weights import WeightUpdate
-from serving.weight_receiver import bucket_messages
+from serving.receiving.receiver import bucket_messages
+from weights.manifest import WeightUpdate
+from weights.transports.exchange import Address
+from weights.transports.vllm_trainer import BucketSource, ReplicaCalls
+from weights.transports.vllm_transfer import Link, Sender
 
 
 class MessageCalls(ReplicaCalls):

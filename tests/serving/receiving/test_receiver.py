@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from learner.checksums import tensor_checksum
-from learner.weights import WeightUpdate, pack
+from weights.checksums import tensor_checksum
+from weights.manifest import WeightUpdate, pack
 
 pytestmark = pytest.mark.engines
 
 
 @pytest.fixture
 def watch():
-    from serving.copy_watch import CopyWatch
+    from serving.receiving.copy_watch import CopyWatch
 
     return CopyWatch()
 
@@ -88,7 +88,7 @@ def test_memory_that_was_given_back_is_not_kept_and_not_watched(watch):
 
 
 def test_messages_hold_plain_types_and_every_tensor_once():
-    from serving.weight_receiver import bucket_messages
+    from serving.receiving.receiver import bucket_messages
 
     tensors = {f"t{i}": torch.randn(10) for i in range(5)}
     update = pack("actor", 2, tensors, bucket_bytes=100)
@@ -99,7 +99,7 @@ def test_messages_hold_plain_types_and_every_tensor_once():
 
 
 def test_the_fingerprint_sees_plain_and_packed_weights():
-    from serving.weight_receiver import fingerprint
+    from serving.receiving.receiver import fingerprint
 
     class Packed(torch.nn.Module):
         """A linear layer as vLLM leaves it on a CPU: the weight is gone, a function knows it."""
@@ -125,7 +125,7 @@ def test_the_fingerprint_sees_plain_and_packed_weights():
 def test_the_backend_registers_once():
     from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
-    from serving.weight_receiver import ObjectStoreReceiver, register
+    from serving.receiving.receiver import ObjectStoreReceiver, register
 
     register()
     register()
@@ -133,9 +133,9 @@ def test_the_backend_registers_once():
 
 
 def test_a_damaged_bucket_is_refused_before_the_model_sees_it():
-    from learner.weights import WeightMismatch
-    from serving.copy_watch import CopyWatch
-    from serving.weight_receiver import Bucket, ObjectStoreReceiver, bucket_messages
+    from serving.receiving.copy_watch import CopyWatch
+    from serving.receiving.receiver import Bucket, ObjectStoreReceiver, bucket_messages
+    from weights.manifest import WeightMismatch
 
     update = pack("actor", 1, {"a": torch.randn(8)})
     broken = WeightUpdate(update.manifest, [np.bitwise_xor(update.buckets[0], 1)])

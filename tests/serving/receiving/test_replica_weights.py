@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from learner.receipts import verify_receipts
-from learner.weights import WeightMismatch, pack
 from serving.gate import Gate
 from serving.generation import ReplicaBroken
+from weights.manifest import WeightMismatch, pack
+from weights.receipts import verify_receipts
 
 pytestmark = pytest.mark.engines
 
@@ -53,7 +53,7 @@ class Engine:
 
 def scenario(steps, deadline_s=5.0):
     """Run `steps(weights, engine, gate)` on a new replica."""
-    from serving.replica_weights import ReplicaWeights
+    from serving.receiving.replica_weights import ReplicaWeights
 
     async def run():
         engine, gate, probes = Engine(), Gate(), iter("pqrstu")
@@ -61,7 +61,7 @@ def scenario(steps, deadline_s=5.0):
         async def probe():
             return next(probes)
 
-        settings = SimpleNamespace(model="no/folder", call_deadline_s=deadline_s, transport="nccl")
+        settings = SimpleNamespace(model="no/folder", adapter_rank=None, call_deadline_s=deadline_s, transport="nccl")
         await steps(ReplicaWeights("r7", "actor", settings, engine, gate, probe), engine, gate)
 
     asyncio.run(asyncio.wait_for(run(), 30))
@@ -142,7 +142,7 @@ def test_a_sender_that_stops_in_the_middle_leaves_a_replica_that_answers_nothing
 
 def test_an_update_that_is_given_up_before_it_began_changes_nothing():
     async def steps(weights, engine, gate):
-        from serving.replica_weights import UpdateAbandoned
+        from serving.receiving.replica_weights import UpdateAbandoned
 
         await weights.begin(UPDATE.manifest)
         await weights.abandon("its sender failed: out of memory")
@@ -161,7 +161,7 @@ def test_an_update_that_is_given_up_before_it_began_changes_nothing():
 
 def test_an_engine_that_waits_for_a_lost_sender_is_given_up_at_once():
     async def steps(weights, engine, gate):
-        from serving.replica_weights import UpdateAbandoned
+        from serving.receiving.replica_weights import UpdateAbandoned
 
         engine.receiving.clear()
         await weights.begin(UPDATE.manifest)

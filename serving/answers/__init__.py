@@ -1,0 +1,1 @@
+"""The form that answers must have, in the engine and in the learner."""

@@ -1,1 +1,0 @@
-"""The public endpoint: OpenAI's Images API in front of a service that makes images and edits them in turns."""

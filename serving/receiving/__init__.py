@@ -1,0 +1,1 @@
+"""How a running replica takes new weights."""
