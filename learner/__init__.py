@@ -1,0 +1,1 @@
+"""From trajectories to weights: advantages, both losses, DeepSpeed ranks, checkpoints."""

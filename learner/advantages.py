@@ -22,7 +22,8 @@ def group_advantages(rewards: np.ndarray) -> np.ndarray:
     rewards = _checked(rewards)
     if not has_signal(rewards):
         return np.zeros_like(rewards)
-    return (rewards - rewards.mean()) / (rewards.std() + EPSILON)
+    advantages: np.ndarray = (rewards - rewards.mean()) / (rewards.std() + EPSILON)
+    return advantages
 
 
 def has_signal(rewards: np.ndarray, least_spread: float = 0.0) -> bool:

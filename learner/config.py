@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
+
+from scenes.section import Section
+from weights.lora_config import LoraConfig
 
 NumberFormat = Literal["float32", "bfloat16"]
 
 
-class LoraConfig(BaseModel):
-    """Low-rank adapters (LoRA, arXiv 2106.09685): a linear layer computes W·x + alpha/rank·B·A·x, and A and B train."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    rank: int = Field(64, ge=1)
-    """Rows of A and columns of B."""
-    alpha: float = Field(128.0, gt=0)
-    """Strength: B·A is multiplied by alpha / rank."""
-    target_modules: tuple[str, ...] | str = Field(min_length=1)
-    """Linear layers that get an adapter: a list of names, each of which stands for every module whose path ends with
-    it, or one regular expression for whole paths."""
-
-    @field_validator("target_modules")
-    @classmethod
-    def _is_a_pattern(cls, target_modules: tuple[str, ...] | str) -> tuple[str, ...] | str:
-        if isinstance(target_modules, str):
-            try:
-                re.compile(target_modules)
-            except re.error as error:
-                raise ValueError(f"{target_modules!r} is no regular expression: {error}") from error
-        elif "" in target_modules:
-            raise ValueError(f"{target_modules} has an empty name; it would stand for every module")
-        return target_modules
-
-
-class LearnerConfig(BaseModel):
+class LearnerConfig(Section):
     """How one policy is trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     learning_rate: float = Field(1e-4, gt=0)
     """AdamW's step size, at first."""
@@ -51,7 +25,7 @@ class LearnerConfig(BaseModel):
     """Part of the step size that is left after `decay_updates`."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's decoupled weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.999)
     """AdamW's decay rates of the two moments."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are scaled down to this global L2 norm."""
@@ -81,7 +55,7 @@ class LearnerConfig(BaseModel):
 
     ranks: int = Field(1, ge=1)
     """Processes that share the batch."""
-    zero_stage: Literal[0, 1, 2, 3] = 0
+    zero_stage: int = Field(0, ge=0, le=3)
     """What DeepSpeed splits over the ranks: 0 nothing, 1 optimizer state, 2 gradients too, 3 the weights as well. With
     3, a rank has the whole model only while it reads it at the start."""
     threads: int = Field(1, ge=1)

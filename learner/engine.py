@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from learner.learner_config import LearnerConfig
-from learner.weight_parts import whole_numel
+from learner.config import LearnerConfig
+from learner.saving.state import with_safe_files
+from weights.parts import whole_numel
 
 WHOLE_ELEMENTS = 8192
 """With ZeRO-3, parameters of at most so many elements (norms, biases) stay whole on every rank."""
@@ -66,7 +67,7 @@ def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
         model=module, model_parameters=list(trained.values()), config=_engine_config(config)
     )
     module.eval()  # ratios compare equal networks, so nothing random may act in either of the two
-    return engine
+    return with_safe_files(engine)
 
 
 def frozen_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:

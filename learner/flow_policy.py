@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 
-from actors.conditioning import Conditioning, velocity
+from actors.conditioning import Conditioning, Network, velocity
 from actors.flow_sde import sde_log_prob, sde_mean_std
 from actors.model_families import load_editor
+from learner.config import LearnerConfig
 from learner.flow_loss import flow_loss, gaussian_divergence
-from learner.learner_config import LearnerConfig
-from learner.lora import ADAPTER, without_adapter
 from learner.samples import EditorSample
+from learner.saving.model_card import editor_card, write_card
 from learner.trained_weights import TrainedWeights
+from weights.adapter_folder import AdapterFolder
+from weights.lora import ADAPTER, without_adapter
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class FlowPolicy:
     """
 
     def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
-        self.config = config
+        self.config, self._base = config, model_path
         self.model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
         for part in self.model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
@@ -106,7 +109,7 @@ class FlowPolicy:
         size = self.config.micro_batch
         return [step for start in range(0, len(samples), size) for step in self._steps(samples[start : start + size])]
 
-    def evaluate(self, network: Callable, batch: StepBatch) -> StepEvaluation:
+    def evaluate(self, network: Network, batch: StepBatch) -> StepEvaluation:
         """Log-probability under `network` (this policy's module, or what wraps it)."""
         step = (velocity(network, batch.latents, batch.conditioning, batch.sigma), batch.sigma, batch.next_sigma)
         log_probs = sde_log_prob(batch.latents, *step, batch.eta, batch.next_latents)
@@ -139,9 +142,10 @@ class FlowPolicy:
         return (behaviour_log_probs - batch.rollout_log_probs).abs()
 
     def export(self, folder: Path | None) -> None:
-        """Write a pipeline folder that diffusers loads. An adapter is added to the weights, and lies alone in `lora`,
-        for `load_lora_weights`. A call of all ranks; those that give no folder take part in gathering only."""
-        adapter = self.weights.write(folder and folder / "transformer", "diffusion_pytorch_model")
+        """Write a pipeline folder that diffusers loads, with a model card that says how it is called. An adapter is
+        added to the weights, and lies alone in `lora`, for `load_lora_weights`. A call of all ranks; those that give
+        no folder take part in gathering only."""
+        written = self.weights.write(folder and folder / "transformer", "diffusion_pytorch_model")
         if folder is None:
             return
         pipe = self.model.pipe
@@ -150,12 +154,15 @@ class FlowPolicy:
             if part is not None and part is not self.module:
                 part.save_pretrained(folder / name)
         pipe.save_config(folder)
-        if adapter is not None:
+        surviving = None if written is None else written.surviving
+        write_card(folder, editor_card(self.model, "editor", self._base, surviving))
+        if written is not None:
             pipe.save_lora_weights(
                 folder / "lora",
-                transformer_lora_layers=adapter,
+                transformer_lora_layers=written.adapter,
                 transformer_lora_adapter_metadata=self.module.peft_config[ADAPTER].to_dict(),
             )
+            AdapterFolder(written.spec, str(self._base), LORA_WEIGHT_NAME_SAFE, "transformer.").write(folder / "lora")
 
     def _steps(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
         conditioning = self.model.conditioning(

@@ -13,21 +13,23 @@ from typing import Any
 import torch
 
 from actors.gpu import peak_gpu_bytes
-from learner.checkpoint import atomic_directory
-from learner.checksums import checksums_digest, tensor_checksums
-from learner.deepspeed_engine import frozen_engine, join, listen, new_engine, step
-from learner.learner_config import LearnerConfig
-from learner.learner_stats import RankStats
+from learner.config import LearnerConfig
+from learner.engine import frozen_engine, join, listen, new_engine, step
 from learner.samples import ActorSample, EditorSample
-from learner.weight_parts import distinct, parts, whole_nbytes, whole_numel
-from learner.weights import WeightUpdate, publish_tensors
+from learner.saving.atomic_directory import atomic_directory
+from learner.saving.shards import write_shards
+from learner.stats import RankStats
+from weights.checksums import checksums_digest, tensor_checksums
+from weights.manifest import WeightUpdate, publish_tensors
+from weights.parts import distinct, parts, whole_nbytes, whole_numel
 
 _TAG = "engine"
 _STATE = "state.json"
+_SENT = "sent"  # the weights as they are sent, where the engine's own files hold a part for each rank
 
 
 class LearnerRank:
-    """Rank `rank` of a learner; `deepspeed_learner.Learner` makes Ray actors of it and calls all ranks together."""
+    """Rank `rank` of a learner; `learner.ranks.Learner` makes Ray actors of it and calls all ranks together."""
 
     def __init__(
         self, policy: str, model_path: str, config: LearnerConfig, settings: dict[str, Any], rank: int
@@ -38,6 +40,7 @@ class LearnerRank:
         self._store: torch.distributed.TCPStore | None = None
         self._version = 0
         self._held: dict[str, str] | None = None  # checksums of the weights, where they are known
+        self._error: Exception | None = None  # of `add`
         self._forget_batch()
 
     def listen(self, host: str) -> int:
@@ -119,6 +122,9 @@ class LearnerRank:
     def save(self, folder: str) -> None:
         """Write this rank's part of the resumable state: trained weights, optimizer, version."""
         self._engine.save_checkpoint(folder, tag=_TAG, exclude_frozen_parameters=True)
+        if self._config.zero_stage == 3:
+            sent = parts(distinct(self._policy.weights.tensors())[0])
+            write_shards(Path(folder) / _SENT if self._rank == 0 else None, "weights", sent)
         state = {**self._identity(), "version": self._version, "digest": checksums_digest(self._checksums())}
         if self._rank == 0:
             (Path(folder) / _STATE).write_text(json.dumps(state, indent=2))
@@ -183,7 +189,7 @@ class LearnerRank:
         self._samples: list[ActorSample | EditorSample] = []
         self._last_pass: list[tuple[Any, float]] = []
         self._advantages: set[float] = set()
-        self._error: Exception | None = None
+        self._error = None
 
     def _passes(self, samples: Sequence[ActorSample | EditorSample]) -> list[tuple[Any, float]]:
         """This rank's forward passes over its share, each with its weight. The engines meet in every pass, so that a
@@ -262,14 +268,15 @@ class LearnerRank:
 
     @torch.no_grad()
     def _behaviour(self, batch: Any) -> torch.Tensor:
-        return self._policy.evaluate(self._engine, batch).log_probs
+        log_probs: torch.Tensor = self._policy.evaluate(self._engine, batch).log_probs
+        return log_probs
 
     def _add_mismatch(self, batch: Any, weight: float, log_probs: torch.Tensor) -> None:
         if weight:
             mismatch = self._policy.mismatch(batch, log_probs)
             self._stats.add_mismatch(mismatch.tolist(), batch.term_positions)
 
-    def _over_ranks(self, value: int, operation: torch.distributed.ReduceOp) -> int:
+    def _over_ranks(self, value: int, operation: torch.distributed.ReduceOp.RedOpType) -> int:
         combined = torch.tensor([value])
         torch.distributed.all_reduce(combined, operation)
         return int(combined)

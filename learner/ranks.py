@@ -11,16 +11,17 @@ from typing import Any
 import ray
 
 from actors.site import Site, end_of, lacks_memory, last_line, this_site
-from learner.checkpoint import atomic_directory, recover
-from learner.learner_config import LearnerConfig
-from learner.learner_rank import LearnerRank
-from learner.learner_stats import LearnerStats, merge
+from learner.config import LearnerConfig
+from learner.rank import LearnerRank
 from learner.samples import ActorSample, EditorSample
-from learner.weights import WeightUpdate
+from learner.saving.atomic_directory import atomic_directory, recover
+from learner.stats import LearnerStats, merge
+from weights.manifest import WeightUpdate
 
 _SAMPLE_TYPES = {"actor": ActorSample, "editor": EditorSample}
 _LOOPBACK = "127.0.0.1"
 _CLOSE_DEADLINE_S = 10.0
+_LEAVE_S = 2.0  # for ranks to leave their process group; one that is in an update does not hear of it
 _MEANWHILE_S = 0.1
 
 
@@ -137,7 +138,8 @@ class Learner:
         Raises:
             ValueError: `version` is given and is not the learner's.
         """
-        return self._all("weights", version)[0]
+        update: WeightUpdate = self._all("weights", version)[0]
+        return update
 
     def save(self, folder: str | Path) -> None:
         """Write the resumable state (weights, optimizer, version) in one piece. All ranks must reach this path.
@@ -176,7 +178,7 @@ class Learner:
         """End all ranks. May be called twice."""
         ranks, self._ranks = self._ranks, []
         if ranks:
-            ray.wait([rank.stop.remote() for rank in ranks], num_returns=len(ranks), timeout=_CLOSE_DEADLINE_S)
+            ray.wait([rank.stop.remote() for rank in ranks], num_returns=len(ranks), timeout=_LEAVE_S)
         for rank in ranks:
             ray.kill(rank)
 
@@ -210,7 +212,7 @@ class Learner:
         self,
         ranks: list[Any],
         method: str,
-        arguments: tuple,
+        arguments: tuple[Any, ...],
         deadline_s: float | None,
         meanwhile: Callable[[], None] | None = None,
     ) -> list[Any]:

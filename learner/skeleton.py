@@ -15,9 +15,11 @@ def skeleton(policy: str, model_path: str) -> torch.nn.Module:
         if policy == "actor":
             from transformers import AutoConfig, AutoModelForImageTextToText
 
-            return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(model_path))
+            vlm: torch.nn.Module = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(model_path))
+            return vlm
         import diffusers
 
         _, name = diffusers.DiffusionPipeline.load_config(model_path)["transformer"]
-        transformer = getattr(diffusers, name)
-        return transformer.from_config(transformer.load_config(model_path, subfolder="transformer"))
+        kind = getattr(diffusers, name)
+        transformer: torch.nn.Module = kind.from_config(kind.load_config(model_path, subfolder="transformer"))
+        return transformer

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from learner.adapter import AdapterSpec
-from learner.learner_config import LoraConfig
-from learner.lora import ADAPTER, adapted_layers, adapter_tensors, add_adapter, plain_name, spec_of
-from learner.shards import Shards
-from learner.weight_parts import distinct, parts, whole
+from learner.saving.shards import write_shards
+from weights.adapter import Survival
+from weights.adapter_spec import AdapterSpec
+from weights.lora import ADAPTER, adapted_layers, adapter_tensors, add_adapter, plain_name, spec_of
+from weights.lora_config import LoraConfig
+from weights.parts import distinct, parts, whole
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an export leaves: a copy of the adapter, what belongs to it, and the share of its change that the written
+    weights hold, see `weights.adapter.Survival`."""
+
+    adapter: dict[str, torch.Tensor]
+    spec: AdapterSpec
+    surviving: float
 
 
 class TrainedWeights:
@@ -25,7 +37,7 @@ class TrainedWeights:
         folder_names: name of each tensor in a model folder by its name in the module, where they differ.
 
     Raises:
-        ValueError: the adapter cannot be put in; see `learner.lora.bindings`.
+        ValueError: the adapter cannot be put in; see `weights.lora.bindings`.
     """
 
     def __init__(
@@ -48,32 +60,33 @@ class TrainedWeights:
             self._spec = spec_of(self._module, self._lora, self._names)
         return self._spec
 
-    def write(self, folder: Path | None, stem: str) -> dict[str, torch.Tensor] | None:
+    def write(self, folder: Path | None, stem: str) -> Written | None:
         """Write all weights as `stem` files, what the adapter changes included, and return a copy of the adapter.
 
         A call of all ranks; those that give no folder take part in gathering only.
         """
-        shards = None if folder is None else Shards(folder, stem)
-        for part in self._merged():
-            if shards is not None:
-                shards.add(part)
-        if shards is not None:
-            shards.close()
-        if self._lora is None:
+        survival = Survival()
+        write_shards(folder, stem, self._merged(survival))
+        spec = self.spec()
+        if spec is None:
             return None
-        return {name: tensor.detach().clone() for part in parts(self.tensors()) for name, tensor in part.items()}
+        adapter = {name: tensor.detach().clone() for part in parts(self.tensors()) for name, tensor in part.items()}
+        return Written(adapter, spec, survival.share)
 
     def _state(self) -> dict[str, torch.Tensor]:
         state = {plain_name(name): tensor for name, tensor in self._module.state_dict(keep_vars=True).items()}
         return {folder_name: state[name] for name, folder_name in self._names.items()}
 
     @torch.no_grad()
-    def _merged(self) -> Iterator[dict[str, torch.Tensor]]:
+    def _merged(self, survival: Survival) -> Iterator[dict[str, torch.Tensor]]:
         layers = {self._names[f"{name}.weight"]: layer for name, layer in adapted_layers(self._module).items()}
         for part in parts(distinct(self._state())[0]):
             tensors = dict(part)
             for name in part:  # in an order that is the same on all ranks
                 if layer := layers.get(name):
-                    with whole((layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight)):
-                        tensors[name] = part[name] + layer.get_delta_weight(ADAPTER)
+                    down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+                    with whole((down, up)):
+                        change = (up.float() @ down.float()) * layer.scaling[ADAPTER]
+                    tensors[name] = (part[name].float() + change).to(part[name].dtype)
+                    survival.add(part[name], change, tensors[name])
             yield tensors

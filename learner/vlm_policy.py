@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils import SAFETENSORS_WEIGHTS_NAME as _TENSORS
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
 from actors.gpu import avoid_cudnn_attention
-from actors.qwen_vl_processor import load_processor
 from actors.repeats import without_repeats
-from learner.learner_config import LearnerConfig
-from learner.lora import ADAPTER, without_adapter
+from learner.config import LearnerConfig
 from learner.samples import ActorSample
+from learner.saving.model_card import actor_card, write_card
 from learner.trained_weights import TrainedWeights
 from learner.vlm_loss import token_log_probs, vlm_loss
+from scenes.dialogues.dialogue import load_dialogue
+from serving.answers.form import AnswerForm
+from serving.answers.grammar import AnswerGrammar, unpacked
+from serving.generation import IMAGE_BIAS, messages
+from weights.adapter_folder import AdapterFolder
+from weights.lora import ADAPTER, without_adapter
+
+_PEFT = "base_model.model."  # before the names in an adapter's file
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class AnswerBatch:
     `inputs` are the language model's arguments, `images` those of the vision encoder, one image for each
     prompt. `prompts` (B,) says which of the D prompts each answer belongs to, `image_tokens` (D,) how many tokens its
     image takes. `positions` (B, T) says where in the sequence the logits of each token stand, `token_ids`, `mask` and
-    `rollout_log_probs` are (B, T), `advantages` (B,).
+    `rollout_log_probs` are (B, T), `advantages` (B,). `allowed` (B, T, ⌈V / 32⌉) says which tokens the answer's form
+    allowed, see `AnswerGrammar.allowed`; None: all.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -45,6 +53,7 @@ class AnswerBatch:
     mask: torch.Tensor
     rollout_log_probs: torch.Tensor
     advantages: torch.Tensor
+    allowed: torch.Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -72,6 +81,10 @@ class VlmPolicy:
         config: settings of the loss and of the adapter. A KL coefficient above 0 keeps a frozen copy of the model as it
             is on disk; with an adapter, the model without it is that.
 
+        system_prompt: before each request, as in the rollout.
+        dialogue: `rollout.dialogue`, for the call that the model card shows.
+        answer_form: that the answers were sampled in.
+
     Attributes:
         module: the model.
         weights: what of it trains.
@@ -81,15 +94,23 @@ class VlmPolicy:
         OSError, ValueError: no model or processor can be loaded from there, or the adapter does not fit.
     """
 
-    def __init__(self, model_path: str | Path, config: LearnerConfig) -> None:
+    def __init__(
+        self,
+        model_path: str | Path,
+        config: LearnerConfig,
+        system_prompt: str | None = None,
+        dialogue: str = "shapes",
+        answer_form: AnswerForm | None = None,
+    ) -> None:
         avoid_cudnn_attention()
-        self.config = config
-        self.processor = load_processor(model_path)
+        self.config, self._base, self._system_prompt, self._dialogue = config, model_path, system_prompt, dialogue
+        self.processor = AutoProcessor.from_pretrained(str(model_path))
         dtype = getattr(torch, config.dtype)
         self.module = AutoModelForImageTextToText.from_pretrained(str(model_path), dtype=dtype).eval()
         self.module.to(config.device)
         copied = config.kl_coefficient > 0 and config.lora is None
         self.reference = copy.deepcopy(self.module).requires_grad_(False) if copied else None
+        self._grammar = None if answer_form is None else self._compiled(answer_form)
         self.weights = TrainedWeights(self.module, config.lora, config.seed, folder_names(self.module))
 
     def batches(self, samples: Sequence[ActorSample]) -> list[AnswerBatch]:
@@ -97,16 +118,18 @@ class VlmPolicy:
         size = self.config.micro_batch
         return [self._collate(samples[start : start + size]) for start in range(0, len(samples), size)]
 
-    def evaluate(self, network: Callable, batch: AnswerBatch) -> AnswerEvaluation:
-        """Log-probabilities under `network` (this policy's module, or what wraps it)."""
+    def evaluate(self, network: PreTrainedModel, batch: AnswerBatch) -> AnswerEvaluation:
+        """Log-probabilities under `network` (this policy's module, or what wraps it), of the distribution that answers
+        are sampled from; see `serving.generation.Answer`."""
         features = network.get_image_features(**batch.images, return_dict=True)
-        pooled = features.pooler_output  # of all images in one tensor, or a tensor for each
-        in_one = isinstance(pooled, torch.Tensor)
-        of_prompt = (pooled.flatten(0, 1) if in_one else torch.cat(pooled)).split(batch.image_tokens)
-        of_answer = [of_prompt[prompt] for prompt in batch.prompts]
-        features.pooler_output = torch.cat(of_answer) if in_one else tuple(of_answer)
+        features.pooler_output = _for_answers(features.pooler_output, batch)
+        if layers := getattr(features, "deepstack_features", None):  # Qwen3-VL adds these to its first text layers
+            features.deepstack_features = [_for_answers(layer, batch) for layer in layers]
         logits = network(**batch.inputs, mm_encoder_outputs={"image": features}, use_cache=False).logits
         picked = logits.gather(1, batch.positions.unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
+        picked[..., self.module.config.image_token_id] += IMAGE_BIAS
+        if batch.allowed is not None:
+            picked = picked.masked_fill(~unpacked(batch.allowed, picked.shape[-1]), -torch.inf)
         log_probs = token_log_probs(picked, batch.token_ids, self.config.temperature)
         return AnswerEvaluation(torch.where(batch.mask, log_probs, 0.0))
 
@@ -139,16 +162,26 @@ class VlmPolicy:
     def export(self, folder: Path | None) -> None:
         """Write a folder that transformers and vLLM load; an adapter is added to the weights, and lies alone in `lora`,
         for peft. A call of all ranks; those that give no folder take part in gathering only."""
-        adapter = self.weights.write(folder, "model")
+        written = self.weights.write(folder, "model")
         if folder is None:
             return
         self.module.config.save_pretrained(folder)
         self.module.generation_config.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        if adapter is not None:
+        surviving = None if written is None else written.surviving
+        dialogue = load_dialogue(self._dialogue)
+        write_card(folder, actor_card("actor", self._base, dialogue, self._system_prompt, surviving))
+        if written is not None:
             self.module.peft_config[ADAPTER].save_pretrained(folder / "lora")
-            tensors = {f"base_model.model.{name}": tensor for name, tensor in adapter.items()}
-            save_file(tensors, folder / "lora" / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+            tensors = {f"{_PEFT}{name}": tensor for name, tensor in written.adapter.items()}
+            AdapterFolder(written.spec, str(self._base), _TENSORS, _PEFT).write(folder / "lora")
+            save_file(tensors, folder / "lora" / _TENSORS, metadata={"format": "pt"})
+
+    def _compiled(self, form: AnswerForm) -> AnswerGrammar:
+        stops = self.module.generation_config.eos_token_id
+        text = self.module.config.get_text_config()
+        ends = stops if isinstance(stops, list) else [stops]
+        return AnswerGrammar(form, self.processor.tokenizer, text.vocab_size, [end for end in ends if end is not None])
 
     def _collate(self, samples: Sequence[ActorSample]) -> AnswerBatch:
         firsts, rows = without_repeats([(sample.image.tobytes(), sample.prompt) for sample in samples])
@@ -177,6 +210,10 @@ class VlmPolicy:
             "attention_mask": _pad([torch.ones_like(row) for row in sequences], 0),
             **self._places(sequences, prompts, rows),
         }
+        allowed = None
+        if self._grammar is not None:
+            masks = [self._grammar.allowed(answer.tolist()) for answer in answers]
+            allowed = _pad(masks, -1)  # all tokens
         advantages = torch.tensor([sample.advantage for sample in samples], dtype=torch.float32)
         device = self.config.device
         return AnswerBatch(
@@ -189,6 +226,7 @@ class VlmPolicy:
             mask=mask.to(device),
             rollout_log_probs=_pad(rollout, 0.0).to(device),
             advantages=advantages.to(device),
+            allowed=None if allowed is None else allowed.to(device),
         )
 
     def _places(
@@ -210,8 +248,9 @@ class VlmPolicy:
         return token_ids[: token_ids.index(image_token) + 1] if image_token in token_ids else token_ids
 
     def _prompt_text(self, prompt: str) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        said = messages(prompt, self._system_prompt)
+        text: str = self.processor.apply_chat_template(said, add_generation_prompt=True)
+        return text
 
 
 def folder_names(module: PreTrainedModel) -> dict[str, str]:
@@ -233,3 +272,15 @@ def folder_names(module: PreTrainedModel) -> dict[str, str]:
 
 def _pad(rows: list[torch.Tensor], value: float) -> torch.Tensor:
     return pad_sequence(rows, batch_first=True, padding_value=value)
+
+
+def _for_answers(
+    features: torch.Tensor | Sequence[torch.Tensor], batch: AnswerBatch
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """What the vision encoder made of each prompt's image, repeated for the answers that share the prompt: in one
+    tensor, or a tensor for each, as it came."""
+    in_one = isinstance(features, torch.Tensor)
+    tokens = features.flatten(0, 1) if isinstance(features, torch.Tensor) else torch.cat(tuple(features))
+    of_prompt = tokens.split(batch.image_tokens)
+    of_answer = [of_prompt[prompt] for prompt in batch.prompts]
+    return torch.cat(of_answer) if in_one else tuple(of_answer)

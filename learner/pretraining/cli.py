@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from learner.pretraining.cards import write_small_card
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -23,7 +25,7 @@ MODELS = Path("presets/tiny/models")
 WORK = Path("runs/pretrain")
 
 
-def _given(threads: int = 1, **values: object) -> dict[str, object]:
+def _given(threads: int = 1, **values: object) -> dict[str, Any]:
     """The options that were given; the others keep the defaults of the settings."""
     import torch
 
@@ -69,6 +71,7 @@ def flux(
         pipeline = FluxKontextPipeline.from_pretrained(_needed(start, "flux"))
     train_flux(pipeline, settings, work)
     pipeline.save_pretrained(out / "flux")
+    write_small_card(out / "flux")
 
 
 @app.command()
@@ -99,7 +102,7 @@ def adapt(
     settings = AdaptationSettings(**_given(steps=steps, seed=seed))
     model, processor = load(_needed(start or work / "checker", "checker"))
     adapt_checker(model, processor, FluxModel(_needed(out / "flux", "flux")), settings, work)
-    save(model, processor, out / "checker")
+    write_small_card(save(model, processor, out / "checker"))
 
 
 @app.command()
@@ -120,7 +123,7 @@ def judge(steps: Steps = None, seed: int = 21, start: Start = None, out: Out = M
         model, processor = load(_needed(start, "judge"))
     flux = FluxModel(_needed(out / "flux", "flux"))
     adapt_checker(model, processor, flux, AdaptationSettings(seed=settings.seed), work / "judge")
-    save(model, processor, out / "judge")
+    write_small_card(save(model, processor, out / "judge"))
 
 
 @app.command("weak-checker")
@@ -132,7 +135,7 @@ def weak_checker(steps: Steps = None, seed: int | None = None, out: Out = MODELS
     settings = WeakCheckerSettings(**_given(steps=steps, seed=seed))
     model, processor = load(_needed(out / "checker", "checker"))
     weaken_checker(model, processor, settings, work)
-    save(model, processor, out / "weak-checker")
+    write_small_card(save(model, processor, out / "weak-checker"))
 
 
 @app.command()
@@ -152,7 +155,7 @@ def actor(
     settings = ActorSettings(**_given(steps=steps, habit=habit, habit_steps=habit_steps, seed=seed))
     model, processor = load(_needed(start or work / "checker", "checker"))
     train_actor(model, processor, settings, work)
-    save(model, processor, out / "actor")
+    write_small_card(save(model, processor, out / "actor"))
 
 
 @app.command()
@@ -178,5 +181,5 @@ def measure(
 
 def _needed(path: Path, command: str) -> Path:
     if not path.is_dir():
-        raise typer.BadParameter(f"{path} does not exist; run `rlrig pretrain {command}` first")
+        raise typer.BadParameter(f"{path} does not exist; name another folder, or run `rlrig pretrain {command}` first")
     return path

@@ -19,7 +19,17 @@ from learner.pretraining.vae import images_to_tensor
 from learner.pretraining.vlm_tasks import execute
 from scenes.dialogue import edit_prompt
 from scenes.scene_graph import Requirement
-from scenes.shape_world import COLOURS, PREDICATES, SHAPES, Layout, draw, sample_layout, sample_scene
+from scenes.shape_world import (
+    COLOURS,
+    PREDICATES,
+    SHAPES,
+    DrawnScene,
+    Layout,
+    PlacedObject,
+    draw,
+    sample_layout,
+    sample_scene,
+)
 
 FREE = 0.25
 NAMING_BLOCK = 1  # of the single-stream blocks; its image features name what their cell shows
@@ -67,10 +77,13 @@ def encode_latents(pipeline: FluxKontextPipeline, images: np.ndarray) -> torch.T
     vae = pipeline.vae
     latents = vae.encode(images_to_tensor(images)).latent_dist.mode()
     latents = (latents - vae.config.shift_factor) * vae.config.scaling_factor
-    return pipeline._pack_latents(latents, *latents.shape)
+    packed: torch.Tensor = pipeline._pack_latents(latents, *latents.shape)
+    return packed
 
 
-def random_edit(rng: np.random.Generator, layout: Layout):
+def random_edit(
+    rng: np.random.Generator, layout: Layout
+) -> tuple[DrawnScene, tuple[str, str, str], tuple[PlacedObject, ...]]:
     """A scene and an executed move: (scene, instruction, objects after the move)."""
     while True:
         scene = sample_scene(rng, "train", (1, 3), layout=layout)

@@ -14,7 +14,8 @@ from scenes.shape_world import SIZE, sample_layout
 
 RADIUS = 7.0
 STEP = 8  # pixels; one packed latent
-PLACES = tuple(product(range(12, SIZE - 11, STEP), repeat=2))  # centres of cells at which every shape lies inside
+_CENTRES = range(12, SIZE - 11, STEP)  # of cells at which every shape lies inside
+PLACES = tuple(product(_CENTRES, _CENTRES))
 
 
 lattice_layout = partial(sample_layout, radii=(RADIUS, RADIUS), places=PLACES)

@@ -50,7 +50,9 @@ def new_optimizers(modules: dict[str, torch.nn.Module], settings: LoopSettings) 
     held = {id(p) for p in inside}
     others = [p for _, p in named if id(p) not in held]
     decay = settings.weight_decay
-    optimizers = [torch.optim.AdamW(others, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=decay)]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=decay)
+    ]
     if inside:
         optimizers.append(
             torch.optim.Muon(inside, settings.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")

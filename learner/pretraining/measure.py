@@ -13,12 +13,14 @@ import torch
 from actors.flux_model import FluxModel
 from learner.pretraining.flux_model import DRAWING_STEPS, EDITING_STEPS
 from learner.pretraining.local_vlm import LocalVlm
+from learner.pretraining.moves import Move
 from learner.pretraining.vlm_tasks import execute, gain
+from scenes.calibration import expected_calibration_error
 from scenes.dialogue import UnparsableAnswer, actor_request, checker_question, edit_prompt, parse_answer, read_move
 from scenes.extractors import Extraction, extract, satisfied
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import mean_scores, score
-from scenes.shape_world import PREDICATES, holds, sample_graphs, sample_scene
+from scenes.shape_world import PREDICATES, DrawnScene, holds, sample_graphs, sample_scene
 
 KEPT_WITHIN = 3.0  # pixels
 RELATIONS = (2, 3)
@@ -66,7 +68,7 @@ def measure_diffuser(graphs: Sequence[SceneGraph], extractions: Sequence[Extract
 def measure_editor(flux: FluxModel, count: int, seed: int) -> list[Measurement]:
     """Whether an asked-for move that does not hold yet is achieved, and what becomes of the other objects."""
     rng = np.random.default_rng([seed, 1])
-    cases = []
+    cases: list[tuple[DrawnScene, Move]] = []
     while len(cases) < count:
         scene = sample_scene(rng, "held_out", RELATIONS)
         a, b = rng.permutation(len(scene.objects))[:2]
@@ -111,17 +113,6 @@ def measure_checker(
     ]
 
 
-def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
-    """Σ over equal bins of the yes-probability: share of cases · |mean probability − frequency| (Guo et al. 2017)."""
-    which = np.minimum((probability * bins).astype(int), bins - 1)
-    error = 0.0
-    for k in range(bins):
-        inside = which == k
-        if inside.any():
-            error += inside.mean() * abs(probability[inside].mean() - truth[inside].mean())
-    return float(error)
-
-
 def measure_actor(
     folder: Path, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray], extractions: Sequence[Extraction]
 ) -> list[Measurement]:
@@ -148,7 +139,7 @@ def measure_actor(
                 continue
             parsed += 1
             move = read_move(words)
-            objects = tuple(extraction.find(name) for name in graph.names)
+            objects = tuple(found for name in graph.names if (found := extraction.find(name)) is not None)
             helped += move is not None and gain(move, graph, objects, rng) > 0
         how = "sampled" if sample else "greedy"
         results += [

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from scenes.scene_graph import Requirement, SceneGraph
-from scenes.shape_world import INVERSE, SIZE, PlacedObject, fits, holds
+from scenes.shape_world import INVERSE, MARGIN, SIZE, PlacedObject, along, free, holds
 
 DRAWS = 80  # places that `vlm_tasks.execute` tries; a narrow place is not always found
 _STEP = 2.0  # pixels between the places that are tried
@@ -32,17 +30,16 @@ def mean_gain(move: Move, graph: SceneGraph, objects: tuple[PlacedObject, ...]) 
     by_name = {o.name: o for o in objects}
     subject, anchor = by_name[move[0]], by_name[move[2]]
     others = tuple(o for o in objects if o is not subject)
-    x, y = _PLACES.T
-    moved = replace(subject, x=x, y=y)
-    possible = fits(moved, others) & holds(move[1], moved, anchor)
+    x, y = _PLACES[:, 0], _PLACES[:, 1]
+    possible = free(subject, x, y, others) & (along(move[1], anchor.x - x, anchor.y - y) >= MARGIN)
     if not possible.any():
         return 0.0
-    moved = replace(subject, x=x[possible], y=y[possible])
-    now = by_name | {subject.name: moved}
-    gain = np.zeros(len(moved.x))
+    now = {o.name: np.array([[o.x], [o.y]]) for o in others} | {subject.name: _PLACES[possible].T}
+    gain = np.zeros(int(possible.sum()))
     for r in graph.requirements:
         if subject.name in (r.subject, r.object):
-            gain += holds(r.predicate, now[r.subject], now[r.object]).astype(float)
+            dx, dy = now[r.object] - now[r.subject]
+            gain += along(r.predicate, dx, dy) >= MARGIN
             gain -= holds(r.predicate, by_name[r.subject], by_name[r.object])
     found = 1.0 - (1.0 - possible.mean()) ** DRAWS
     return float(found * gain.mean())

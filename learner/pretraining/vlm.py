@@ -140,7 +140,7 @@ def train_checker(
         with torch.autocast("cpu", torch.bfloat16):
             features = image_features(model, images)
             asked, accuracy = answer_loss(model, features, encode(questions), settings.questions)
-            named, _ = answer_loss(model, features, encode([naming(layout) for layout in layouts]), 1)
+            named = answer_loss(model, features, encode([naming(layout) for layout in layouts]), 1)[0]
         seen = cells.loss(features.last_hidden_state, shown)
         loss = asked + settings.naming * named + settings.cells * seen
         return {"loss": loss, "accuracy": accuracy} | {

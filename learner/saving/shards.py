@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -55,8 +55,8 @@ class Shards:
         for index, file in enumerate(files):
             self._path(index).rename(self._folder / file)
         weight_map = {name: file for file, names in zip(files, self._names, strict=True) for name in names}
-        index = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
-        (self._folder / f"{self._stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+        listing = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
+        (self._folder / f"{self._stem}.safetensors.index.json").write_text(json.dumps(listing, indent=2) + "\n")
 
     def _path(self, index: int) -> Path:
         return self._folder / f"{self._stem}-{index + 1:05}.part"
@@ -66,3 +66,14 @@ class Shards:
         self._names.append(list(self._open))
         self._total += self._size
         self._open, self._size = {}, 0
+
+
+def write_shards(folder: Path | None, stem: str, parts: Iterable[Mapping[str, torch.Tensor]]) -> None:
+    """Write tensors as `Shards` does, a part at a time. A call of all ranks: those that give no folder only go through
+    the parts, which gathers them."""
+    shards = None if folder is None else Shards(folder, stem)
+    for part in parts:
+        if shards is not None:
+            shards.add(part)
+    if shards is not None:
+        shards.close()

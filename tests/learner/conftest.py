@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -18,24 +16,10 @@ def one_thread():
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray on this machine, for learners with two ranks."""
-    from tests.local_cluster import local_ray
+    from tests.local_cluster import shared_ray
 
-    with local_ray(4):
+    with shared_ray():
         yield
-
-
-@pytest.fixture(scope="session")
-def vlm_folder(tmp_path_factory) -> Path:
-    from learner.pretraining.vlm_model import build
-
-    return build(tmp_path_factory.mktemp("models") / "vlm")
-
-
-@pytest.fixture(scope="session")
-def flux_folder(tmp_path_factory) -> Path:
-    from learner.pretraining.flux_model import build
-
-    return build(tmp_path_factory.mktemp("models") / "flux")
 
 
 def random_image(seed: int) -> np.ndarray:
@@ -68,7 +52,9 @@ def actor_samples(vlm_folder) -> list[ActorSample]:
             output_logits=True,
         )
         token_ids = answer.sequences[0, inputs["input_ids"].shape[1] :].tolist()
-        logits = torch.cat(answer.logits).double().log_softmax(-1)
+        logits = torch.cat(answer.logits).double()
+        logits[:, model.config.image_token_id] = -torch.inf  # it is never sampled
+        logits = logits.log_softmax(-1)
         log_probs = [logits[position, token].item() for position, token in enumerate(token_ids)]
         samples.append(ActorSample(image, prompt, token_ids, log_probs, advantage=float(index - 2)))
     return samples

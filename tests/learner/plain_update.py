@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from learner.weights import unpack
+from weights.manifest import unpack
 
 RATE = 1e-3
 

@@ -9,15 +9,15 @@ from transformers import AutoModelForImageTextToText
 
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
-from learner.deepspeed_learner import Learner
+from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
-from learner.learner_config import LearnerConfig
-from learner.receipts import verify_receipts
+from learner.ranks import Learner
 from learner.samples import EditorSample
 from learner.vlm_policy import VlmPolicy
-from tests.learner.adapted import EDITOR_LORA, VLM_LORA
+from tests.adapted import EDITOR_LORA, VLM_LORA
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
-from tests.local_cluster import local_ray
+from tests.local_cluster import shared_ray
+from weights.receipts import verify_receipts
 
 pytestmark = pytest.mark.engines
 TWO_RANKS = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank": 0.5}
@@ -25,7 +25,7 @@ TWO_RANKS = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(4):
+    with shared_ray():
         yield
 
 
@@ -108,6 +108,7 @@ def test_an_editors_adapter_with_zero_2_and_an_editor_that_takes_it(flux_folder,
     assert all(torch.equal(loaded[name], tensor) for name, tensor in held.items())
 
 
+@pytest.mark.long  # policies refuse them in the same way, without a process
 def test_an_adapter_that_binds_to_nothing_and_one_of_another_rank_are_refused(vlm_folder, actor_samples, tmp_path):
     nothing = LearnerConfig(lora={"rank": 2, "target_modules": ["to_q"]})
     with pytest.raises(ValueError, match="'to_q' binds to zero modules"):

@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from learner.learner_config import LearnerConfig
+from learner.config import LearnerConfig
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_adapters_are_named_by_a_list_or_by_one_expression():
 
 
 def test_reading_the_settings_loads_no_engine():
-    code = "import sys, learner.learner_config; print(sorted({'torch', 'ray', 'deepspeed'} & set(sys.modules)))"
+    code = "import sys, learner.config; print(sorted({'torch', 'ray', 'deepspeed'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
 

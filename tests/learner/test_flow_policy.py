@@ -5,10 +5,10 @@ import torch
 
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
+from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
-from learner.learner_config import LearnerConfig
 from learner.samples import EditorSample
-from tests.learner.adapted import EDITOR_LORA, trained_a_little
+from tests.adapted import EDITOR_LORA, trained_a_little
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,18 @@
 """What a service reads from a run's checkpoints is what the learner would have sent."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from learner.deepspeed_learner import Learner
-from learner.weights import WeightMismatch, unpack
-from rollout.config_file import load_config
-from serving.gateway.follow import RunFollower
-from tests.learner.adapted import EDITOR_LORA, VLM_LORA
+from learner.ranks import Learner
+from presets.run_file import load_config
+from studio.episodes.follow import RunFollower
+from tests.adapted import EDITOR_LORA, VLM_LORA
+from tests.places import PRESET
+from weights.manifest import WeightMismatch, unpack
 
 pytestmark = [pytest.mark.engines, pytest.mark.usefixtures("cluster")]
 
-PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
 TWO_RANKS = {"ranks": 2, "cpus_per_rank": 0.5, "micro_batch": 2}
 
 

@@ -10,13 +10,15 @@ from transformers import AutoModelForImageTextToText
 
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
-from learner.deepspeed_learner import Learner
-from learner.learner_config import LearnerConfig, LoraConfig
-from learner.receipts import verify_receipts
+from benchmarks.tiny_families.qwen_vl import build_qwen_vl
+from learner.config import LearnerConfig
+from learner.ranks import Learner
 from learner.samples import ActorSample, EditorSample
 from learner.vlm_policy import VlmPolicy
 from tests.learner.plain_update import RATE, weights
-from tests.tiny_families import EDITORS, build_qwen_vl, images
+from tests.tiny_families import EDITORS, images
+from weights.lora_config import LoraConfig
+from weights.receipts import verify_receipts
 
 pytestmark = [
     pytest.mark.engines,

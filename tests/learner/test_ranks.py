@@ -9,19 +9,19 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from learner.deepspeed_learner import Learner, LearnerFailed
+from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
-from learner.learner_config import LearnerConfig
+from learner.ranks import Learner, LearnerFailed
 from learner.vlm_policy import VlmPolicy
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
-from tests.local_cluster import local_ray
+from tests.local_cluster import shared_ray
 
 pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(4):
+    with shared_ray():
         yield
 
 
@@ -167,7 +167,7 @@ def test_an_editor_update_takes_its_steps_and_exports_a_pipeline(editor_learner,
     assert np.isfinite(image).all()
 
 
-@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+@pytest.mark.parametrize("zero_stage", [*(pytest.param(stage, marks=pytest.mark.long) for stage in (0, 2)), 3])
 def test_two_ranks_make_the_same_updates_as_one(zero_stage, vlm_folder, actor_samples, tmp_path):
     settings = {"learning_rate": RATE, "kl_coefficient": 0.1}
     config = LearnerConfig(micro_batch=2, ranks=2, zero_stage=zero_stage, cpus_per_rank=0.5, **settings)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from actors.flow_sde import sde_log_prob
 from learner.flow_loss import flow_loss
 from learner.vlm_loss import token_log_probs, vlm_loss
-from tests.learner.small_policies import (
+from tests.learner.families.small_policies import (
     ETA,
     SIGMAS,
     EngineWithNoise,

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from learner.learner_stats import RankStats, merge
+from learner.stats import RankStats, merge
 
 SUMS = {"objective": 2.0, "kl": 1.0, "ratio": 4.0, "clipped": 1.0, "importance": 4.0, "count": 4}
 

@@ -6,10 +6,11 @@ import torch
 from diffusers import FluxKontextPipeline
 from transformers import AutoModelForImageTextToText
 
+from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
-from learner.learner_config import LearnerConfig, LoraConfig
 from learner.vlm_policy import VlmPolicy
-from tests.learner.adapted import EDITOR_LORA, VLM_LORA, trained_a_little
+from tests.adapted import EDITOR_LORA, VLM_LORA, trained_a_little
+from weights.lora_config import LoraConfig
 
 
 @pytest.fixture(scope="module")

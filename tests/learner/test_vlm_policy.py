@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learner.learner_config import LearnerConfig
+from learner.config import LearnerConfig
 from learner.vlm_policy import VlmPolicy, folder_names
-from tests.learner.adapted import VLM_LORA, trained_a_little
+from tests.adapted import VLM_LORA, trained_a_little
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,14 @@ def test_every_parameter_of_vision_and_text_gets_a_gradient(policy, actor_sample
     missing = [name for name, p in policy.module.named_parameters() if p.grad is None or not p.grad.any()]
     policy.module.zero_grad()
     assert [name for name in missing if not name.endswith("k_proj.bias")] == []
+
+
+def test_a_system_prompt_stands_before_the_request_as_the_engine_puts_it(vlm_folder, actor_samples):
+    plain = VlmPolicy(vlm_folder, LearnerConfig(micro_batch=8))
+    policy = VlmPolicy(vlm_folder, LearnerConfig(micro_batch=8), system_prompt="is it above ?")
+    assert policy._prompt_text("fix ?") == "<system>is it above ?<end_of_utterance>" + plain._prompt_text("fix ?")
+    (batch,), (without,) = policy.batches(actor_samples), plain.batches(actor_samples)
+    assert batch.inputs["input_ids"].shape[1] > without.inputs["input_ids"].shape[1]
+    with torch.no_grad():
+        changed = policy.evaluate(policy.module, batch).log_probs - plain.evaluate(plain.module, without).log_probs
+    assert changed.abs().max() > 1e-5

@@ -11,15 +11,16 @@ from actors.conditioning import velocity
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
 from actors.model_families import load_editor
-from learner.deepspeed_learner import Learner
+from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
-from learner.learner_config import LearnerConfig, LoraConfig
-from learner.receipts import verify_receipts
+from learner.ranks import Learner
 from learner.samples import EditorSample
-from learner.weights import pack
-from tests.learner.adapted import trained_a_little
+from tests.adapted import trained_a_little
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
 from tests.tiny_families import EDITORS, images
+from weights.lora_config import LoraConfig
+from weights.manifest import pack
+from weights.receipts import verify_receipts
 
 PROMPTS = ["move the red circle left of the blue square", "make it green", "make it green"]
 SDE = FlowSde(eta=0.9, steps=4, window=(0, 2))

@@ -1,4 +1,4 @@
-"""The Actor's learner with a tiny, randomly initialised Qwen2.5-VL: images of several sizes, 3-D positions, LoRA."""
+"""The Actor's learner with tiny, randomly initialised Qwen-VL models: images of several sizes, 3-D positions, LoRA."""
 
 from dataclasses import replace
 
@@ -8,32 +8,32 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from actors.qwen_vl_processor import load_processor
-from learner.deepspeed_learner import Learner
-from learner.learner_config import LearnerConfig, LoraConfig
+from benchmarks.tiny_families.qwen_vl import build_qwen3_vl, build_qwen_vl
+from learner.config import LearnerConfig
+from learner.ranks import Learner
 from learner.samples import ActorSample
 from learner.vlm_policy import VlmPolicy
-from tests.learner.adapted import trained_a_little
+from tests.adapted import trained_a_little
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
-from tests.tiny_families import build_qwen_vl, images
+from tests.tiny_families import images
+from weights.lora_config import LoraConfig
 
 LORA = LoraConfig(rank=2, alpha=4.0, target_modules=("q_proj", "v_proj", "down_proj", "qkv"))
 ASKED = ["unmet: red circle left of blue square. fix?", "fix?"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return build_qwen_vl(tmp_path_factory.mktemp("models") / "qwen")
+@pytest.fixture(scope="module", params=[build_qwen_vl, build_qwen3_vl], ids=["qwen2.5", "qwen3"])
+def folder(request, tmp_path_factory):
+    return request.param(tmp_path_factory.mktemp("models") / "qwen")
 
 
 @pytest.fixture(scope="module")
 def own(folder):
     """transformers' own model and the processor."""
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval(), load_processor(
-        folder
-    )
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, AutoProcessor.from_pretrained(folder)
 
 
 def asked(processor, image: np.ndarray, prompt: str):
@@ -61,7 +61,9 @@ def samples(own) -> list[ActorSample]:
             output_logits=True,
         )
         ids = answer.sequences[0, inputs["input_ids"].shape[1] :].tolist()
-        logits = torch.cat(answer.logits).double().log_softmax(-1)
+        logits = torch.cat(answer.logits).double()
+        logits[:, model.config.image_token_id] = -torch.inf  # it is never sampled
+        logits = logits.log_softmax(-1)
         log_probs = [logits[position, token].item() for position, token in enumerate(ids)]
         found.append(ActorSample(image, prompt, ids, log_probs, advantage=index - 1.5))
     return found
@@ -80,7 +82,8 @@ def evaluate(policy, samples) -> tuple:
 
 def test_log_probs_equal_those_of_transformers_own_sampling_and_forward(policy, own, samples):
     batch, log_probs = evaluate(policy, samples)
-    assert batch.images["image_grid_thw"].tolist() == [[1, 8, 8], [1, 4, 4]] * 2
+    wide = 112 // 2 // policy.processor.image_processor.patch_size * 2  # patches a side of the larger images
+    assert batch.images["image_grid_thw"].tolist() == [[1, wide, wide], [1, 4, 4]] * 2
     assert batch.count == sum(len(sample.token_ids) for sample in samples)
     assert policy.mismatch(batch, log_probs).max() < 1e-4
     model, processor = own
@@ -91,7 +94,9 @@ def test_log_probs_equal_those_of_transformers_own_sampling_and_forward(policy, 
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(answer)], 1)
         with torch.no_grad():
-            logits = model(**inputs).logits[0, length - 1 : -1].log_softmax(-1)
+            logits = model(**inputs).logits[0, length - 1 : -1]
+            logits[:, model.config.image_token_id] = -torch.inf
+            logits = logits.log_softmax(-1)
         expected = logits.gather(1, answer.T)[:, 0]
         torch.testing.assert_close(log_probs[row, : len(expected)], expected, atol=1e-5, rtol=0)
 
@@ -131,13 +136,13 @@ def test_peft_and_transformers_load_what_is_exported_and_compute_the_same(folder
     with torch.no_grad():
         torch.testing.assert_close(policy.evaluate(adapted, batch).log_probs, expected, atol=1e-6, rtol=0)
     merged = VlmPolicy(tmp_path / "actor", LearnerConfig(micro_batch=8))
-    assert isinstance(merged.processor, Qwen2_5_VLProcessor)
+    assert type(merged.processor) is type(policy.processor)
     torch.testing.assert_close(evaluate(merged, samples)[1], expected, atol=1e-4, rtol=0)
     assert load_file(tmp_path / "actor" / "model.safetensors").keys() == load_file(folder / "model.safetensors").keys()
 
 
 def test_a_lora_that_binds_to_nothing_is_refused_by_name(folder):
-    with pytest.raises(ValueError, match=r"Qwen2_5_VL.*'to_q' binds to zero modules.*q_proj"):
+    with pytest.raises(ValueError, match=r"Qwen\w*VL.*'to_q' binds to zero modules.*q_proj"):
         VlmPolicy(folder, LearnerConfig(lora={"target_modules": ["to_q"]}))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import torch
 
-from learner.checkpoint import DiskFull, atomic_directory, recover
+from learner.saving.atomic_directory import DiskFull, atomic_directory, recover
 
 
 def write(target, text):

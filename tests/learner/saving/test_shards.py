@@ -6,7 +6,7 @@ from diffusers import FluxTransformer2DModel
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from learner.shards import Shards
+from learner.saving.shards import Shards
 
 
 def tensors() -> dict[str, torch.Tensor]:

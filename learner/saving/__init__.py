@@ -1,0 +1,1 @@
+"""States and weights on disk, complete or not there, and without pickles."""
