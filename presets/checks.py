@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rollout.config import RunConfig
+from presets.errors import BadInput
+from presets.settings import RunSettings
+from scenes.entry_point import is_entry_point
+from serving.config import VlmConfig
 
 # What a checkpoint's prompts, group numbers and schedule follow from.
 SETTLED = (
@@ -17,11 +18,64 @@ SETTLED = (
     "rollout.prompts_per_update",
     "rollout.concurrency",
     "rollout.max_staleness",
+    "rollout.dialogue",
+    "rollout.answer_form",
 )
 _TAKES_PATH = {"laion_sg": True, "shape_world": False}  # code of the user's own may take one
 
 
-def cpu_demand(config: RunConfig) -> dict[str, float]:
+_OF_ENGINE = (
+    "dtype", "max_model_len", "max_num_seqs", "kv_cache_gib", "image_cache_gib", "replicas", "max_replicas", "cpus",
+    "gpus", "threads", "engine",
+)  # fmt: skip
+
+
+_GIVEN = {  # by a run, to the Actor's deployment
+    "adapter_rank": "learner.actor.lora.rank",
+    "answer_form": "rollout.answer_form",
+    "base_system_prompt": "vlm.checker.system_prompt",
+}
+
+
+def refuse_adapters(config: RunSettings) -> None:
+    """Refuse to train a policy whose replicas would start with another one's adapter.
+
+    Raises:
+        BadInput: `models.adapters` names one.
+    """
+    if config.models.adapters:
+        raise BadInput(
+            f"models.adapters: {dict(config.models.adapters)} is refused in training, which starts from whole models; "
+            "leave it out, or name a folder in models.actor or models.editor that the adapter was added to"
+        )
+
+
+def shares_vlm(config: RunSettings) -> bool:
+    """Whether the Actor's replicas are the Checker, too; see `vlm.share`."""
+    vlm = config.vlm
+    if vlm.share is not None:
+        return vlm.share
+    given = [name for name in _OF_ENGINE if name in vlm.checker.model_fields_set]
+    return not _unshareable(config) and all(getattr(vlm.checker, name) == getattr(vlm.actor, name) for name in given)
+
+
+def _unshareable(config: RunSettings) -> str | None:
+    """Why the Actor's replicas cannot be the Checker, too."""
+    vlm = config.vlm
+    if vlm.actor.model != vlm.checker.model:
+        return f"models.actor {vlm.actor.model!r} is not models.checker {vlm.checker.model!r}. Name one model"
+    if config.learner.actor.lora is None or vlm.actor.adapter != "beside":
+        return "the Actor has no adapter beside its weights. Set learner.actor.lora, and vlm.actor.adapter=beside"
+    return None
+
+
+def deployed_vlms(config: RunSettings) -> dict[str, VlmConfig]:
+    """Settings of the VLMs that are deployed, by role, as the run file has them."""
+    vlms = {"actor": config.vlm.actor}
+    return vlms if shares_vlm(config) else {**vlms, "checker": config.vlm.checker}
+
+
+def cpu_demand(config: RunSettings) -> dict[str, float]:
     """Logical CPUs by role. A learner exists only while its policy trains, so the largest one counts."""
     learners = [getattr(config.learner, policy) for policy in config.trained]
     return {
@@ -30,13 +84,26 @@ def cpu_demand(config: RunConfig) -> dict[str, float]:
         "env_runners": config.rollout.env_runners * config.rollout.env_runner_cpus,
         **{
             f"vlm.{role}": vlm.replicas * sum(bundle["CPU"] for bundle in vlm.bundles)
-            for role, vlm in (("actor", config.vlm.actor), ("checker", config.vlm.checker))
+            for role, vlm in deployed_vlms(config).items()
         },
         "learner": max(learner.ranks * learner.cpus_per_rank for learner in learners),
     }
 
 
-def impossible_combinations(config: RunConfig) -> list[str]:
+def own_code(config: RunSettings) -> dict[str, str]:
+    """The keys of a run file that name code of the user's own, with what they name."""
+    given = {
+        "data.source": config.data.source,
+        "rollout.reward": config.rollout.reward,
+        "rollout.checker": config.rollout.checker,
+        "rollout.dialogue": config.rollout.dialogue,
+        "diffuser.family": config.diffuser.family or "",
+        "editor.family": config.editor.family or "",
+    }
+    return {key: value for key, value in given.items() if is_entry_point(value)}
+
+
+def impossible_combinations(config: RunSettings) -> list[str]:
     """What cannot work in this configuration: each line names the key, its value and a way out."""
     problems = []
     low, high = config.data.relations
@@ -73,6 +140,18 @@ def impossible_combinations(config: RunConfig) -> list[str]:
                 f"{role}.call_deadline_s: {call_s:g} is refused with rollout.deadline_s {config.rollout.deadline_s:g}: "
                 "an EnvRunner would be ended before it finds that a worker hangs. Lower it, or raise the other"
             )
+    beside = config.learner.actor.lora is not None and config.vlm.actor.adapter == "beside"
+    if beside and config.vlm.actor.gpus and config.vlm.actor.dtype == "float32":
+        problems.append(
+            "vlm.actor.dtype: 'float32' is refused with learner.actor.lora on GPUs: there vLLM holds adapters beside "
+            "bfloat16 or float16 alone. Set vlm.actor.dtype=bfloat16, or vlm.actor.adapter=merged"
+        )
+    for role in ("actor", "checker"):
+        for name, source in _GIVEN.items():
+            if (value := getattr(getattr(config.vlm, role), name)) is not None:
+                problems.append(f"vlm.{role}.{name}: {value!r} is refused: it follows from {source}. Set that instead")
+    if config.vlm.share and (why := _unshareable(config)):
+        problems.append(f"vlm.share: True is refused: {why}, or leave vlm.share out")
     problems += _unreachable(config) + _fixed_only(config)
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
@@ -84,7 +163,7 @@ def impossible_combinations(config: RunConfig) -> list[str]:
     return problems
 
 
-def _unreachable(config: RunConfig) -> list[str]:
+def _unreachable(config: RunSettings) -> list[str]:
     """Transports that need GPUs which the replicas do not have."""
     problems = []
     sync, gpus = config.sync, {"actor": config.vlm.actor.gpus, "editor": config.editor.gpus}
@@ -97,8 +176,8 @@ def _unreachable(config: RunConfig) -> list[str]:
             )
     if sync.actor != "object_store" and config.learner.actor.lora is not None:
         problems.append(
-            f"sync.actor: {sync.actor!r} is refused with learner.actor.lora: a replica merges an adapter itself. Set "
-            "sync.actor=object_store; an adapter is small"
+            f"sync.actor: {sync.actor!r} is refused with learner.actor.lora: an adapter is small. Set "
+            "sync.actor=object_store"
         )
     if sync.actor == "ipc" and gpus["actor"] > 1:
         problems.append(
@@ -108,7 +187,7 @@ def _unreachable(config: RunConfig) -> list[str]:
     return problems
 
 
-def _fixed_only(config: RunConfig) -> list[str]:
+def _fixed_only(config: RunSettings) -> list[str]:
     """Ranges of workers that are none, and those with a transport whose members are fixed."""
     rollout, vlm = config.rollout, config.vlm
     ranges = {
@@ -135,7 +214,7 @@ def _fixed_only(config: RunConfig) -> list[str]:
     return problems
 
 
-def changed_on_resume(saved: RunConfig, asked: RunConfig) -> list[str]:
+def changed_on_resume(saved: RunSettings, asked: RunSettings) -> list[str]:
     """Keys of `SETTLED` that a run which goes on would change: each line names the key, both values and a way out."""
     problems = []
     for key in SETTLED:
@@ -148,7 +227,7 @@ def changed_on_resume(saved: RunConfig, asked: RunConfig) -> list[str]:
     return problems
 
 
-def contradictions(config: RunConfig, derived: Mapping[str, str]) -> list[str]:
+def contradictions(config: RunSettings, derived: Mapping[str, str]) -> list[str]:
     """Keys that say something else than the key that they follow from."""
     problems = []
     for key, source in derived.items():

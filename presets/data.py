@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rollout.config_section import OrOwn, Pair, Section
+from scenes.section import OrOwn, Pair, Section
 
 
 class DataConfig(Section):

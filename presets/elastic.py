@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from rollout.config_section import Section
+from scenes.section import Section
 
 
 class ElasticConfig(Section):

@@ -9,3 +9,7 @@ class BadInput(ValueError):
 
 class RunFailed(RuntimeError):
     """The run could not go on for a reason that is known and named. Exit code 1."""
+
+
+class ConfigError(BadInput):
+    """A run file that cannot be used; each line of the message names a key, its value and what is allowed."""

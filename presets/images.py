@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from learner.learner_config import NumberFormat
-from rollout.config_section import OrOwn, Pair, Section
+from learner.config import NumberFormat
+from scenes.section import OrOwn, Pair, Section
 
 
 class PipelineConfig(Section):
@@ -68,12 +68,21 @@ class EditorConfig(PipelineConfig):
 
     steps: int = Field(8, ge=2)
     """Denoising steps."""
+    source_size: int | None = Field(None, ge=16)
+    """Height and width, in pixels, at which Qwen-Image-Edit sees the image that it edits, or null: 1024, as its
+    pipeline has it. Others see it at `diffuser.image_size`."""
     evaluation_steps: int | None = Field(None, ge=2)
     """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
     eta: float = Field(0.7, gt=0)
     """Noise level of the SDE sampler that training samples with."""
     sde_window: Pair | None = None
     """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """See `PipelineConfig`."""
+        source = {} if self.source_size is None else {"source_size": self.source_size}
+        return {**super().model_settings, **source}
 
     @property
     def ode_steps(self) -> int:

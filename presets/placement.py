@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from scenes.section import Section
 
 LABEL = "rlrig-role"
 NodeRole = Literal["image", "vlm", "learner"]
 
 
-class PlacementConfig(BaseModel):
+class PlacementConfig(Section):
     """On which nodes the roles run. A node says with its label `rlrig-role` what it is for: `image` (Diffuser and
     Inverse Diffuser), `vlm` (Actor and Checker) or `learner` (its ranks)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     nodes: Literal["any", "preferred", "strict"] = "any"
     """`any`: wherever Ray finds room. `strict`: only on nodes with the role's label; without one, nothing starts.

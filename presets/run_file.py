@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from rollout.config import DERIVED, HUB_PREFIX, RunConfig
-from rollout.errors import BadInput
+from presets.errors import BadInput, ConfigError
+from presets.mistakes import explain, shown
+from presets.places import BASE, preset_names
+from presets.run_config import DERIVED, HUB_PREFIX, RunConfig
+from presets.yaml_text import MOST_CHARACTERS, parse_yaml, write_yaml
 from scenes.entry_point import is_entry_point
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 _INDEX_FILE = {
     "flux": "model_index.json",
     "editor": "model_index.json",
     "checker": "config.json",
     "actor": "config.json",
 }
+_MOST_PARTS = 16  # of a key
 _MADE_BY = "; make it with `rlrig pretrain`, or name a model on the hub as hf://owner/name"
-
-
-class ConfigError(BadInput):
-    """A run file that cannot be used; each line of the message names a key, its value and what is allowed."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that occurs twice is an error, not a silent loss of the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} occurs twice", key_node.start_mark)
-            seen.add(str(key))
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(  # YAML 1.2's floats: PyYAML takes 1e-4 for a string
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text.
-
-    Raises:
-        ConfigError: broken YAML; the message says in which line.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{where}{place}: broken YAML: {getattr(error, 'problem', None) or error}") from error
-
-
-def _presets() -> list[Path]:
-    return sorted([*REPOSITORY.glob("presets/*/run.yaml"), *REPOSITORY.glob("presets/*.yaml")])
 
 
 def read_run_file(path: Path) -> dict[str, Any]:
@@ -72,10 +32,10 @@ def read_run_file(path: Path) -> dict[str, Any]:
         ConfigError: no such file, broken YAML, or no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)  # a device never ends
     except FileNotFoundError as error:
-        presets = ", ".join(str(p.relative_to(REPOSITORY)) for p in _presets())
-        raise ConfigError(f"{path}: no such run file; the presets are: {presets or 'none'}") from error
+        raise ConfigError(f"{path}: no such run file; the presets are: {', '.join(preset_names())}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     values = parse_yaml(text, str(path))
@@ -96,11 +56,13 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts):
-            raise ConfigError(f"--set {override!r}: write key.sub=value, for example rollout.group_size=6")
+            raise ConfigError(f"--set {shown(override)}: write key.sub=value, for example rollout.group_size=6")
+        if len(parts) > _MOST_PARTS:
+            raise ConfigError(f"--set {shown(override)}: no key has {len(parts)} parts")
         place: Any = values
         for depth, part in enumerate(parts[:-1]):
             place = _step_into(place, part, ".".join(parts[: depth + 1]), override)
-        value = parse_yaml(text, f"--set {override}")
+        value = parse_yaml(text, f"--set {_named(override)}")
         if isinstance(place, list):
             place[_position(place, parts[-1], override)] = value
         else:
@@ -115,9 +77,16 @@ def _copy(value: Any) -> Any:
 
 
 def _position(items: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
-        raise ConfigError(f"--set {override!r}: {part!r} is not a position of this list, which has {len(items)} items")
+    if part not in map(str, range(len(items))):
+        raise ConfigError(
+            f"--set {shown(override)}: {shown(part)} is not a position of this list, which has {len(items)} items"
+        )
     return int(part)
+
+
+def _named(override: str) -> str:
+    """An override as it was given, or its beginning."""
+    return override if len(override) <= 120 else shown(override)
 
 
 def _step_into(place: Any, part: str, so_far: str, override: str) -> Any:
@@ -126,7 +95,7 @@ def _step_into(place: Any, part: str, so_far: str, override: str) -> Any:
     else:
         inner = place[part] = {} if place.get(part) is None else place[part]
     if not isinstance(inner, dict | list):
-        raise ConfigError(f"--set {override!r}: {so_far} is {inner!r}, which has no keys below it")
+        raise ConfigError(f"--set {shown(override)}: {so_far} is {shown(inner)}, which has no keys below it")
     return inner
 
 
@@ -141,10 +110,24 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        problems += explain(error)
+        follows = {key: source for key, source in DERIVED.items() if not _holds(values, key)}
+        problems += explain(error, RunConfig, follows, {problem.partition(":")[0] for problem in problems})
+        raise ConfigError(_listed(path, problems)) from error
     if problems:
-        raise ConfigError("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
+        raise ConfigError(_listed(path, problems))
     return config
+
+
+def _listed(path: Path, problems: Sequence[str]) -> str:
+    return "\n".join([f"{path}:", *(f"  {problem}" for problem in problems)])
+
+
+def _holds(values: dict[str, Any], key: str) -> bool:
+    """Whether a raw configuration sets a key itself."""
+    place: Any = values
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place is not None
 
 
 def load_run_config(run: Path, overrides: Sequence[str], option: str = "--run") -> RunConfig:
@@ -160,36 +143,50 @@ def load_run_config(run: Path, overrides: Sequence[str], option: str = "--run") 
 
 def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
     """Make the model folders and the data file of a raw configuration absolute, in place. They are looked for in
-    `folder`, then in the repository. The result says what is missing. What code of the user's own is told as
+    `folder`, then beside `presets/`. The result says what is missing. What code of the user's own is told as
     `data.path` need not be there.
     """
     problems = []
-    models = values.get("models")
-    for name, index in _INDEX_FILE.items() if isinstance(models, dict) else ():
+    models = values["models"] if isinstance(values.get("models"), dict) else {}
+    for name, index in _INDEX_FILE.items():
         value = models.get(name)
         if not isinstance(value, str) or value.startswith(HUB_PREFIX):
             continue
-        places = list(dict.fromkeys((base / value).resolve() for base in (folder, REPOSITORY)))
+        places = _places(value, folder)
         place = next((p for p in places if p.is_dir()), None)
         if place is None:
-            looked = " and ".join(map(str, places))
-            problems.append(f"models.{name}: {value!r} is no folder (looked for {looked}){_MADE_BY}")
+            looked = f" (looked for {' and '.join(map(str, places))})" if places else ""
+            problems.append(f"models.{name}: {shown(value)} is no folder{looked}{_MADE_BY}")
         elif not (place / index).is_file():
             problems.append(f"models.{name}: {place} holds no {index}{_MADE_BY}")
         else:
             models[name] = str(place)
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("path"), str):
-        places = list(dict.fromkeys((base / data["path"]).resolve() for base in (folder, REPOSITORY)))
+        places = _places(data["path"], folder)
         place = next((p for p in places if p.is_file()), None)
         if is_entry_point(str(data.get("source"))):
-            here = Path(data["path"]).resolve()  # beside the code, which is looked for in the working directory
-            data["path"] = next((str(p) for p in (here, *places) if p.exists()), data["path"])
+            here = _places(data["path"], Path())  # beside the code, which is looked for in the working directory
+            data["path"] = next((str(p) for p in (*here, *places) if p.exists()), data["path"])
         elif place is None:
-            problems.append(f"data.path: {data['path']!r} is no file (looked for {' and '.join(map(str, places))})")
+            looked = f" (looked for {' and '.join(map(str, places))})" if places else ""
+            problems.append(f"data.path: {shown(data['path'])} is no file{looked}")
         else:
             data["path"] = str(place)
     return problems
+
+
+def _places(value: str, folder: Path) -> list[Path]:
+    """Where a path may lie; nowhere, where no file system could hold it."""
+    places = []
+    for base in (folder, BASE):
+        try:
+            place = (base / value).resolve()
+            place.exists()
+        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, or links in a circle
+            continue
+        places.append(place)
+    return list(dict.fromkeys(places))
 
 
 def model_source(value: str) -> str:
@@ -206,60 +203,4 @@ def dump_config(config: RunConfig) -> str:
         for part in outer:
             place = place[part]
         del place[last]
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def explain(error: ValidationError, root: type[BaseModel] = RunConfig) -> list[str]:
-    """One line for each mistake in a `root`: the key's dotted name, the value given, and what is allowed."""
-    lines = []
-    for mistake in error.errors():
-        location = [part for part in mistake["loc"] if part not in ("tuple", "list")]
-        key = ".".join(map(str, location))
-        kind, value = mistake["type"], mistake["input"]
-        if key in DERIVED:  # its source has the same mistake
-            continue
-        if kind == "extra_forbidden":
-            allowed = list(_model_at(location[:-1], root).model_fields)
-            lines.append(f"{key}: unknown key{_suggest(str(location[-1]), allowed)}; allowed: {', '.join(allowed)}")
-        elif kind == "missing":
-            lines.append(f"{key}: is missing{_describe(location, root)}")
-        elif kind == "value_error" and not location:
-            lines += str(mistake["ctx"]["error"]).splitlines()
-        elif kind == "value_error":
-            lines.append(f"{key}: {mistake['ctx']['error']}")
-        else:
-            wrong = mistake["msg"].replace("Input should be", "must be").replace("'", "")
-            options = re.findall(r"'([^']+)'", mistake["msg"]) if kind == "literal_error" else []
-            hint = _suggest(value, options) if isinstance(value, str) else ""
-            lines.append(f"{key}: {value!r} is refused: {wrong}{hint}{_describe(location, root)}")
-    return lines
-
-
-def _suggest(word: str, allowed: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(allowed), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _describe(location: Sequence[str | int], root: type[BaseModel]) -> str:
-    names = [part for part in location if isinstance(part, str)]
-    if not names or isinstance(location[-1], int):
-        return ""
-    field = _model_at(location[:-1], root).model_fields.get(names[-1])
-    return f" ({field.description})" if field is not None and field.description else ""
-
-
-def _model_at(location: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel]:
-    """The section that a location of the run file lies in."""
-    model = root
-    for part in location:
-        fields: Mapping[str, Any] = model.model_fields
-        if isinstance(part, str) and part in fields:
-            model = section_of(fields[part].annotation) or model
-    return model
-
-
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic type that a field's annotation names, in a list or beside None, too; None where it names none."""
-    if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := section_of(arg))), None)
+    return write_yaml(values)

@@ -1,52 +1,23 @@
-"""The configuration of a run: what `presets/tiny/run.yaml` may say. Imports no engine, so a mistake shows at once."""
+"""The sections of a run file and their keys, each right or wrong by itself. Imports no engine."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticUndefinedType
 
-from learner.learner_config import LearnerConfig
-from learner.transports.sync_config import SyncConfig
-from rollout.cluster.placement import PlacementConfig
-from rollout.config_checks import contradictions, impossible_combinations
-from rollout.config_section import OrOwn, Section
-from rollout.data_config import DataConfig
-from rollout.elastic.elastic_config import ElasticConfig
-from rollout.image_config import DiffuserConfig, EditorConfig
-from serving.vlm_config import VlmConfig
+from learner.config import LearnerConfig
+from presets.data import DataConfig
+from presets.elastic import ElasticConfig
+from presets.images import DiffuserConfig, EditorConfig
+from presets.placement import PlacementConfig
+from presets.schedule import Schedule, Stage, StageConfig
+from scenes.section import OrOwn, Section
+from serving.answers.form import AnswerForm
+from serving.config import VlmConfig
+from weights.transports.sync_config import SyncConfig
 
-Stage = Literal["actor", "editor"]
 Logger = Literal["tensorboard", "mlflow", "wandb"]
-
-HUB_PREFIX = "hf://"
-DERIVED = {  # settings of the engines that the run file says once, elsewhere
-    "vlm.actor.model": "models.actor",
-    "vlm.checker.model": "models.checker",
-    "vlm.actor.max_tokens": "rollout.max_answer_tokens",
-    "vlm.actor.transport": "sync.actor",
-    "learner.actor.temperature": "rollout.sampling_temperature",
-}
-
-
-class StageConfig(Section):
-    """A stretch of the run in which one policy trains, or both by turns."""
-
-    stage: Literal["actor", "editor", "alternate"]
-    """The policy that trains: the Actor, which writes edit prompts, or the editor (Inverse Diffuser); `alternate`
-    switches between them and begins with the Actor."""
-    updates: int = Field(ge=1)
-    """Weight updates in this stage."""
-    switch_every: int = Field(1, ge=1)
-    """With `stage: alternate`, updates of one policy before the other has its turn."""
-
-    def policy(self, update: int) -> Stage:
-        """The policy that the stage's update number `update` trains."""
-        if self.stage != "alternate":
-            return self.stage
-        return "editor" if update // self.switch_every % 2 else "actor"
 
 
 class ModelsConfig(Section):
@@ -62,6 +33,10 @@ class ModelsConfig(Section):
     editor: str | None = None
     """Pipeline of the editor where it is another one than `flux`: FLUX-Kontext, for example a trained one, or
     Qwen-Image-Edit."""
+
+    adapters: dict[Literal["actor", "editor"], str] = Field(default_factory=dict)
+    """Trained adapters that lie beside `actor` and the editor's pipeline: folders `lora` of a run's `models`. `--run`
+    sets them; training starts from none."""
 
     @property
     def edits_with(self) -> str:
@@ -92,6 +67,12 @@ class RolloutConfig(Section):
     checker: Annotated[str, OrOwn(("vlm",))] = "vlm"
     """What judges requirements: the VLM of `models.checker`; or a function of yours, `module:name`, which may ask that
     VLM, too, see docs/extending/checker.md."""
+    dialogue: Annotated[str, OrOwn(("shapes", "general"))] = "shapes"
+    """Words between the loop and its VLMs: shapes, the small models' own language; general, plain English for a VLM
+    that was not made for this loop; or a class of yours, `module:name`, as `scenes.dialogues.dialogue.Dialogue`."""
+    least_mass: float = Field(0.05, ge=0, le=1)
+    """Least probability of yes and no together in the Checker's answer; below it a requirement counts as unmet, and the
+    question as unanswered."""
     sampling_temperature: float = Field(1.0, gt=0)
     """Temperature of the Actor's answers while training."""
     edit_noise: Literal["shared", "own"] = "shared"
@@ -99,8 +80,15 @@ class RolloutConfig(Section):
     is the answer's alone and equal edits are made once, or each one's own."""
     max_answer_tokens: int = Field(48, ge=1)
     """Longest answer of the Actor, in tokens."""
+    answer_form: AnswerForm | None = None
+    """Form that the Actor's answers must have; null: any, which is as the Actor would answer by itself. The
+    log-probabilities are those of what the form allows, in rollout and learner alike."""
     unparsable_reward: float = Field(0.0, le=0)
     """Reward of an answer that cannot be parsed. At 0 it costs nothing where no other member meets a requirement."""
+    truncated_penalty: float = Field(0.0, ge=0)
+    """Is taken from the reward of an answer that `max_answer_tokens` cut off."""
+    learn_truncated: bool = True
+    """Whether the Actor learns from answers that were cut off. They count in their groups either way."""
     least_spread: float = Field(0.0, ge=0)
     """Standard deviation of the rewards below which a group counts as equal. The Checker's probabilities differ a
     little even where nothing changed."""
@@ -136,6 +124,9 @@ class VlmsConfig(Section):
     """The Actor's deployment."""
     checker: VlmConfig
     """The Checker's deployment."""
+    share: bool | None = None
+    """Let the Actor's replicas be the Checker, too, which they are without the adapter: half the memory. null: where
+    that is possible and what is written of `vlm.checker` is as in `vlm.actor`."""
 
 
 class LearnersConfig(Section):
@@ -208,12 +199,8 @@ class NeedsConfig(Section):
     """GPUs."""
 
 
-class RunConfig(Section):
-    """Everything that a run is told.
-
-    Raises:
-        pydantic.ValidationError: an unknown key, a wrong type or an impossible combination.
-    """
+class RunSettings(Section):
+    """Everything that a run is told; whether it can hold together is `RunConfig`'s to say."""
 
     seed: int = Field(0, ge=0)
     """Every random choice of the run follows from it."""
@@ -253,14 +240,14 @@ class RunConfig(Section):
     """What `rlrig doctor` asks of the machine."""
 
     @property
-    def schedule(self) -> list[Stage]:
+    def schedule(self) -> Schedule:
         """The policy that each update trains."""
-        return [stage.policy(update) for stage in self.stages for update in range(stage.updates)]
+        return Schedule(self.stages)
 
     @property
-    def trained(self) -> set[str]:
+    def trained(self) -> set[Stage]:
         """The policies that train in some update."""
-        return set(self.schedule)
+        return self.schedule.policies
 
     @property
     def gpu_learner(self) -> bool:
@@ -271,39 +258,3 @@ class RunConfig(Section):
     def total_updates(self) -> int:
         """Weight updates of all stages."""
         return len(self.schedule)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _say_once(cls, values: Any) -> Any:
-        return derive(values) if isinstance(values, dict) else values
-
-    @model_validator(mode="after")
-    def _refuse_the_impossible(self) -> RunConfig:
-        problems = contradictions(self, DERIVED) + impossible_combinations(self)
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-
-def derive(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source."""
-    values = deepcopy(values)
-    for key, source in DERIVED.items():
-        section, name = source.split(".")
-        field = RunConfig.model_fields[section].annotation.model_fields[name]
-        given = values.get(section, {})
-        value = given.get(name, field.get_default()) if isinstance(given, dict) else field.get_default()
-        if isinstance(value, PydanticUndefinedType):
-            continue
-        place: Any = values
-        *outer, last = key.split(".")
-        for part in outer:
-            if not isinstance(place, dict):
-                break
-            if place.get(part) is None:
-                place[part] = {}
-            place = place[part]
-        if not isinstance(place, dict):
-            continue
-        place.setdefault(last, value.removeprefix(HUB_PREFIX) if isinstance(value, str) else value)
-    return values

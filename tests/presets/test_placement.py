@@ -1,8 +1,8 @@
 import pytest
 
-from rollout.cluster.placement import PlacementConfig
-from rollout.config_file import load_config
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.placement import PlacementConfig
+from presets.run_file import load_config
 
 LABELLED = {"label_selector": {"rlrig-role": "image"}}
 

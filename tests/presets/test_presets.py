@@ -4,17 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from learner.lora import bindings
+from benchmarks.tiny_families.flux import build_flux_kontext
+from benchmarks.tiny_families.qwen_image import build_qwen_image_edit
+from benchmarks.tiny_families.qwen_vl import build_qwen_vl
 from learner.skeleton import skeleton
-from rollout.config_file import REPOSITORY, ConfigError, load_config, model_source
-from tests.tiny_families import build_flux_kontext, build_qwen_image_edit, build_qwen_vl
+from presets.run_file import ConfigError, load_config, model_source
+from tests.places import ROOT
+from weights.lora import bindings
 
-DATA = REPOSITORY / "tests" / "data" / "laion_sg_example.json"
+DATA = ROOT / "tests" / "data" / "laion_sg_example.json"
 PRESETS = {"flux-kontext-qwen": build_flux_kontext, "qwen-image-edit": build_qwen_image_edit}
 
 
 def preset(name: str) -> Path:
-    return REPOSITORY / "presets" / f"{name}.yaml"
+    return ROOT / "presets" / f"{name}.yaml"
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,9 +7,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from rollout.config import RunConfig
-from rollout.config_checks import cpu_demand
-from rollout.config_file import REPOSITORY, ConfigError, apply_overrides, dump_config, load_config, read_run_file
+from presets.checks import cpu_demand
+from presets.errors import ConfigError
+from presets.run_config import RunConfig
+from presets.run_file import apply_overrides, dump_config, load_config, read_run_file
+from tests.places import ROOT
 
 
 def refused(path: Path, *overrides: str) -> str:
@@ -54,7 +56,7 @@ def test_every_key_of_ours_is_explained() -> None:
     def keys(model: type[BaseModel], prefix: str) -> list[str]:
         silent = []
         for name, field in model.model_fields.items():
-            if not field.description and model.__module__ == "rollout.config":
+            if not field.description and model.__module__ == "presets.run_config":
                 silent.append(prefix + name)
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 silent += keys(field.annotation, f"{prefix}{name}.")
@@ -64,7 +66,7 @@ def test_every_key_of_ours_is_explained() -> None:
 
 
 def test_the_preset_says_only_what_the_configuration_knows() -> None:
-    presets = list(REPOSITORY.glob("presets/*/run.yaml"))
+    presets = list(ROOT.glob("presets/*/run.yaml"))
     assert presets
     for preset in presets:
         assert RunConfig.model_validate(read_run_file(preset)).total_updates >= 1
@@ -237,13 +239,14 @@ def test_overrides_that_mean_nothing_are_refused(run_file: Path, override: str, 
 
 def test_a_mistake_shows_in_under_two_seconds_and_loads_no_engine(run_file: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from rollout.config_file import load_config, ConfigError\n"
+        "import sys; from pathlib import Path\n"
+        "from presets.errors import ConfigError; from presets.run_file import load_config\n"
         "try: load_config(Path(sys.argv[1]), ['rollout.turns=0'])\n"
         "except ConfigError: print(sorted({'torch', 'ray', 'vllm', 'diffusers', 'transformers'} & set(sys.modules)))"
     )
     began = time.monotonic()
     process = subprocess.run(
-        [sys.executable, "-c", code, str(run_file)], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(run_file)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert process.stdout.strip() == "[]", process.stderr
     assert time.monotonic() - began < 2.0
@@ -272,6 +275,6 @@ def test_memory_of_one_gpu_a_replica_is_shared(run_file: Path) -> None:
 def test_alternate_switches_policies_and_begins_with_the_actor(run_file: Path) -> None:
     stages = "stages=[{stage: alternate, updates: 5, switch_every: 2}, {stage: editor, updates: 1}]"
     config = load_config(run_file, [stages])
-    assert config.schedule == ["actor", "actor", "editor", "editor", "actor", "editor"]
+    assert list(config.schedule) == ["actor", "actor", "editor", "editor", "actor", "editor"]
     assert config.trained == {"actor", "editor"}
     assert config.total_updates == 6

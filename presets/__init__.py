@@ -1,0 +1,1 @@
+"""Run files, and the types, checks and loader that read them."""

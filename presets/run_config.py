@@ -1,0 +1,107 @@
+"""The configuration of a run: what `presets/tiny/run.yaml` may say. Imports no engine, so a mistake shows at once."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from pydantic import BaseModel, model_validator
+from pydantic_core import PydanticUndefinedType
+
+from presets.checks import contradictions, impossible_combinations, shares_vlm
+from presets.settings import RunSettings
+from scenes.dialogues.dialogue import load_dialogue
+from serving.config import VlmConfig
+from serving.prompt_limits import PromptLimits
+
+HUB_PREFIX = "hf://"
+DERIVED = {  # settings of the engines that the run file says once, elsewhere
+    "vlm.actor.model": "models.actor",
+    "vlm.checker.model": "models.checker",
+    "vlm.actor.max_tokens": "rollout.max_answer_tokens",
+    "vlm.actor.transport": "sync.actor",
+    "learner.actor.temperature": "rollout.sampling_temperature",
+}
+
+
+class RunConfig(RunSettings):
+    """Everything that a run is told.
+
+    Raises:
+        pydantic.ValidationError: an unknown key, a wrong type or an impossible combination.
+    """
+
+    @property
+    def actor_vlm(self) -> VlmConfig:
+        """`vlm.actor`, with the system prompt of the dialogue where it names none, and room for the learner's adapter.
+
+        Raises:
+            EntryPointError: `rollout.dialogue` names code that cannot be used.
+        """
+        system = self.vlm.actor.system_prompt or load_dialogue(self.rollout.dialogue).system
+        lora = self.learner.actor.lora if self.vlm.actor.adapter == "beside" else None
+        rank = None if lora is None else lora.rank
+        given = {"system_prompt": system, "adapter_rank": rank, "answer_form": self.rollout.answer_form}
+        return self.vlm.actor.model_copy(update=given)
+
+    @property
+    def vlms(self) -> dict[str, VlmConfig]:
+        """The VLMs that are deployed, by role; without the Checker where the Actor's replicas are it, too. Raises as
+        `actor_vlm`."""
+        if not shares_vlm(self):
+            return {"actor": self.actor_vlm, "checker": self.vlm.checker}
+        return {"actor": self.actor_vlm.model_copy(update={"base_system_prompt": self.vlm.checker.system_prompt})}
+
+    @property
+    def prompt_limits(self) -> PromptLimits:
+        """Which prompts the models can take. Raises as `actor_vlm`."""
+        actor = self.actor_vlm
+        return PromptLimits(
+            self.models.flux,
+            actor.model,
+            actor.max_model_len,
+            self.diffuser.max_prompt_tokens,
+            self.rollout.dialogue,
+            actor.system_prompt,
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_once(cls, values: Any) -> Any:
+        return derive(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _refuse_the_impossible(self) -> RunConfig:
+        problems = contradictions(self, DERIVED) + impossible_combinations(self)
+        if problems:
+            raise ValueError("\n".join(problems))
+        if self.vlm.share is None:  # said once and for all: later nobody knows which keys of vlm.checker were written
+            object.__setattr__(self, "vlm", self.vlm.model_copy(update={"share": shares_vlm(self)}))
+        return self
+
+
+def derive(values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source."""
+    values = deepcopy(values)
+    for key, source in DERIVED.items():
+        section, name = source.split(".")
+        kind = RunConfig.model_fields[section].annotation
+        assert isinstance(kind, type), f"{section} is a section of the run file"
+        assert issubclass(kind, BaseModel)
+        field = kind.model_fields[name]
+        given = values.get(section, {})
+        value = given.get(name, field.get_default()) if isinstance(given, dict) else field.get_default()
+        if isinstance(value, PydanticUndefinedType):
+            continue
+        place: Any = values
+        *outer, last = key.split(".")
+        for part in outer:
+            if not isinstance(place, dict):
+                break
+            if place.get(part) is None:
+                place[part] = {}
+            place = place[part]
+        if not isinstance(place, dict):
+            continue
+        place.setdefault(last, value.removeprefix(HUB_PREFIX) if isinstance(value, str) else value)
+    return values

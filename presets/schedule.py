@@ -1,0 +1,96 @@
+"""Which policy each update trains: stages one after the other, however many updates they have."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby
+from typing import Literal, overload
+
+from pydantic import Field
+
+from scenes.section import Section
+
+Stage = Literal["actor", "editor"]
+
+
+class StageConfig(Section):
+    """A stretch of the run in which one policy trains, or both by turns."""
+
+    stage: Literal["actor", "editor", "alternate"]
+    """The policy that trains: the Actor, which writes edit prompts, or the editor (Inverse Diffuser); `alternate`
+    switches between them and begins with the Actor."""
+    updates: int = Field(ge=1, le=10**12)
+    """Weight updates in this stage."""
+    switch_every: int = Field(1, ge=1)
+    """With `stage: alternate`, updates of one policy before the other has its turn."""
+
+    def policy(self, update: int) -> Stage:
+        """The policy that the stage's update number `update` trains."""
+        if self.stage != "alternate":
+            return self.stage
+        return "editor" if update // self.switch_every % 2 else "actor"
+
+    @property
+    def policies(self) -> set[Stage]:
+        """The policies that train in it."""
+        return {self.policy(0), self.policy(min(self.switch_every, self.updates - 1))}
+
+    def stretch_end(self, update: int) -> int:
+        """The update of the stage with which the next stretch of one policy may begin."""
+        every = self.switch_every
+        return self.updates if self.stage != "alternate" else (update // every + 1) * every
+
+
+class Schedule(Sequence[Stage]):
+    """The policies of all updates, as a sequence that holds only its stages."""
+
+    def __init__(self, stages: Sequence[StageConfig]) -> None:
+        self._stages = tuple(stages)
+        self._ends = list(accumulate(stage.updates for stage in stages))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, update: int) -> Stage: ...
+
+    @overload
+    def __getitem__(self, update: slice) -> Sequence[Stage]: ...
+
+    def __getitem__(self, update: int | slice) -> Stage | Sequence[Stage]:
+        if isinstance(update, slice):
+            return [self[number] for number in range(*update.indices(len(self)))]
+        number = update + len(self) if update < 0 else update
+        if not 0 <= number < len(self):
+            raise IndexError(f"update {update} of {len(self)}")
+        place = bisect_right(self._ends, number)
+        return self._stages[place].policy(number - self._begin(place))
+
+    def __iter__(self) -> Iterator[Stage]:
+        return (stage.policy(update) for stage in self._stages for update in range(stage.updates))
+
+    def _begin(self, place: int) -> int:
+        return self._ends[place - 1] if place else 0
+
+    @property
+    def policies(self) -> set[Stage]:
+        """The policies that train in some update."""
+        return {policy for stage in self._stages for policy in stage.policies}
+
+    def plan(self) -> list[tuple[str, int]]:
+        """What is trained, in order, with the number of updates: a policy, or `alternate`."""
+        runs = groupby(self._stages, key=lambda stage: stage.stage)
+        return [(name, sum(stage.updates for stage in stages)) for name, stages in runs]
+
+    def next_change(self, update: int) -> int:
+        """The first update from `update` on that trains another policy than it does; behind the last stage, where none
+        does, the number of updates."""
+        number = update
+        while number < len(self):
+            if self[number] != self[update]:
+                return number
+            place = bisect_right(self._ends, number)
+            stage, begin = self._stages[place], self._begin(place)
+            number = min(self._ends[place], begin + stage.stretch_end(number - begin))
+        return len(self)

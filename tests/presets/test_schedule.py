@@ -1,0 +1,49 @@
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presets.schedule import Schedule, StageConfig
+
+stages = st.lists(
+    st.builds(
+        StageConfig,
+        stage=st.sampled_from(["actor", "editor", "alternate"]),
+        updates=st.integers(1, 7),
+        switch_every=st.integers(1, 9),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(stages)
+def test_a_schedule_is_the_list_of_its_updates(given: list[StageConfig]) -> None:
+    listed = [stage.policy(update) for stage in given for update in range(stage.updates)]
+    schedule = Schedule(given)
+    assert list(schedule) == [schedule[number] for number in range(len(schedule))] == listed
+    assert [schedule[number - len(listed)] for number in range(len(listed))] == listed
+    assert schedule[1:-1] == listed[1:-1]
+    assert schedule.policies == set(listed)
+    assert sum(updates for _, updates in schedule.plan()) == len(listed)
+    for update in range(len(listed) + 2):
+        later = (number for number in range(update, len(listed)) if listed[number] != listed[update])
+        assert schedule.next_change(update) == next(later, len(listed))
+
+
+def test_a_schedule_of_many_updates_costs_nothing() -> None:
+    many = 10**8
+    schedule = Schedule(
+        [
+            StageConfig(stage="actor", updates=many),
+            StageConfig(stage="alternate", updates=many, switch_every=3),
+            StageConfig(stage="editor", updates=10**12),
+        ]
+    )
+    began = time.process_time()
+    assert len(schedule) == 2 * many + 10**12
+    assert (schedule[many - 1], schedule[many + 3], schedule[-1]) == ("actor", "editor", "editor")
+    assert schedule.plan() == [("actor", many), ("alternate", many), ("editor", 10**12)]
+    assert (schedule.next_change(5), schedule.next_change(many + 3)) == (many + 3, many + 6)
+    assert schedule.policies == {"actor", "editor"}
+    assert time.process_time() - began < 0.5
