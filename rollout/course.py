@@ -14,10 +14,11 @@ import numpy as np
 
 from rollout.seeds import derive_seed
 from rollout.state import Episode, Frame, State
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement, SceneGraph
 
 if TYPE_CHECKING:
-    from serving.vlm_actor import ActorAnswer
+    from serving.actor import ActorAnswer
 
 RETRY_TEMPERATURE = 1.0
 
@@ -61,17 +62,17 @@ Request = Draw | Check | Reflect | Change
 Course = Generator[Request, Any, Episode]
 
 
-def first_state(graph: SceneGraph, seed: int) -> Generator[Request, Any, State]:
+def first_state(graph: SceneGraph, seed: int, dialogue: Dialogue = SHAPES) -> Generator[Request, Any, State]:
     """The Diffuser's image with this seed, checked."""
     image = yield Draw(graph.prompt, seed)
     satisfaction = yield Check(image, graph.requirements)
-    return State(graph, image, satisfaction, seed)
+    return State(graph, image, satisfaction, seed, dialogue=dialogue)
 
 
-def given_state(graph: SceneGraph, image: np.ndarray) -> Generator[Request, Any, State]:
+def given_state(graph: SceneGraph, image: np.ndarray, dialogue: Dialogue = SHAPES) -> Generator[Request, Any, State]:
     """An image that was brought along, (H, W, 3) uint8, checked; nothing is drawn."""
     satisfaction = yield Check(image, graph.requirements)
-    return State(graph, image, satisfaction, draw_seed=None)
+    return State(graph, image, satisfaction, draw_seed=None, dialogue=dialogue)
 
 
 def course(state: State, seed: int, turns: int, episode: Episode | None = None) -> Course:

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from ray.rllib.env.env_runner import EnvRunner
 
-from rollout.group_sampler import GroupSampler, Job
+from rollout.groups.sampler import GroupSampler, Job
 from rollout.incidents import Incidents
 from rollout.trajectory import to_table
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
     from rollout.models import Models
 
 

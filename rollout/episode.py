@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
 
 from rollout.course import Change, Check, Draw, Reflect, Request, course, first_state
 from rollout.seeds import derive_seed
 from rollout.state import Episode, State
+from scenes.dialogues.dialogue import Dialogue
 from scenes.scene_graph import SceneGraph
 
 if TYPE_CHECKING:
-    from rollout.models import Models
+    from actors.fleet import Fleet
+    from serving.actor import ActorAnswer
+    from serving.checker import Checker
+    from serving.own_checker import OwnChecker
 
+_Result = TypeVar("_Result")
 _ORDER = (Draw, Change, Check, Reflect)  # nobody reflects before all that are behind have come to it
 
 
-def draw_states(models: Models, graphs: Sequence[SceneGraph], seeds: Sequence[int]) -> list[State]:
+class Reflector(Protocol):
+    """An Actor, or what takes its place."""
+
+    dialogue: Dialogue
+
+    def reflect(
+        self, images: Sequence[np.ndarray], requests: Sequence[str], *, temperature: float, seeds: Sequence[int]
+    ) -> list[list[ActorAnswer]]:
+        """See `serving.actor.Actor.reflect`."""
+
+
+class Players(Protocol):
+    """The four models of an episode, as `rollout.models.Models` has them."""
+
+    @property
+    def diffuser(self) -> Fleet:
+        """Draws."""
+
+    @property
+    def editor(self) -> Fleet:
+        """Edits."""
+
+    @property
+    def actor(self) -> Reflector:
+        """Reflects."""
+
+    @property
+    def checker(self) -> Checker | OwnChecker:
+        """Judges."""
+
+
+def draw_states(models: Players, graphs: Sequence[SceneGraph], seeds: Sequence[int]) -> list[State]:
     """The Diffuser's first image for each graph, checked."""
-    return drive(models, [first_state(graph, seed) for graph, seed in zip(graphs, seeds, strict=True)])
+    dialogue = models.actor.dialogue
+    return drive(models, [first_state(graph, seed, dialogue) for graph, seed in zip(graphs, seeds, strict=True)])
 
 
 def play(
-    models: Models,
+    models: Players,
     graphs: Sequence[SceneGraph],
     seed: int,
     turns: int,
@@ -35,9 +74,9 @@ def play(
     return drive(models, [course(state, seed, turns) for state in states])
 
 
-def drive(models: Models, courses: Sequence[Generator[Request, Any, Any]]) -> list[Any]:
+def drive(models: Players, courses: Sequence[Generator[Request, Any, _Result]]) -> list[_Result]:
     """What these courses return, in their order; requests of one kind are answered together."""
-    results: list[Any] = [None] * len(courses)
+    results: dict[int, _Result] = {}
     waiting: dict[int, Request] = {}
 
     def go_on(index: int, answer: Any) -> None:
@@ -54,25 +93,25 @@ def drive(models: Models, courses: Sequence[Generator[Request, Any, Any]]) -> li
         answers = _ANSWERS[kind](models, list(chosen.values()))
         for index, answer in zip(chosen, answers, strict=True):
             go_on(index, answer)
-    return results
+    return [results[index] for index in range(len(courses))]
 
 
-def _draw(models: Models, requests: Sequence[Draw]) -> list[Any]:
+def _draw(models: Players, requests: Sequence[Draw]) -> list[Any]:
     return models.diffuser.draw([one.prompt for one in requests], [one.seed for one in requests])
 
 
-def _check(models: Models, requests: Sequence[Check]) -> list[Any]:
+def _check(models: Players, requests: Sequence[Check]) -> list[Any]:
     return models.checker.satisfaction([one.image for one in requests], [one.requirements for one in requests])
 
 
-def _change(models: Models, requests: Sequence[Change]) -> list[Any]:
+def _change(models: Players, requests: Sequence[Change]) -> list[Any]:
     edits = models.editor.edit(
         [one.image for one in requests], [one.prompt for one in requests], [one.seed for one in requests]
     )
     return [edit.image for edit in edits]
 
 
-def _reflect(models: Models, requests: Sequence[Reflect]) -> list[Any]:
+def _reflect(models: Players, requests: Sequence[Reflect]) -> list[Any]:
     """One answer to each; a call has one temperature."""
     answers: dict[int, Any] = {}
     for temperature in sorted({one.temperature for one in requests}):
@@ -87,4 +126,9 @@ def _reflect(models: Models, requests: Sequence[Reflect]) -> list[Any]:
     return [answers[index] for index in range(len(requests))]
 
 
-_ANSWERS = {Draw: _draw, Check: _check, Change: _change, Reflect: _reflect}
+_ANSWERS: dict[type[Request], Callable[[Players, Sequence[Any]], list[Any]]] = {
+    Draw: _draw,
+    Check: _check,
+    Change: _change,
+    Reflect: _reflect,
+}

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollout.errors import BadInput
+from presets.checks import cpu_demand
+from presets.errors import BadInput
 
 if TYPE_CHECKING:
-    from rollout.config import RayConfig
+    from presets.run_config import RunConfig
+    from presets.settings import RayConfig
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "RLRIG_WORKER": "1",
+    # What Serve's HTTP proxy calls when it starts, so that it keeps limits; and it trusts no `X-Forwarded-For`.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.http_limits.guard",
+    "FORWARDED_ALLOW_IPS": "",
 }
 
 # What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days.
@@ -28,6 +35,11 @@ _BOUNDS_HERE = {
     "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
 }
 _RECORDER = "RAY_enable_open_telemetry"
+_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: a Ray of one machine, as on Windows and macOS
+NODE_GROUP = "ray.io/node-group"
+"""A label that Ray sets on nodes which an autoscaler or KubeRay started."""
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+"""What `ray up` leaves on the head node; Ray Tune, too, takes it for the sign of an autoscaler."""
 
 
 @contextmanager
@@ -67,12 +79,11 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-@contextmanager
-def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
-    """Start Ray (or join the cluster at `config.address`) for the block, and leave it after. `gpu_learner` says whether
-    a learner trains on GPUs.
+def start_ray(config: RayConfig, gpu_learner: bool = False) -> None:
+    """Start Ray on this machine, or join the cluster at `config.address`. `gpu_learner` says whether a learner trains
+    on GPUs.
 
-    A Ray instance that already runs on the machine is not touched: without an address the run starts its own.
+    A Ray instance that already runs on the machine is not touched: without an address a new one is started.
 
     Raises:
         BadInput: the dashboard's port is taken, or no cluster answers at the address.
@@ -114,7 +125,64 @@ def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
             raise BadInput(f"ray.address: no cluster answers at {config.address!r}: {error}") from error
     if threading.current_thread() is threading.main_thread() and on_terminate is not None:
         signal.signal(signal.SIGTERM, on_terminate)  # Ray's own handler would end this process and orphan the others
+
+
+@contextmanager
+def ray_for_run(config: RayConfig, gpu_learner: bool = False) -> Iterator[None]:
+    """Ray as `start_ray` starts or joins it for the block, left after it. One that is started listens on loopback
+    alone. Raises as `start_ray`."""
+    import ray
+
+    with _on_loopback() if config.address is None else nullcontext():
+        start_ray(config, gpu_learner)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that is started within the block keeps to this machine. On Linux its GCS, raylet and metrics otherwise take
+    connections from everywhere, and whoever reaches the GCS can run code. The environment tells Ray's other processes;
+    this one has read it when it imported Ray. Leave the block when that Ray has ended: to one that joins a cluster, the
+    node of this machine would be another."""
+    from ray._private import ray_constants
+
+    given, clusters = os.environ.get(_CLUSTERS), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_CLUSTERS], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
+        if given is None:
+            del os.environ[_CLUSTERS]
+        else:
+            os.environ[_CLUSTERS] = given
+
+
+def ray_of_library(config: RunConfig) -> None:
+    """For an algorithm that a program of the user's builds: the Ray that the program runs, or one that is started as
+    the run file says.
+
+    Raises:
+        BadInput: the program's Ray has fewer CPUs than the run asks for, and no autoscaler that could bring more; or as
+            `start_ray`.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        start_ray(config.ray, config.gpu_learner)
+        return
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if any(NODE_GROUP in node["Labels"] for node in nodes) or BOOTSTRAP.expanduser().is_file():
+        return
+    there = sum(node["Resources"].get("CPU", 0.0) for node in nodes)
+    demand = cpu_demand(config)
+    if sum(demand.values()) > there:
+        roles = ", ".join(f"{role} {cpus:g}" for role, cpus in demand.items())
+        raise BadInput(
+            f"Ray has {there:g} CPUs, and this run asks for {sum(demand.values()):g} ({roles}): workers would wait for "
+            f"ever. Call ray.init(num_cpus={math.ceil(sum(demand.values()))}) before, which may be more than there are "
+            "cores, or no ray.init at all; or lower the workers or their cpus with reflection(overrides=[...])"
+        )

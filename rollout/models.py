@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from actors.diffuser import Diffuser
 from actors.fleet import Fleet
 from actors.inverse_diffuser import InverseDiffuser
-from learner.receipts import WeightReceipt, verify_receipts
-from learner.transports.group import Group
-from learner.transports.object_store import ObjectStore
-from learner.transports.transport import Transport, TransportUnusable
-from learner.transports.vllm_transfer import VllmTransfer
-from learner.weight_board import WeightBoard
-from learner.weights import WeightUpdate
-from rollout.config_file import model_source
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.run_file import model_source
+from presets.settings import RolloutConfig
+from scenes.dialogues.dialogue import load_dialogue
+from serving.actor import Actor
 from serving.application_keeper import ApplicationKeeper
+from serving.checker import Checker
+from serving.client import VlmClient
+from serving.deployment import checker_of, deploy_vlms, stop_vlms, wait_for_vlms
 from serving.own_checker import OwnChecker, new_checker
-from serving.vlm_actor import Actor
-from serving.vlm_checker import Checker
-from serving.vlm_client import VlmClient
-from serving.vlm_deployment import deploy_vlms, stop_vlms, wait_for_vlms
+from weights.adapter_folder import adapter_update
+from weights.board import WeightBoard
+from weights.manifest import WeightUpdate
+from weights.receipts import WeightReceipt, verify_receipts
+from weights.transports.group import Group
+from weights.transports.object_store import ObjectStore
+from weights.transports.transport import Transport, TransportUnusable
+from weights.transports.vllm_transfer import VllmTransfer
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.images import PipelineConfig
+    from presets.run_config import RunConfig
     from rollout.progress import Progress
 
 _EDITOR_CALLS = 4  # new weights are checked while edits go on
@@ -37,8 +44,8 @@ _RESTARTS = -1  # `Fleet.restart_s` and `rollout.max_attempts` are the limits
 class Models:
     """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, what brings new weights to the
     replicas of each policy that trains, and which of the four (by the names `diffuser`, `editor`, `actor`, `checker`)
-    compute on GPUs. `checker_name` is `rollout.checker`: the VLM, or code of the user's own. `keeper` takes the VLMs
-    away where the driver crashes on a cluster that lives on."""
+    compute on GPUs. `rollout` names the dialogue, and the checker: the VLM, or code of the user's own. `keeper` takes
+    the VLMs away where the driver crashes on a cluster that lives on."""
 
     diffuser: Fleet
     editor: Fleet
@@ -47,16 +54,17 @@ class Models:
     board: WeightBoard
     transports: dict[str, Transport]
     on_gpus: frozenset[str] = frozenset()
-    checker_name: str = "vlm"
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
     keeper: ApplicationKeeper | None = None
 
     @cached_property
     def actor(self) -> Actor:
-        return Actor(self.actor_vlm)
+        return Actor(self.actor_vlm, load_dialogue(self.rollout.dialogue))
 
     @cached_property
     def checker(self) -> Checker | OwnChecker:
-        return new_checker(self.checker_name, self.checker_vlm)
+        settings = self.rollout
+        return new_checker(settings.checker, self.checker_vlm, load_dialogue(settings.dialogue), settings.least_mass)
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """Give new weights to every replica of the policy that they are for, and check what each one then holds. A
@@ -103,70 +111,105 @@ class Models:
             self.keeper.close()
 
 
-def start_models(config: RunConfig, progress: Progress) -> Models:
-    """Start all models at the same time and return when each of them takes calls.
+class ModelStart:
+    """Models that are being started. The VLMs take the longest, so they are begun at once; `finish` starts the others
+    and waits for all, `abandon` ends what has been started."""
 
-    Raises:
-        BadInput: a transport of `sync` cannot reach the replicas.
-        ModelLoadError, BrokenModelFolder: a model folder is damaged.
-        VlmError, FleetError, TimeoutError: a model did not start.
-    """
-    vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
-    keeper = ApplicationKeeper.start(list(vlms), config.rollout.deadline_s) if config.ray.address else None
-    board = WeightBoard(config.rollout.deadline_s)
-    deployment = deploy_vlms(vlms, board.name, config.placement.required("vlm"))
-    fleets: list[Fleet] = []
-    transports: dict[str, Transport] = {}
-    try:
-        for kind, settings, path, calls, more in (
-            (Diffuser, config.diffuser, config.models.flux, 1, {"steps": config.diffuser.steps}),
-            (
-                InverseDiffuser,
-                config.editor,
-                config.models.edits_with,
-                _EDITOR_CALLS,
-                {"board": board.name, "steps": config.editor.ode_steps},
-            ),
-        ):
-            resources = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}
-            placement = config.placement.actor_options("image")
-            fleets.append(
-                Fleet.start(
-                    kind,
-                    settings.workers,
-                    {**resources, **placement, "max_restarts": _RESTARTS, "max_concurrency": calls},
-                    deadline_s=settings.call_deadline_s,
-                    restart_s=config.rollout.restart_s,
-                    start_deadline_s=settings.start_deadline_s,
-                    path=model_source(path),
-                    image_size=config.diffuser.image_size,
-                    device=settings.device,
-                    dtype=settings.dtype,
-                    **settings.model_settings,
-                    **more,
-                )
-            )
-            progress.note(f"{kind.__name__}: {settings.workers} ready")
-        clients = wait_for_vlms(deployment, vlms, lambda role: progress.note(f"{role} on vLLM: ready"))
-        if keeper is not None:
-            keeper.watch_these()
-        transports |= new_transports(config, fleets[1], clients["actor"])
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._vlms = config.vlms
+        with ExitStack() as undo:
+            self._keeper = None
+            if config.ray.address:
+                self._keeper = ApplicationKeeper.start(list(self._vlms), config.rollout.deadline_s)
+                undo.callback(self._keeper.close)
+            self._board = WeightBoard(config.rollout.deadline_s)
+            undo.callback(self._board.close)
+            for policy, folder in config.models.adapters.items():
+                self._board.publish(adapter_update(Path(folder), policy, version=1))
+            deploy_vlms(self._vlms, self._board.name, config.placement.required("vlm"))
+            own = config.ray.address is None  # Serve then ends the VLMs by itself, or Ray does with all else
+            undo.callback(stop_vlms, list(self._vlms), keep_serve=own, wait=not own)
+            self._started = undo.pop_all()
+
+    def abandon(self) -> None:
+        """End all that was started."""
+        self._started.close()
+
+    def finish(self, progress: Progress) -> Models:
+        """Return when each model takes calls; where one does not come, all are ended.
+
+        Raises:
+            BadInput: a transport of `sync` cannot reach the replicas.
+            ModelLoadError, BrokenModelFolder: a model folder is damaged.
+            VlmError, FleetError, TimeoutError: a model did not start.
+        """
+        with self._started as undo:
+            try:
+                models = self._finish(progress, undo)
+            except TransportUnusable as error:
+                raise BadInput(str(error)) from error
+            undo.pop_all()
+        return models
+
+    def _finish(self, progress: Progress, undo: ExitStack) -> Models:
+        config, flux, edits_with = self._config, self._config.models.flux, self._config.models.edits_with
+        steps = {"steps": config.diffuser.steps}
+        diffuser = self._fleet(Diffuser, config.diffuser, flux, 1, steps, undo, progress)
+        more = {"board": self._board.name, "steps": config.editor.ode_steps}
+        editor = self._fleet(InverseDiffuser, config.editor, edits_with, _EDITOR_CALLS, more, undo, progress)
+        clients = wait_for_vlms(self._vlms, lambda role: progress.note(f"{role} on vLLM: ready"))
+        held = {"actor": clients["actor"].versions(), "editor": editor.broadcast("version")}
+        for policy, folder in config.models.adapters.items():
+            if without := sorted(name for name, version in held[policy].items() if version == 0):
+                raise RuntimeError(f"models.adapters.{policy}: {', '.join(without)} started without {folder}")
+        if self._keeper is not None:
+            self._keeper.watch_these()
+        transports = new_transports(config, editor, clients["actor"])
         for transport in transports.values():
+            undo.callback(transport.close)
             transport.start()
-    except BaseException as error:
-        for opened in (*transports.values(), *fleets):
-            opened.close()
-        stop_vlms(list(vlms), config.ray.address is None)
-        board.close()
-        if keeper is not None:
-            keeper.close()
-        if isinstance(error, TransportUnusable):
-            raise BadInput(str(error)) from error
-        raise
-    gpus = {"diffuser": config.diffuser, "editor": config.editor, **vlms}
-    on_gpus = frozenset(role for role, settings in gpus.items() if settings.gpus)
-    vlm_clients = (clients["actor"], clients["checker"])
-    return Models(fleets[0], fleets[1], *vlm_clients, board, transports, on_gpus, config.rollout.checker, keeper)
+        gpus: dict[str, float] = {"diffuser": config.diffuser.gpus, "editor": config.editor.gpus}
+        gpus |= {role: settings.gpus for role, settings in self._vlms.items()}
+        on_gpus = frozenset(role for role, share in gpus.items() if share)
+        vlms = (clients["actor"], checker_of(clients, config.vlm.checker))
+        return Models(diffuser, editor, *vlms, self._board, transports, on_gpus, config.rollout, self._keeper)
+
+    def _fleet(
+        self,
+        kind: type,
+        settings: PipelineConfig,
+        path: str,
+        calls: int,
+        more: Mapping[str, Any],
+        undo: ExitStack,
+        progress: Progress,
+    ) -> Fleet:
+        config = self._config
+        placement = config.placement.actor_options("image")
+        options = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **placement}
+        fleet = Fleet.start(
+            kind,
+            settings.workers,
+            {**options, "max_restarts": _RESTARTS, "max_concurrency": calls},
+            deadline_s=settings.call_deadline_s,
+            restart_s=config.rollout.restart_s,
+            start_deadline_s=settings.start_deadline_s,
+            path=model_source(path),
+            image_size=config.diffuser.image_size,
+            device=settings.device,
+            dtype=settings.dtype,
+            **settings.model_settings,
+            **more,
+        )
+        undo.callback(fleet.close)
+        progress.note(f"{kind.__name__}: {settings.workers} ready")
+        return fleet
+
+
+def start_models(config: RunConfig, progress: Progress) -> Models:
+    """Start all models at the same time and return when each of them takes calls. Raises as `ModelStart.finish`."""
+    return ModelStart(config).finish(progress)
 
 
 def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from learner.checkpoint import atomic_directory
-from learner.deepspeed_learner import Learner
-from rollout.config_file import model_source
+from learner.ranks import Learner
+from learner.saving.atomic_directory import atomic_directory
+from learner.saving.pickled import unpickle
+from presets.run_file import model_source
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
 
 
 class Policies:
@@ -31,17 +32,23 @@ class Policies:
 
     def alive(self, policy: str) -> bool:
         """Whether the learner that is alive is this policy's."""
-        return self._learner is not None and self._learner.policy == policy
+        return self._living(policy) is not None
 
     def learner(self, policy: str) -> Learner:
         """The learner of a policy: the one that is alive, or a new one that continues from the saved state."""
-        if self.alive(policy):
-            return self._learner
+        if (living := self._living(policy)) is not None:
+            return living
         self.close()
         config = self._config
         model = model_source(config.models.actor if policy == "actor" else config.models.edits_with)
-        settings = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
-        settings = settings if policy == "editor" else None
+        settings: dict[str, Any] = {
+            "system_prompt": config.actor_vlm.system_prompt,
+            "dialogue": config.rollout.dialogue,
+            "answer_form": config.rollout.answer_form,
+        }
+        if policy == "editor":
+            size, steps = config.diffuser.image_size, config.editor.ode_steps
+            settings = {"image_size": size, "steps": steps, **config.editor.model_settings}
         options = config.placement.actor_options("learner")
         self._learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
         if self._state(policy).exists():
@@ -55,29 +62,35 @@ class Policies:
     def save(self, folder: Path) -> None:
         """Write the states of all trained policies into `folder`, one subfolder each."""
         for policy in self.trained():
-            if self.alive(policy):
-                self._learner.save(folder / policy)
+            if (living := self._living(policy)) is not None:
+                living.save(folder / policy)
             else:
                 with atomic_directory(folder / policy) as staging:
                     shutil.copytree(self._state(policy), staging, dirs_exist_ok=True)
 
-    def load(self, folder: Path, versions: dict[str, int]) -> None:
-        """Take over the states that `save` wrote."""
+    def load(self, folder: Path, versions: dict[str, int], trust_pickles: bool = False) -> None:
+        """Take over the states that `save` wrote.
+
+        Args:
+            trust_pickles: read those of older versions, too, which executes what they hold.
+        """
         self._settle()
         self.abandon()
         self.versions = dict(versions)
         for policy in self.trained():
             with atomic_directory(self._state(policy)) as staging:
                 shutil.copytree(folder / policy, staging, dirs_exist_ok=True)
+                if trust_pickles:
+                    unpickle(staging)
 
     def export(self, folder: Path) -> list[Path]:
         """Write every trained policy in the format of its ecosystem: `folder/actor`, `folder/editor`."""
         for policy in self.trained():
-            if not self.alive(policy):
+            if (living := self._living(policy)) is not None:
+                living.export(folder / policy)
+            else:
                 with atomic_directory(folder / policy) as staging:
                     shutil.copytree(self._exported(policy), staging, dirs_exist_ok=True)
-            else:
-                self._learner.export(folder / policy)
         return [folder / policy for policy in self.trained()]
 
     def close(self) -> None:
@@ -93,6 +106,10 @@ class Policies:
         if self._learner is not None:
             self._learner.close()
             self._learner = None
+
+    def _living(self, policy: str) -> Learner | None:
+        """The learner that is alive, if it is this policy's."""
+        return self._learner if self._learner is not None and self._learner.policy == policy else None
 
     def _state(self, policy: str) -> Path:
         return self._folder / policy

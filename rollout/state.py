@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scenes.dialogue import actor_request
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement, SceneGraph
 
 HOLDS = 0.5
@@ -35,18 +35,20 @@ def improves(before: Sequence[float], after: Sequence[float]) -> bool:
 @dataclass(frozen=True)
 class State:
     """An image on its way to a scene graph, and the Checker's yes-probability for each requirement. `draw_seed` is None
-    where the image was not drawn; `prompt` is the position in a run's stream of prompts."""
+    where the image was not drawn; `prompt` is the position in a run's stream of prompts; `dialogue` is that with the
+    Actor."""
 
     graph: SceneGraph
     image: np.ndarray
     satisfaction: list[float]
     draw_seed: int | None
     prompt: int = -1
+    dialogue: Dialogue = SHAPES
 
     @property
     def request(self) -> str:
         """What the Actor is asked about this state."""
-        return actor_request(self.graph.requirements, unmet(self.graph, self.satisfaction))
+        return self.dialogue.request(self.graph.requirements, unmet(self.graph, self.satisfaction))
 
     @property
     def done(self) -> bool:

@@ -21,7 +21,9 @@ from actors.flow_path import FlowPath
 from scenes.png import decode_png, encode_png
 from scenes.whole_file import whole_file
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+ADDED = {3: ("unread", "truncated")}
+"""Columns that tables of an older version lack; they are read as null."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Turn:
     advantage: float | None = None  # None until the group is complete
     dropped: bool = False  # the group's rewards were all equal, or fewer than two members were left
     rejected: str | None = None  # why this member takes no part in its group
+    unread: str | None = None  # why the answer could not be parsed
+    truncated: bool | None = None  # whether max_answer_tokens cut the answer off; None: not known
     flow: FlowPath | None = None
     draw_seed: int | None = None
     actor_seed: int | None = None
@@ -127,6 +131,8 @@ SCHEMA = pa.schema(
         _column("advantage", pa.float64(), "of this member in its group", nullable=True),
         _column("dropped", pa.bool_(), "the group carried no signal"),
         _column("rejected", pa.string(), "why this member takes no part in its group", nullable=True),
+        _column("unread", pa.string(), "why the answer could not be parsed", nullable=True),
+        _column("truncated", pa.bool_(), "max_answer_tokens cut the answer off; null: not known", nullable=True),
         _column("flow", _FLOW, "stochastic denoising steps; null where the editor is not trained", nullable=True),
         _column("draw_seed", pa.int64(), "seed of the first image", nullable=True),
         _column("actor_seed", pa.int64(), "seed of the Actor's answer", nullable=True),
@@ -166,20 +172,28 @@ def to_table(turns: Iterable[Turn]) -> pa.Table:
 
 
 def check_schema(schema: pa.Schema) -> None:
-    """Refuse a table that is not a trajectory table of this version.
+    """Refuse a table that is not a trajectory table of this version, or of one that lacks no more than `ADDED`.
 
     Raises:
         ValueError: another version, or columns that are missing or of another type.
     """
     version = (schema.metadata or {}).get(b"rlrig.version", b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise ValueError(f"trajectory table: schema version {version}; this code reads version {SCHEMA_VERSION}")
+    lacks = () if version == str(SCHEMA_VERSION) else _lacked_by(version)
     for column in SCHEMA:
         if column.name not in schema.names:
+            if column.name in lacks:
+                continue
             raise ValueError(f"trajectory table: column {column.name!r} is missing")
         if not schema.field(column.name).type.equals(column.type):
             found = schema.field(column.name).type
             raise ValueError(f"trajectory table: column {column.name!r} is {found}, not {column.type}")
+
+
+def _lacked_by(version: str) -> tuple[str, ...]:
+    for older, lacks in ADDED.items():
+        if version == str(older):
+            return lacks
+    raise ValueError(f"trajectory table: schema version {version}; this code reads version {SCHEMA_VERSION}")
 
 
 def from_table(table: pa.Table) -> list[Turn]:
@@ -189,7 +203,7 @@ def from_table(table: pa.Table) -> list[Turn]:
         ValueError: the table is of another schema or version.
     """
     check_schema(table.schema)
-    return [_turn(row) for row in table.select(SCHEMA.names).to_pylist()]
+    return [_turn(row) for row in table.select([n for n in SCHEMA.names if n in table.schema.names]).to_pylist()]
 
 
 def write_parquet(turns: Iterable[Turn], path: Path) -> Path:

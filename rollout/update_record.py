@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rollout.batches import describe, describe_weights, rollout_seconds, staleness
+from rollout.groups.batches import describe, describe_weights, rollout_seconds, staleness
 from rollout.incidents import Incidents
-from rollout.measuring.reward_gap import agreement
 from rollout.object_store import object_store_bytes
 from rollout.trajectory import Turn
+from rollout.truth import agreement
 
 if TYPE_CHECKING:
-    from learner.learner_stats import LearnerStats
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
-    from rollout.group_stream import GroupStream
+    from learner.stats import LearnerStats
+    from rollout.groups.stream import GroupStream
     from rollout.models import Models
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 
 def update_record(

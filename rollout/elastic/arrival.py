@@ -12,8 +12,8 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from actors.fleet_error import constructor_error
 from actors.site import end_of, last_line
-from learner.weights import WeightMismatch
 from rollout.elastic.pool import WorkerGone
+from weights.manifest import WeightMismatch
 
 _ANEW_S = 1.0
 

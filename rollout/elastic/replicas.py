@@ -10,11 +10,11 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
 from actors.fleet import Fleet
-from learner.receipts import WeightReceipt, verify_receipts
-from learner.weight_board import WeightBoard
-from learner.weights import WeightMismatch
 from rollout.elastic.arrival import Arrival, Questions
-from rollout.group_stream import GroupStream
+from rollout.groups.stream import GroupStream
+from weights.board import WeightBoard
+from weights.manifest import WeightMismatch
+from weights.receipts import WeightReceipt, verify_receipts
 
 _WATCH_S = 5.0
 
@@ -96,22 +96,21 @@ class Replicas:
 
     def _questions(self, name: str, handle: ActorHandle) -> Questions:
         self._fleet.know(name, (yield handle.site.remote()))
-        if self._policy is None:
+        policy, board = self._policy, self._board
+        if policy is None:
             return
+        assert board is not None, "a policy that trains has a board"
         receipt: WeightReceipt = yield handle.receipt.remote()
-        while receipt.version < self._published()[0]:  # a sync came between its start and now
-            update = yield self._board.newest(self._policy)
+        while receipt.version < _published(board, policy)[0]:  # a sync came between its start and now
+            update = yield board.newest(policy)
             receipt = yield handle.apply_weights.remote(update)
             verify_receipts(update.manifest, [receipt], [name])
-        version, digest = self._published()
+        version, digest = _published(board, policy)
         if version and (receipt.version, receipt.digest) != (version, digest):
             raise WeightMismatch(
-                f"{name} holds policy {self._policy!r} version {receipt.version} with digest {receipt.digest}; the "
+                f"{name} holds policy {policy!r} version {receipt.version} with digest {receipt.digest}; the "
                 f"newest is version {version} with digest {digest}"
             )
-
-    def _published(self) -> tuple[int, str]:
-        return self._board.published.get(self._policy, (0, ""))
 
     def _watch(self) -> None:
         """Ask every member where it is, from time to time; who answers that it has ended is expelled."""
@@ -130,3 +129,7 @@ class Replicas:
             for name, handle in self._fleet.handles.items():
                 if name not in self._watched:
                     self._watched[name] = handle.site.remote()
+
+
+def _published(board: WeightBoard, policy: str) -> tuple[int, str]:
+    return board.published.get(policy, (0, ""))

@@ -9,8 +9,8 @@ from ray.actor import ActorHandle
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from rollout.elastic.arrival import Arrival, Questions
-from rollout.group_stream import GroupStream
-from rollout.sampling_call import site_of
+from rollout.groups.sampling_call import site_of
+from rollout.groups.stream import GroupStream
 
 
 class Runners:
@@ -26,7 +26,7 @@ class Runners:
         self._handles: dict[str, ActorHandle] = {}  # of those that are no members
         self._arrivals: dict[str, Arrival] = {}
         self._leaving: dict[str, int] = {}
-        self._names = {number: f"EnvRunner-{number}" for number in self._manager.actor_ids()}
+        self._names: dict[int, str] = {number: f"EnvRunner-{number}" for number in self._manager.actor_ids()}
         self._made = len(self._names)
 
     def members(self) -> Sequence[str]:

@@ -18,8 +18,8 @@ from rollout.elastic.runners import Runners
 if TYPE_CHECKING:
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-    from rollout.config import RunConfig
-    from rollout.group_stream import GroupStream
+    from presets.run_config import RunConfig
+    from rollout.groups.stream import GroupStream
     from rollout.models import Models
 
 _EVERY_S = 0.5

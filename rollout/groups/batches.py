@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from learner.samples import ActorSample, EditorSample
-from rollout.rejection import rejections
+from rollout.groups.rejection import rejections
 from rollout.trajectory import Turn
 
 if TYPE_CHECKING:
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 
 def groups_of(turns: Sequence[Turn]) -> dict[int, list[Turn]]:
@@ -24,12 +25,13 @@ def groups_of(turns: Sequence[Turn]) -> dict[int, list[Turn]]:
     return groups
 
 
-def actor_samples(turns: Sequence[Turn]) -> list[ActorSample]:
-    """One sample for each answer with an advantage; those of dropped groups are left out."""
+def actor_samples(turns: Sequence[Turn], truncated: bool = True) -> list[ActorSample]:
+    """One sample for each answer with an advantage; those of dropped groups are left out, and without `truncated` those
+    that were cut off, which have counted in their groups."""
     return [
         ActorSample(turn.image_before, turn.request, turn.token_ids, turn.token_log_probs, turn.advantage)
         for turn in turns
-        if not turn.dropped and turn.advantage is not None and turn.token_ids
+        if not turn.dropped and turn.advantage is not None and turn.token_ids and (truncated or not turn.truncated)
     ]
 
 
@@ -38,7 +40,7 @@ def editor_samples(turns: Sequence[Turn]) -> list[EditorSample]:
     return [
         EditorSample(turn.image_before, turn.edit_prompt, turn.flow, turn.advantage)
         for turn in turns
-        if not turn.dropped and turn.advantage is not None and turn.flow is not None
+        if not turn.dropped and turn.advantage is not None and turn.flow is not None and turn.edit_prompt is not None
     ]
 
 
@@ -60,6 +62,8 @@ def describe(turns: Sequence[Turn]) -> dict[str, Any]:
         "groups_dropped": dropped,
         "turns": len(turns),
         "unparsable": sum(turn.reflection is None for turn in turns),
+        "unread": dict(Counter(turn.unread for turn in turns if turn.unread is not None)),
+        "truncated": sum(turn.truncated is True for turn in turns),
         "rejected": rejections(turns),
     }
 
@@ -80,7 +84,13 @@ def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) ->
         "bytes": update.nbytes,
         "digest": update.manifest.digest,
         "replicas": {
-            r.replica: {"digest": r.digest, "previous": r.previous_digest, "transport": r.transport} for r in receipts
+            r.replica: {
+                "digest": r.digest,
+                "previous": r.previous_digest,
+                "transport": r.transport,
+                **({} if r.surviving is None else {"surviving": r.surviving}),
+            }
+            for r in receipts
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,17 +13,19 @@ from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.repeats import without_repeats
 from learner.advantages import group_advantages, has_signal
-from rollout.config import RolloutConfig
+from presets.images import EditorConfig
+from presets.settings import RolloutConfig
 from rollout.episode import draw_states
-from rollout.image_config import EditorConfig
-from rollout.models import Models
-from rollout.rejection import rejection
-from rollout.rewards import load_reward
+from rollout.groups.rejection import rejection
+from rollout.groups.rewards import load_reward
 from rollout.seeds import derive_seed
 from rollout.state import State
 from rollout.trajectory import Turn, TurnSeconds
 from scenes.scene_graph import SceneGraph
-from serving.vlm_actor import ActorAnswer
+from serving.actor import ActorAnswer
+
+if TYPE_CHECKING:
+    from rollout.models import Models
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,17 @@ class GroupSampler:
         for turn in range(self.settings.turns):
             if not states:
                 break
-            everyone = [(k, i) for k in range(len(states)) for i in range(size)]
+            everyone, going_on = [(k, i) for k in range(len(states)) for i in range(size)], []
             made = self._turn(job, turn, states, everyone, shared_answer=job.stage == "editor")
-            going_on = []
             for k, state in enumerate(states):
                 members = made[k * size : (k + 1) * size]
-                if job.stage == "editor" and members[0].reflection is None:
-                    continue  # nothing was edited, so nothing can be compared
+                group = state.prompt * self.settings.turns + turn
+                if job.stage == "editor" and members[0].reflection is None:  # nothing was edited or can be compared
+                    rows += [replace(member, group=group, member=i, dropped=True) for i, member in enumerate(members)]
+                    continue
                 parsed = [i for i, m in enumerate(members) if m.image_after is not None and m.rejected is None]
                 chosen = parsed[derive_seed(job.seed, "carry", state.prompt, turn) % len(parsed)] if parsed else -1
                 after = _next(state, members[chosen]) if parsed else state
-                group = state.prompt * self.settings.turns + turn
                 judged = compared(members, [member.reward for member in members], self.settings.least_spread)
                 rows += [
                     replace(
@@ -154,7 +156,10 @@ class GroupSampler:
 
     def _final_reward(self, state: State, last: Turn) -> float:
         """The reward of a whole episode: that of the image it ended with, or of the answer that broke it off."""
-        return last.reward if last.image_after is None else self._worth(state)
+        return last.reward if last.image_after is None else self._worth(state) - self._penalty(not last.truncated)
+
+    def _penalty(self, finished: bool) -> float:
+        return 0.0 if finished else self.settings.truncated_penalty
 
     def _worth(self, state: State) -> float:
         return self.reward(state.satisfaction, state.image, state.graph)
@@ -177,15 +182,14 @@ class GroupSampler:
         starts = [k for k, _ in members]
         answers = self._answers(states, starts, seeds["answer"], shared_answer)
         reflected = time.monotonic()
-        parsed = [m for m, answer in enumerate(answers) if answer.reflection is not None]
-        edited_alike = [
-            (id(states[starts[m]].image), answers[m].reflection.edit_prompt, seeds["edit"][m]) for m in parsed
-        ]
+        told = {m: answer.reflection.edit_prompt for m, answer in enumerate(answers) if answer.reflection is not None}
+        parsed = list(told)
+        edited_alike = [(id(states[starts[m]].image), told[m], seeds["edit"][m]) for m in parsed]
         firsts, places = without_repeats(edited_alike)
         asked = [parsed[first] for first in firsts]
         edits = self.models.editor.edit(
             [states[starts[m]].image for m in asked],
-            [answers[m].reflection.edit_prompt for m in asked],
+            [told[m] for m in asked],
             [seeds["edit"][m] for m in asked],
             sde=self.sde if job.stage == "editor" else None,
             steps=self.sde.steps,
@@ -240,6 +244,7 @@ class GroupSampler:
         edit_seed: int,
     ) -> Turn:
         edit, after = result or (None, state.satisfaction)
+        worth = self.settings.unparsable_reward if edit is None else self.reward(after, edit.image, state.graph)
         record: dict[str, Any] = state.graph.record()
         return Turn(
             run=job.run,
@@ -267,7 +272,9 @@ class GroupSampler:
             satisfaction_before=state.satisfaction,
             satisfaction_after=after,
             reward_before=reward_before,
-            reward=self.settings.unparsable_reward if edit is None else self.reward(after, edit.image, state.graph),
+            reward=worth - self._penalty(answer.finished),
+            unread=answer.reason,
+            truncated=not answer.finished,
             flow=None if edit is None else edit.path,
             draw_seed=state.draw_seed,
             actor_seed=actor_seed,

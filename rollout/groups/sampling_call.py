@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.site import Site, said, this_site
-from rollout.group_sampler import Job
+from rollout.groups.sampler import Job
 
 Sample = Callable[[Any, Job], pa.Table]
 

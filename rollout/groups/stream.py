@@ -14,16 +14,17 @@ from ray.exceptions import RayError
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
 from actors.site import end_of
-from rollout.errors import RunFailed
-from rollout.group_sampler import Job, Started
+from presets.errors import RunFailed
+from rollout.groups.no_signal import SignalWatch, teaches
+from rollout.groups.sampler import Job, Started
+from rollout.groups.sampling_call import Sample, SamplingCall, SamplingError, site_of
 from rollout.incidents import Incidents
-from rollout.sampling_call import Sample, SamplingCall, SamplingError, site_of
-from rollout.scheduler import Assignment, Outcome, Scheduler
-from rollout.staleness import Backpressure
-from rollout.trajectory import Turn, from_table, read_parquet, write_parquet
+from rollout.scheduling.assignment import Assignment, Outcome
+from rollout.scheduling.scheduler import Scheduler
+from rollout.trajectory import Turn, from_table, write_parquet
 
 if TYPE_CHECKING:
-    from rollout.config import RolloutConfig
+    from presets.settings import RolloutConfig
     from scenes.scene_graph import SceneGraph
 
 _TAG = "sample"
@@ -72,8 +73,7 @@ class GroupStream:
         self._closed: set[int] = set()
         self._late: dict[int, str] = {}  # why a runner is being ended
         self._failing: set[int] = set()  # the last job of these has failed
-        self._dropped: list[Turn] = []
-        self._fruitless = 0  # prompts without a signal since the last update began
+        self._signal = SignalWatch(settings)
         self._last_error = "none of them answered"
         self._without_runner_since: float | None = None
         self._next_readmission = 0.0
@@ -106,7 +106,8 @@ class GroupStream:
             wait_s: seconds to wait for results, where none is there.
 
         Raises:
-            RunFailed: no EnvRunner is left, a prompt failed `max_attempts` times, or too many carry no signal.
+            RunFailed: no EnvRunner is left, a prompt failed `max_attempts` times, too many carry no signal, or none of
+                the first answers could be parsed.
         """
         self._readmit()
         self._scheduler.gate.horizon = horizon
@@ -148,7 +149,7 @@ class GroupStream:
         """The turns that update number `update` trains on, in the order of the prompts, and those of prompts without a
         signal that were sampled since the last one."""
         batch = self._scheduler.take_batch()
-        dropped, self._dropped, self._fruitless = self._dropped, [], 0
+        dropped = self._signal.taken()
         self.requeued += len(batch.overtaken) + len(batch.expired)
         return [turn for group in batch.groups for turn in _marked(group.result, update)], _marked(dropped, update)
 
@@ -193,18 +194,11 @@ class GroupStream:
             by_prompt[turn.prompt].append(turn)
         for assignment in assignments:
             mine = by_prompt[assignment.prompt.number]
-            dropped = self._settings.drop_equal_groups and all(turn.dropped for turn in mine)
+            dropped = self._settings.drop_equal_groups and not any(teaches(turn, self._settings) for turn in mine)
             outcome = self._scheduler.finished(assignment.ticket, mine, dropped=dropped or not mine)
             if outcome is Outcome.DROPPED:
-                self._dropped += mine
-                self._fruitless += 1
-        tries = self._settings.max_tries * self._settings.prompts_per_update
-        if self._fruitless >= tries:
-            raise RunFailed(
-                f"{self._fruitless} prompts in a row for one update had groups of equal rewards only "
-                f"(rollout.max_tries = {self._settings.max_tries}); raise rollout.group_size, or sample with more "
-                "noise; if the reward is close to 1, there is nothing left to learn"
-            )
+                self._signal.missed(mine)
+        self._signal.refuse_in_vain(turns)
 
     def _fail(self, assignments: list[Assignment[int]], reason: str) -> None:
         self._last_error = reason
@@ -291,26 +285,6 @@ class GroupStream:
                 f"no EnvRunner has been there for rollout.deadline_s = {self._settings.deadline_s} s; "
                 f"{self._last_error}"
             )
-
-
-def new_scheduler(settings: RolloutConfig) -> Scheduler[int, list[Turn]]:
-    """The scheduler of a run that begins."""
-    gate = Backpressure(
-        batch=settings.prompts_per_update,
-        max_staleness=settings.max_staleness,
-        concurrency=settings.concurrency or settings.prompts_per_update,
-    )
-    return Scheduler(gate, deadline_s=settings.deadline_s)
-
-
-def saved_scheduler(state: dict[str, Any], folder: Path) -> Scheduler[int, list[Turn]]:
-    """The scheduler that `GroupStream.save` wrote.
-
-    Raises:
-        ValueError: a group is missing, or the state contradicts itself.
-    """
-    results = {int(file.stem): read_parquet(file) for file in folder.glob("*.parquet")}
-    return Scheduler.from_state(state, results)
 
 
 def _marked(turns: list[Turn], update: int) -> list[Turn]:

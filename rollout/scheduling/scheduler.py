@@ -6,68 +6,14 @@ Every event costs the same whatever the number of workers, prompts and groups: a
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Mapping
-from dataclasses import astuple, dataclass
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import astuple
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from rollout.staleness import Backpressure
-from rollout.worker_slots import WorkerSlots
-
-W = TypeVar("W", bound=Hashable)
-R = TypeVar("R")
-
-
-class Outcome(StrEnum):
-    """What became of a result."""
-
-    ACCEPTED = "accepted"
-    """An update will train on it."""
-    DROPPED = "dropped"
-    """It carries no signal; another prompt takes its place."""
-    REVOKED = "revoked"
-    """It is of no use: its prompt was given to another worker before it came, or it was told twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt by its position in the run's stream of prompts, and what it went through before."""
-
-    number: int
-    attempts: int = 0
-    overtaken: bool = False  # a group of it became too old to be trained on
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment(Generic[W]):
-    """A group under way. `ticket` names this attempt and no other; `started` is in seconds of the driver's clock."""
-
-    ticket: int
-    prompt: Prompt
-    version: int
-    worker: W
-    started: float
-
-
-@dataclass(frozen=True, slots=True)
-class Group(Generic[R]):
-    """A complete group: its prompt, the version that it started with, and what the worker gave."""
-
-    ticket: int
-    prompt: Prompt
-    version: int
-    result: R
-
-
-@dataclass(frozen=True, slots=True)
-class Batch(Generic[W, R]):
-    """What an update trains on, in the order of the prompts, and what it makes too old to be trained on: groups under
-    way, which a driver may cancel but tells the end of as of any other, and complete groups."""
-
-    groups: list[Group[R]]
-    overtaken: list[Assignment[W]]
-    expired: list[Group[R]]
+from rollout.scheduling.assignment import Assignment, Batch, Group, Outcome, Prompt, R, W
+from rollout.scheduling.staleness import Backpressure
+from rollout.scheduling.worker_slots import WorkerSlots
 
 
 class Scheduler(Generic[W, R]):
@@ -223,7 +169,8 @@ class Scheduler(Generic[W, R]):
         expired = [group for version in gone for group in self._complete.pop(version)]
         for group in expired:
             self._reopen(group.prompt.number)
-        self._overtaken = [_next_attempt(lost.prompt, overtaken=True) for lost in (*overtaken, *expired)]
+        lost = [*(assignment.prompt for assignment in overtaken), *(group.prompt for group in expired)]
+        self._overtaken = [_next_attempt(prompt, overtaken=True) for prompt in lost]
         self._training = groups
         return Batch(sorted(groups, key=lambda group: group.prompt.number), overtaken, expired)
 

@@ -1,0 +1,1 @@
+"""Live metrics and loggers of a run."""

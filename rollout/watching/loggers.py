@@ -9,19 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from rollout.errors import BadInput
-from rollout.preflight import LOGGER_PACKAGES, check_loggers
+from presets.errors import BadInput
 from rollout.update_record import numbers_of
 from rollout.watching.deadline_thread import DeadlineThread
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
 
+LOGGER_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _DEADLINE_S = 60.0
 
 
@@ -137,6 +138,21 @@ class RunLoggers:
             self.failures[name] += 1
             if self.failures[name] == 1:
                 self._note(f"logger {name} failed at {what}, the run goes on: {problem}")
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse loggers whose package is not installed here.
+
+    Raises:
+        BadInput: the message names the package and how to get it.
+    """
+    for name in names:
+        package = LOGGER_PACKAGES[name]
+        if find_spec(package) is None:
+            raise BadInput(
+                f"loggers: {name!r} is refused: the package {package} is not installed here; `pip install {package}`, "
+                "or leave it out"
+            )
 
 
 def new_callbacks(names: Sequence[str], folder: Path, run: str) -> dict[str, LoggerCallback]:

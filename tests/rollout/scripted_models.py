@@ -11,7 +11,8 @@ from actors.edit import Edit
 from actors.flow_path import FlowPath
 from rollout.trajectory import TurnSeconds
 from scenes.dialogue import Reflection
-from serving.vlm_actor import ActorAnswer
+from scenes.dialogues.dialogue import SHAPES
+from serving.actor import ActorAnswer
 
 
 def picture(value: int) -> np.ndarray:
@@ -22,18 +23,22 @@ def picture(value: int) -> np.ndarray:
 class ScriptedModels:
     """An image is one grey value; requirement k holds where that value is above `threshold + k · spread`. An answer
     is one of four edit prompts, by its seed, and an edit follows from its prompt and its seed. Every call computes for
-    as many seconds as `SECONDS` says."""
+    as many seconds as `SECONDS` says. One answer of `unparsable_every` cannot be parsed, one of `cut_every` was cut
+    off."""
 
     SECONDS = TurnSeconds(draw=1.0, reflect=2.0, edit=4.0, check=0.5)
 
-    def __init__(self, threshold: int = 128, unparsable_every: int = 0, first: int = 10, spread: int = 0) -> None:
+    def __init__(
+        self, threshold: int = 128, unparsable_every: int = 0, first: int = 10, spread: int = 0, cut_every: int = 0
+    ) -> None:
         self.threshold, self.unparsable_every, self.first, self.spread = threshold, unparsable_every, first, spread
+        self.cut_every = cut_every
         self.asked: list[tuple[int, list[int]]] = []
         self.edited: list[list[tuple[str, int]]] = []
         self.temperatures: list[float] = []
         self.diffuser = SimpleNamespace(draw=self._draw, compute_seconds=0.0)
         self.checker = SimpleNamespace(satisfaction=self._satisfaction, compute_seconds=0.0)
-        self.actor = SimpleNamespace(reflect=self._reflect, compute_seconds=0.0)
+        self.actor = SimpleNamespace(reflect=self._reflect, compute_seconds=0.0, dialogue=SHAPES)
         self.editor = SimpleNamespace(edit=self._edit, compute_seconds=0.0)
 
     def _draw(self, prompts, seeds):
@@ -55,7 +60,9 @@ class ScriptedModels:
         for k, seed in enumerate(seeds):
             broken = self.unparsable_every and k % self.unparsable_every == 0
             reflection = None if broken else Reflection("a left of b", f"move a {'abcd'[seed % 4]} of b")
-            answers.append([ActorAnswer("x", [1, 2], [-0.5, -0.1], 3, reflection)])
+            finished = not (self.cut_every and k % self.cut_every == 0)
+            why = "no edit" if broken else None
+            answers.append([ActorAnswer("x", [1, 2], [-0.5, -0.1], 3, reflection, why, why, finished)])
         return answers
 
     def _edit(self, images, prompts, seeds, sde=None, steps=None):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ray import tune
 
+from presets.errors import BadInput
 from rollout.algorithm import ReflectionGRPO, ReflectionGRPOConfig
-from rollout.errors import BadInput
 from tests.local_cluster import local_ray
 
 pytestmark = pytest.mark.engines

@@ -5,6 +5,7 @@ import pytest
 from rollout.course import RETRY_TEMPERATURE
 from rollout.episode import play
 from rollout.state import State, improves, reward_of, unmet
+from scenes.dialogues.dialogue import load_dialogue
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels, picture
 
@@ -26,6 +27,15 @@ def test_the_request_names_all_requirements_and_those_that_are_unmet():
     assert graph.requirements[0].text not in missing
     assert graph.requirements[1].text in missing
     assert unmet(graph, probabilities) == graph.requirements[1:]
+
+
+def test_an_episode_is_asked_in_the_actors_dialogue():
+    models = ScriptedModels(threshold=128)
+    models.actor.dialogue = load_dialogue("general")
+    frames = [frame for episode in play(models, GRAPHS, seed=0, turns=2) for frame in episode.frames[1:]]
+    assert frames
+    assert all(frame.request.startswith("The picture should meet these requirements:\n1. ") for frame in frames)
+    assert not any(" unmet : " in frame.request for frame in frames)
 
 
 def test_episodes_end_when_all_holds_or_after_the_last_turn():

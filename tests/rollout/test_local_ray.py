@@ -1,15 +1,13 @@
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
-from rollout.config import PortsConfig, RayConfig
-from rollout.config_file import load_config
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.run_file import load_config
+from presets.settings import PortsConfig, RayConfig
 from rollout.local_ray import only_ray_of_process, port_is_free, ray_for_run, worker_environment
-
-PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
+from tests.places import PRESET
 
 
 def test_a_taken_port_is_refused_with_key_value_and_remedy_before_ray_starts():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.config_file import load_config
+from presets.run_file import load_config
 from rollout.models import new_transports
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from presets.run_file import load_config
 from rollout import policies
-from rollout.config_file import load_config
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from rollout.config import DataConfig
-from rollout.errors import BadInput
+from presets.data import DataConfig
+from presets.errors import BadInput
 from rollout.prompts import Prompts, load_prompts
 from scenes.laion_sg import write_records
 

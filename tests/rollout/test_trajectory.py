@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from actors.flow_path import FlowPath
+from reports.reading.trajectories import read_rows
 from rollout.trajectory import (
     SCHEMA,
     Turn,
@@ -138,7 +139,7 @@ def test_parquet_round_trip_keeps_schema_version(tmp_path: Path) -> None:
     flow = FlowPath(np.ones((3, 4, 2)), np.array([1.0, 0.5, 0.25]), np.array([-1.0, -2.0]), 0.7)
     path = write_parquet([example(), example(flow=flow, advantage=1.5)], tmp_path / "trajectories" / "0.parquet")
     assert [file.name for file in path.parent.iterdir()] == ["0.parquet"]
-    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"3"
+    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"4"
     assert pq.read_schema(path).field("reward").metadata[b"doc"] == b"reward of image_after"
     first, second = read_parquet(path.parent)
     assert_same(first, example())
@@ -153,8 +154,20 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_other_schema_version_is_refused() -> None:
     table = to_table([example()]).replace_schema_metadata({"rlrig.version": "99"})
-    with pytest.raises(ValueError, match="schema version 99; this code reads version 3"):
+    with pytest.raises(ValueError, match="schema version 99; this code reads version 4"):
         from_table(table)
+
+
+def test_a_table_from_before_answers_had_reasons_is_read_without_them(tmp_path: Path) -> None:
+    table = to_table([example(unread="no edit", truncated=True)])
+    older = table.drop_columns(["unread", "truncated"]).replace_schema_metadata({"rlrig.version": "3"})
+    (turn,) = from_table(older)
+    assert (turn.unread, turn.truncated) == (None, None)
+    pq.write_table(older, tmp_path / "0.parquet")
+    ((row,), faults) = read_rows(tmp_path / "0.parquet", ["stage", "reward", "unread", "truncated"])
+    assert (row["reward"], row["unread"], row["truncated"], faults) == (turn.reward, None, None, [])
+    with pytest.raises(ValueError, match="column 'unread' is missing"):
+        from_table(table.drop_columns(["unread"]))
 
 
 def test_missing_column_is_named(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 import ray
 
 from benchmarks import elastic_run
-from benchmarks.elastic_run import MOST_NODES, PROMPTS, REPOSITORY, UPDATES, Account, actors, node_of, watch
+from benchmarks.elastic_run import MOST_NODES, PROMPTS, UPDATES, Account, actors, node_of, watch
 from tests.local_cluster import eventually
+from tests.places import PRESET
 
 pytestmark = [pytest.mark.engines, pytest.mark.long]
 
-PRESET = REPOSITORY / "presets" / "tiny" / "run.yaml"
 START_S, GROWN_S, STEP_S, GONE_S = 1200.0, 600.0, 600.0, 120.0
 
 

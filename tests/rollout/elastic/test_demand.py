@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.config_file import load_config
+from presets.run_file import load_config
 from rollout.elastic.demand import Range, Sizing, ranges
 
 RANGES = st.builds(

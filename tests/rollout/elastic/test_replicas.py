@@ -14,14 +14,14 @@ import torch
 
 from actors.fleet import Fleet
 from actors.replica import Replica
-from learner.weight_board import WeightBoard, latest_weights
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightMismatch, WeightUpdate, publish
-from learner.weights import pack as packed
 from rollout.elastic.demand import Range
 from rollout.elastic.pool import Pool
 from rollout.elastic.replicas import Replicas
-from tests.local_cluster import ROOT, local_ray, step_until
+from tests.local_cluster import shared_ray, step_until
+from weights.board import WeightBoard, latest_weights
+from weights.holder import WeightHolder
+from weights.manifest import WeightMismatch, WeightUpdate, publish
+from weights.manifest import pack as packed
 
 pytestmark = [pytest.mark.engines, pytest.mark.long]
 
@@ -64,7 +64,7 @@ def version(number: int) -> WeightUpdate:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(4, environment={"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}):
+    with shared_ray():
         yield
 
 

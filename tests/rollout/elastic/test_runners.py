@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import ray
-from ray.rllib.utils.actor_manager import FaultAwareApply, FaultTolerantActorManager
+from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
-from rollout.config import DataConfig, RolloutConfig
+from presets.data import DataConfig
+from presets.settings import RolloutConfig
 from rollout.elastic.demand import Range
 from rollout.elastic.pool import Pool
 from rollout.elastic.runners import Runners
-from rollout.group_sampler import GroupSampler
-from rollout.group_stream import GroupStream, new_scheduler
-from rollout.image_config import EditorConfig
+from rollout.groups.schedule import new_scheduler
+from rollout.groups.stream import GroupStream
 from rollout.prompts import load_prompts
-from rollout.trajectory import to_table
-from tests.local_cluster import ROOT, local_ray, step_until
-from tests.rollout.scripted_models import ScriptedModels
+from tests.local_cluster import shared_ray, step_until
+from tests.rollout.scripted_runner import GatedSampling, Runner
 
 pytestmark = pytest.mark.engines
 
@@ -35,30 +33,8 @@ END_S = 180.0
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(8, store_mib=256, environment={"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}):
+    with shared_ray():
         yield
-
-
-class Runner(FaultAwareApply):
-    """An EnvRunner without RLlib's configuration."""
-
-    def __init__(self, **_) -> None: ...
-
-    def pid(self) -> int:
-        return os.getpid()
-
-
-class Sampling:
-    """Samples with scripted models, once no file called `gate` is there."""
-
-    def __init__(self, gate: str) -> None:
-        self.gate = gate
-
-    def __call__(self, runner, job):
-        ends = time.monotonic() + END_S
-        while Path(self.gate).exists() and time.monotonic() < ends:
-            time.sleep(0.05)
-        return to_table(GroupSampler(ScriptedModels(), SETTINGS, EditorConfig()).sample(job))
 
 
 @pytest.fixture
@@ -71,7 +47,9 @@ def parts(tmp_path):
         _worker_manager=manager, env_runner_cls=Runner, _remote_args=remote, _remote_config_obj_ref=None
     )
     gate = tmp_path / "gate"
-    stream = GroupStream(manager, new_scheduler(SETTINGS), PROMPTS.at, Sampling(str(gate)), "run", 5, SETTINGS)
+    stream = GroupStream(
+        manager, new_scheduler(SETTINGS), PROMPTS.at, GatedSampling(SETTINGS, str(gate), END_S), "run", 5, SETTINGS
+    )
     notes = []
     times = {"idle_s": 0.0, "drain_s": 2.0, "restart_s": 60.0}
     pool = Pool("env_runner", Range(1, 3, 1, 1), Runners(group, lambda: stream), **times, note=notes.append)

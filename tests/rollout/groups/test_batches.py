@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from rollout.batches import rollout_seconds
+from rollout.groups.batches import rollout_seconds
 from rollout.trajectory import TurnSeconds
 from tests.rollout.test_trajectory import example
 

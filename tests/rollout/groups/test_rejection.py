@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from actors.flow_path import FlowPath
-from rollout.batches import actor_samples, describe, editor_samples
-from rollout.config import RolloutConfig
-from rollout.group_sampler import GroupSampler, Job, Started, compared
-from rollout.image_config import EditorConfig
-from rollout.rejection import rejection, rejections
+from presets.images import EditorConfig
+from presets.settings import RolloutConfig
+from rollout.groups.batches import actor_samples, describe, editor_samples
+from rollout.groups.rejection import rejection, rejections
+from rollout.groups.sampler import GroupSampler, Job, Started, compared
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels
 

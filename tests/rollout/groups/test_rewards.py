@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollout.config import RolloutConfig
-from rollout.group_sampler import GroupSampler, Job, Started
-from rollout.image_config import EditorConfig
-from rollout.rewards import load_reward
+from presets.images import EditorConfig
+from presets.settings import RolloutConfig
+from rollout.groups.rewards import load_reward
+from rollout.groups.sampler import GroupSampler, Job, Started
 from scenes.entry_point import EntryPointError
 from scenes.shape_world import sample_scene
 from tests.rollout.scripted_models import ScriptedModels

@@ -4,10 +4,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from rollout.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
-from rollout.config import RolloutConfig
-from rollout.group_sampler import GroupSampler, Job, Started
-from rollout.image_config import EditorConfig
+from presets.images import EditorConfig
+from presets.settings import RolloutConfig
+from rollout.groups.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
+from rollout.groups.sampler import GroupSampler, Job, Started
 from rollout.state import improves, reward_of
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
@@ -150,10 +150,30 @@ def test_an_unparsable_answer_costs_its_member_the_reward_and_nothing_else():
     assert all(turn.reward == 0.0 and turn.image_after is None for turn in broken)
     assert all(len(members) == 4 for members in groups_of(turns).values())
     assert describe(turns)["unparsable"] == len(GRAPHS)
+    assert describe(turns)["unread"] == {"no edit": len(GRAPHS)}
+    assert describe(turns)["truncated"] == 0
 
 
-def test_an_editor_group_without_an_edit_prompt_is_no_group():
-    assert sample(ScriptedModels(unparsable_every=1), "editor") == []
+@pytest.mark.parametrize("group", ["turn", "trajectory"])
+def test_an_answer_that_was_cut_off_pays_its_penalty_and_may_be_left_out_of_learning(group):
+    plain = sample(ScriptedModels(), turns=1, group=group)
+    turns = sample(ScriptedModels(cut_every=4), turns=1, group=group, truncated_penalty=0.25)
+    assert [turn.truncated for turn in turns] == [k % 4 == 0 for k in range(len(turns))]
+    for turn, before in zip(turns, plain, strict=True):
+        assert turn.reward == before.reward - 0.25 * turn.truncated
+    for members in groups_of(turns).values():  # it counts for what the others are compared with
+        rewards = np.array([member.reward for member in members])
+        assert members[1].advantage == pytest.approx((rewards[1] - rewards.mean()) / (rewards.std() + 1e-4))
+    assert len(actor_samples(turns)) == len(turns)
+    assert len(actor_samples(turns, truncated=False)) == len(turns) - describe(turns)["truncated"] < len(turns)
+
+
+def test_an_editor_group_without_an_edit_prompt_teaches_nothing_and_is_kept():
+    turns = sample(ScriptedModels(unparsable_every=1), "editor", turns=2)
+    assert len(turns) == 4 * len(GRAPHS)  # nothing is left to go on with
+    assert all(turn.dropped and turn.advantage is None and turn.unread == "no edit" for turn in turns)
+    assert editor_samples(turns) == []
+    assert sorted({(turn.group, turn.member) for turn in turns}) == sorted((t.group, t.member) for t in turns)
 
 
 def test_trajectory_groups_give_all_turns_of_a_member_its_final_advantage():

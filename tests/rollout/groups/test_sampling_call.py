@@ -1,6 +1,6 @@
 from ray.exceptions import RayTaskError
 
-from rollout.sampling_call import SamplingCall
+from rollout.groups.sampling_call import SamplingCall
 
 
 def raising(error: Exception):

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
 import ray
-from ray.rllib.utils.actor_manager import FaultAwareApply, FaultTolerantActorManager
+from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
-from rollout.config import DataConfig, RolloutConfig
-from rollout.errors import RunFailed
-from rollout.group_sampler import GroupSampler
-from rollout.group_stream import GroupStream, new_scheduler, saved_scheduler
-from rollout.image_config import EditorConfig
+from presets.data import DataConfig
+from presets.errors import RunFailed
+from presets.settings import RolloutConfig
+from rollout.groups.schedule import new_scheduler, saved_scheduler
+from rollout.groups.stream import GroupStream
 from rollout.prompts import load_prompts
-from rollout.trajectory import to_table
-from tests.local_cluster import local_ray
-from tests.rollout.scripted_models import ScriptedModels
+from tests.local_cluster import shared_ray
+from tests.rollout.scripted_runner import Runner, Sampling
 
 pytestmark = pytest.mark.engines
 
@@ -30,51 +27,8 @@ END_S = 180.0
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(8, store_mib=256):
+    with shared_ray():
         yield
-
-
-class Runner(FaultAwareApply):
-    """An EnvRunner without RLlib's configuration."""
-
-    jobs = 0
-
-    def pid(self) -> int:
-        return os.getpid()
-
-
-class Sampling:
-    """Samples with scripted models after up to `wait_s`, 2 s later where prompt number `slow` is among them, or with an
-    error for prompt number `broken`, in every other job of a `flaky` runner, and in the process whose number is in the
-    file `sick`: the first that looks."""
-
-    def __init__(
-        self,
-        settings: RolloutConfig,
-        wait_s: float = 0.0,
-        broken: int | None = None,
-        slow: int | None = None,
-        sick: Path | None = None,
-        flaky: bool = False,
-    ) -> None:
-        self.settings, self.wait_s, self.broken, self.slow = settings, wait_s, broken, slow
-        self.sick, self.flaky = sick, flaky
-
-    def __call__(self, runner, job):
-        if self.sick is not None:
-            if not self.sick.exists():
-                self.sick.write_text(str(os.getpid()))
-            if self.sick.read_text() == str(os.getpid()):
-                raise MemoryError("there is no more")
-        runner.jobs += 1
-        if self.flaky and runner.jobs % 2:
-            raise ConnectionError("try again")
-        time.sleep(random.uniform(0, self.wait_s))
-        if self.slow in [one.prompt for one in job.prompts]:
-            time.sleep(2.0)
-        if self.broken in [one.prompt for one in job.prompts]:
-            raise ValueError("the canvas tore")
-        return to_table(GroupSampler(ScriptedModels(), self.settings, EditorConfig()).sample(job))
 
 
 def settings_with(**settings) -> RolloutConfig:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.scheduler import Outcome, Scheduler
-from rollout.staleness import Backpressure, CounterError
+from rollout.scheduling.assignment import Outcome
+from rollout.scheduling.scheduler import Scheduler
+from rollout.scheduling.staleness import Backpressure, CounterError
 
 DEADLINE = 100.0
 

@@ -5,8 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.scheduler import Outcome, Scheduler
-from rollout.staleness import Backpressure
+from rollout.scheduling.assignment import Outcome
+from rollout.scheduling.scheduler import Scheduler
+from rollout.scheduling.staleness import Backpressure
 
 DEADLINE = 100.0
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.staleness import Backpressure, CounterError
+from rollout.scheduling.staleness import Backpressure, CounterError
 
 
 class Truth:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.worker_slots import WorkerSlots
+from rollout.scheduling.worker_slots import WorkerSlots
 
 
 def filled(slots):

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
+import psutil
 import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 
-from rollout.config import RayConfig
+from presets.settings import RayConfig
 from rollout.local_ray import ray_for_run
 from rollout.watching.live_metrics import WAITS, LiveMetrics
 from rollout.watching.metric_names import METRICS, RUN_TAG
+from tests.places import ROOT
 
 pytestmark = pytest.mark.engines
 SCRAPED_S = 90.0
-REPOSITORY = Path(__file__).resolve().parents[3]
 A_COMMAND = """
 import json, sys, time
-from rollout.config import RayConfig
+from presets.settings import RayConfig
 from rollout.local_ray import only_ray_of_process, ray_for_run
 from rollout.watching.live_metrics import LiveMetrics
 from tests.rollout.watching.test_live_metrics import RECORD, scraped
@@ -62,10 +63,16 @@ RECORD = {
 }
 
 
+OFTEN = {"RAY_metrics_report_interval_ms": "1000"}  # else every 10 s
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with ray_for_run(RayConfig(num_cpus=1, object_store_gib=0.25)):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OFTEN.items():
+            patch.setenv(name, value)
+        with ray_for_run(RayConfig(num_cpus=1, object_store_gib=0.25)):
+            yield
 
 
 def scraped(run: str) -> dict[tuple[str, frozenset], float]:
@@ -126,10 +133,30 @@ def test_every_metric_reaches_prometheus_with_its_value_and_the_name_of_the_run(
     assert phase_of == {"driver": ["learn"], "learner": ["update"], "env_runner": ["sample"], "editor": [WAITS]}
 
 
+def test_ray_of_a_run_listens_on_loopback_alone():
+    @ray.remote(num_cpus=0)
+    class Worker:
+        def pid(self) -> int:
+            return os.getpid()
+
+    worker = Worker.remote()
+    assert ray.get(worker.pid.remote(), timeout=60) in {one.pid for one in psutil.Process().children(recursive=True)}
+    listens = {
+        connection.laddr.ip
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listens <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert listens
+    ray.kill(worker)
+
+
 def test_the_metrics_of_a_command_s_own_ray_follow_its_updates():
     done = subprocess.run(
         [sys.executable, "-c", A_COMMAND, str(SCRAPED_S)],
-        cwd=REPOSITORY,
+        cwd=ROOT,
+        env={**os.environ, **OFTEN},
         capture_output=True,
         text=True,
         timeout=3 * SCRAPED_S,

@@ -13,10 +13,9 @@ from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-from rollout.config_file import load_config
-from rollout.errors import BadInput, RunFailed
-from rollout.preflight import LOGGER_PACKAGES, check_loggers
-from rollout.watching.loggers import RunLoggers, new_callbacks
+from presets.errors import BadInput, RunFailed
+from presets.run_file import load_config
+from rollout.watching.loggers import LOGGER_PACKAGES, RunLoggers, check_loggers, new_callbacks
 
 CONFIG = {"seed": 3, "stages": [{"stage": "actor", "updates": 2}], "rollout": {"turns": 2}}
 
@@ -212,19 +211,16 @@ def test_wandb_writes_every_number_offline(tmp_path: Path, monkeypatch: pytest.M
     pytest.importorskip("wandb", reason="wandb is not installed; pip install wandb")
     import json
 
-    import ray
     from wandb.proto.wandb_internal_pb2 import Record
+
+    from tests.local_cluster import shared_ray  # it loads Ray
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     notes: list[str] = []
-    ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=2**28)
-    try:
-        callbacks = new_callbacks(["wandb"], tmp_path, "run-x")
-        with RunLoggers(callbacks, tmp_path, "run-x", CONFIG, notes.append) as loggers:
-            for number in range(3):
-                loggers.log_update(update(number))
-    finally:
-        ray.shutdown()
+    callbacks = new_callbacks(["wandb"], tmp_path, "run-x")
+    with shared_ray(), RunLoggers(callbacks, tmp_path, "run-x", CONFIG, notes.append) as loggers:
+        for number in range(3):
+            loggers.log_update(update(number))
     assert notes == []
     (file,) = (tmp_path / "wandb").glob("wandb/offline-run-*/run-*.wandb")
     rewards = []

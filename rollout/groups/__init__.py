@@ -1,0 +1,1 @@
+"""Groups of members that start from one state: sampled, streamed, rewarded, batched."""

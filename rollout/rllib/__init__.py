@@ -1,0 +1,1 @@
+"""What an algorithm is for RLlib and Ray Tune: its settings, checkpoints and resources."""

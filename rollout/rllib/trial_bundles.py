@@ -1,0 +1,30 @@
+"""What a Tune trial sets aside for a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ray.tune import PlacementGroupFactory
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    from presets.run_config import RunConfig
+
+
+def trial_bundles(settings: AlgorithmConfig, run: RunConfig) -> PlacementGroupFactory:
+    """Driver, EnvRunners (RLlib counts them from bundle 1), image models, learner, senders of weights.
+
+    Serve places its replicas itself, outside of the trial.
+    """
+    learners = [getattr(run.learner, policy) for policy in run.trained]
+    largest = max(learners, key=lambda learner: learner.ranks * learner.cpus_per_rank)
+    bundles = [
+        {"CPU": settings.num_cpus_for_main_process},
+        *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
+        *[{"CPU": run.diffuser.cpus, "GPU": run.diffuser.gpus}] * run.diffuser.workers,
+        *[{"CPU": run.editor.cpus, "GPU": run.editor.gpus}] * run.editor.workers,
+        *[{"CPU": largest.cpus_per_rank}] * largest.ranks,
+        *[{"GPU": run.sync.sender_gpus}] * [run.sync.actor, run.sync.editor].count("nccl"),
+    ]
+    return PlacementGroupFactory(bundles, strategy=settings.placement_strategy)

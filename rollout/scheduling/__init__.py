@@ -1,0 +1,1 @@
+"""Which EnvRunner samples which prompt, and how far ahead of the learner."""
