@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from measuring.image_scorer import ImageScorer, Unscored, tally
 from rollout.episode import play
-from rollout.measuring.image_scorer import ImageScorer, Unscored, tally
 from rollout.state import Episode, Frame, reward_of
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import SceneScores, mean_scores
 
 if TYPE_CHECKING:
-    from rollout.measuring.measures import Measures
+    from measuring.measures import Measures
     from rollout.models import Models
 
 PromptScores = dict[str, dict[str, dict[str, float]]]

@@ -13,7 +13,7 @@ from scenes.extractors import extract
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import SceneScores, score
 
-Score = TypeVar("Score", covariant=True)
+Score = TypeVar("Score")
 
 _REASONS_SHOWN = 20
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from rollout.errors import BadInput, RunFailed
-from rollout.measuring.image_scorer import ExactExtractor, ImageScorer
-from rollout.measuring.vlm_extraction import VlmExtractor
-from rollout.measuring.vlm_judge import JudgeMode, VlmJudge
+from measuring.image_scorer import ExactExtractor, ImageScorer
+from measuring.vlm_extraction import VlmExtractor
+from measuring.vlm_judge import JudgeMode, VlmJudge
+from presets.errors import BadInput, RunFailed
 from scenes.scene_graph_iou import SceneScores
-from serving.endpoint_config import EndpointConfig
-from serving.openai_endpoint import Endpoint, EndpointError
+from serving.endpoint.config import EndpointConfig
+from serving.endpoint.openai_api import Endpoint, EndpointError
 
 _TRIES_IN_TIME = 5
 _OPTIONS = {"base_url": "--base-url", "api_key_env": "--api-key-env", "timeout_s": "--timeout", "": "--base-url"}

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rollout.measuring.image_scorer import Unscored
+from measuring.image_scorer import Unscored
 from scenes.json_answers import UnreadableAnswer
 from scenes.laion_sg_protocol import extraction_request, parse_extraction, reminder, score_extraction
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import SceneScores
-from serving.openai_endpoint import Ask, Endpoint, EndpointError
+from serving.endpoint.openai_api import Ask, Endpoint, EndpointError
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rollout.measuring.image_scorer import Unscored
-from rollout.measuring.vlm_extraction import Reading, endpoint_report
+from measuring.image_scorer import Unscored
+from measuring.vlm_extraction import Reading, endpoint_report
 from scenes.dialogue import NO, YES, checker_question
 from scenes.json_answers import UnreadableAnswer, read_objects, without_thinking
 from scenes.scene_graph import Requirement, SceneGraph
 from scenes.scene_graph_iou import check_relations
-from serving.openai_endpoint import Ask, Endpoint
+from serving.endpoint.openai_api import Ask, Endpoint
 
 JudgeMode = Literal["per_requirement", "checklist"]
 

@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.measuring.evaluation import evaluate_models, judge_metrics, scene_metrics
-from rollout.measuring.image_scorer import ExactExtractor, Unscored
-from rollout.measuring.measures import Measures
+from measuring.evaluation import evaluate_models, judge_metrics, scene_metrics
+from measuring.image_scorer import ExactExtractor, Unscored
+from measuring.measures import Measures
 from scenes.scene_graph_iou import SceneScores
 from scenes.shape_world import sample_scene
 from tests.rollout.scripted_models import ScriptedModels

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rollout.measuring.image_scorer import ExactExtractor, Unscored, tally
+from measuring.image_scorer import ExactExtractor, Unscored, tally
 from scenes.scene_graph_iou import SceneScores
 from scenes.shape_world import sample_scene
 

@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
-from rollout.errors import BadInput, RunFailed
-from rollout.measuring.image_scorer import ExactExtractor
-from rollout.measuring.measures import MeasureOptions, Measures, choose_measures, default_measures, unmeasured
-from rollout.measuring.vlm_extraction import VlmExtractor
-from rollout.measuring.vlm_judge import VlmJudge
-from tests.serving.replay_server import completion, failure, replaying
+from measuring.image_scorer import ExactExtractor
+from measuring.measures import MeasureOptions, Measures, choose_measures, default_measures, unmeasured
+from measuring.vlm_extraction import VlmExtractor
+from measuring.vlm_judge import VlmJudge
+from presets.errors import BadInput, RunFailed
+from tests.serving.endpoint.replay_server import completion, failure, replaying
 
 URL = "https://models.example/v1"
 OPENAI: dict[str, Any] = {"extractor": "openai", "base_url": URL, "extractor_model": "eye"}

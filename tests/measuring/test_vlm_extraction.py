@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.measuring.image_scorer import Unscored
-from rollout.measuring.vlm_extraction import VlmExtractor
+from measuring.image_scorer import Unscored
+from measuring.vlm_extraction import VlmExtractor
 from scenes.scene_graph import SceneGraph, parse_prompt
 from scenes.scene_graph_iou import SceneScores
 from scenes.shape_world import PREDICATES
-from serving.endpoint_config import EndpointConfig
-from serving.openai_endpoint import Endpoint
-from tests.serving.replay_server import Replay, completion, failure, replaying, text_of
+from serving.endpoint.config import EndpointConfig
+from serving.endpoint.openai_api import Endpoint
+from tests.serving.endpoint.replay_server import Replay, completion, failure, replaying, text_of
 
 GRAPH = parse_prompt("red circle left of blue square; green star above red circle", PREDICATES)
 OTHER = parse_prompt("yellow star below purple star", PREDICATES)

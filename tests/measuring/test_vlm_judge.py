@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.measuring.image_scorer import Unscored
-from rollout.measuring.vlm_judge import VlmJudge, checklist_request, read_checklist, read_yes_or_no
+from measuring.image_scorer import Unscored
+from measuring.vlm_judge import VlmJudge, checklist_request, read_checklist, read_yes_or_no
 from scenes.json_answers import UnreadableAnswer
 from scenes.scene_graph import Item, SceneGraph, parse_prompt
 from scenes.shape_world import PREDICATES
-from serving.endpoint_config import EndpointConfig
-from serving.openai_endpoint import Endpoint
-from tests.serving.replay_server import Replay, completion, failure, replaying, text_of
+from serving.endpoint.config import EndpointConfig
+from serving.endpoint.openai_api import Endpoint
+from tests.serving.endpoint.replay_server import Replay, completion, failure, replaying, text_of
 
 GRAPH = parse_prompt("red circle left of blue square; green star above red circle", PREDICATES)
 OTHER = parse_prompt("yellow star below purple star", PREDICATES)
