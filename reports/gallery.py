@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
-from PIL import Image
-
-from rollout.reporting.number import Number
+from reports.number import Number
+from reports.reading.table import Row
+from reports.reading.trajectories import read_rows
 from rollout.state import HOLDS
-from rollout.trajectory import SCHEMA, check_schema
-from scenes.png import data_uri
+from rollout.trajectory import SCHEMA
+from scenes.harmless_text import harmless
 
 _NOT_SHOWN = ("token_ids", "token_log_probs", "flow", "scene_graph", "request")
-_COLUMNS = [name for name in SCHEMA.names if name not in _NOT_SHOWN]
-Row = dict[str, Any]
+_MOST_TURNS, _MOST_MEMBERS, _MOST_CHIPS, _LONGEST_TITLE = 100, 256, 100, 2000
+COLUMNS = [name for name in SCHEMA.names if name not in _NOT_SHOWN]
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ class ShownTurn:
     reflection: str | None
     edit_prompt: str | None
     answer: str
+    unread: str | None
     image: bytes | None
     chips: list[Chip]
     reward: float | None
@@ -61,38 +59,24 @@ class ShownEpisode:
     prompt: str
     image: bytes
     chips: list[Chip]
-    reward_before: float
+    reward_before: float | None
     dropped: bool
     turns: list[ShownTurn]
 
     @property
     def gain(self) -> float:
         kept = [turn.reward for turn in self.turns if turn.kept and turn.reward is not None]
-        return kept[-1] - self.reward_before if kept else 0.0
+        return kept[-1] - self.reward_before if kept and self.reward_before is not None else 0.0
 
 
-def picture(png: bytes, largest: int) -> str:
-    """PNG bytes as a data URI, an image that is higher or wider than `largest` pixels made smaller."""
-    image = Image.open(io.BytesIO(png))
-    if max(image.size) <= largest:
-        return data_uri(png)
-    image.thumbnail((largest, largest))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return data_uri(buffer.getvalue())
-
-
-def read_rows(file: Path) -> list[Row]:
-    """The rows of a Parquet file of trajectories, without tokens and flow.
+def read_episodes(file: Path) -> tuple[list[ShownEpisode], list[str]]:
+    """The episodes in a Parquet file of trajectories, and what was wrong with its rows.
 
     Raises:
-        ValueError: a file of another schema or version.
+        DamagedFile: the file cannot be read.
     """
-    try:
-        check_schema(pq.read_schema(file))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
-    return pq.read_table(file, columns=_COLUMNS).to_pylist()
+    rows, faults = read_rows(file, COLUMNS)
+    return episodes(rows), faults
 
 
 def _best(rows: Sequence[Row]) -> Row:
@@ -106,33 +90,36 @@ def finite(value: float | None) -> float | None:
 
 def chips(row: Row, which: str) -> list[Chip]:
     """The requirements with the Checker's yes-probability `before` or `after` the edit."""
-    pairs = zip(row["requirements"], row[f"satisfaction_{which}"], strict=False)
-    return [Chip(text or "", finite(probability)) for text, probability in pairs]
+    pairs = zip(row["requirements"][:_MOST_CHIPS], row[f"satisfaction_{which}"], strict=False)
+    return [Chip(text, finite(probability)) for text, probability in pairs]
+
+
+def title_of(row: Row) -> str:
+    """What was asked for."""
+    return harmless("; ".join(row["requirements"][:_MOST_CHIPS]), _LONGEST_TITLE)
 
 
 def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
     """One episode for each prompt of each update: from turn to turn, the member whose image went on."""
-    starts: dict[tuple[str, int, str], list[Row]] = defaultdict(list)
+    starts: dict[tuple[str, int, str], dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        starts[row["stage"], row["update"], row["prompt_id"]].append(row)
+        starts[row["stage"], row["update"], row["prompt_id"]][row["turn"]].append(row)
     found = []
-    for (stage, update, _), members in starts.items():
+    for (stage, update, _), by_turn in starts.items():
         chain: list[ShownTurn] = []
         first: Row | None = None
-        turn = 0
-        here = [row for row in members if row["turn"] == turn]
+        here = by_turn[0]
         here = [row for row in here if row["group"] == here[0]["group"]]
-        while here:
+        while here and len(chain) < _MOST_TURNS:
             chosen = _best(here)
             first = first or chosen
             chain.append(_shown(chosen, here))
-            turn += 1
             image = chosen["image_after"] if chosen["carried_on"] else chosen["image_before"]
-            here = [row for row in members if row["turn"] == turn and row["image_before"] == image]
+            here = [row for row in by_turn[len(chain)] if row["image_before"] == image]
         if first is not None:
-            prompt = "; ".join(first["requirements"])
+            prompt = title_of(first)
             before = chips(first, "before")
-            reward, dropped = first["reward_before"], first["dropped"]
+            reward, dropped = finite(first["reward_before"]), first["dropped"]
             found.append(ShownEpisode(stage, update, prompt, first["image_before"], before, reward, dropped, chain))
     return found
 
@@ -143,12 +130,13 @@ def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
         reflection=row["reflection"],
         edit_prompt=row["edit_prompt"],
         answer=row["answer_text"],
+        unread=row["unread"],
         image=row["image_after"],
         chips=chips(row, "after"),
         reward=finite(row["reward"]),
         kept=row["carried_on"],
         rejected=row["rejected"],
-        members=[(member["image_after"], finite(member["reward"])) for member in ranked],
+        members=[(member["image_after"], finite(member["reward"])) for member in ranked[:_MOST_MEMBERS]],
     )
 
 
@@ -168,7 +156,8 @@ def episode_numbers(run: str, chosen: Sequence[tuple[str, ShownEpisode]]) -> lis
     """The section `episode`: every number that a page shows of these. `item` is which episode, and which turn of it."""
     numbers = []
     for rank, episode in chosen:
-        values = [(rank, "gain", episode.gain)]
+        values: list[tuple[str, str, float | None]] = [(rank, "gain", episode.gain)]
+        shown: list[tuple[str, float | None, list[Chip], list[tuple[bytes | None, float | None]]]]
         shown = [("first image", episode.reward_before, episode.chips, [])]
         shown += [(f"turn {k}", turn.reward, turn.chips, turn.members) for k, turn in enumerate(episode.turns, start=1)]
         for where, reward, chips, members in shown:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reports.reading.table import Table
+from reports.reading.values import Faults, is_number
 from scenes.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from rollout.measuring.evaluation import PromptScores
+    from measuring.evaluation import PromptScores
 
+_ROWS, _PROMPTS = 100_000, 5_000
 HELD_OUT_SCHEMA = pa.schema(
     [
         pa.field("images", pa.string(), False, {"doc": "diffuser: the first image of each episode; loop: the last"}),
@@ -39,19 +42,26 @@ def write_held_out(scores: Mapping[str, Mapping[str, Mapping[str, float]]], path
     return path
 
 
-def read_held_out(path: Path) -> PromptScores:
-    """The scores that `write_held_out` wrote.
+def read_held_out(path: Path) -> tuple[PromptScores, list[str]]:
+    """The scores that `write_held_out` wrote, and what was wrong with others.
 
     Raises:
-        ValueError: another table; the message names the file.
+        DamagedFile: another table; the message names the file.
     """
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not table.schema.equals(HELD_OUT_SCHEMA):
-        raise ValueError(f"{path}: holds the columns {', '.join(table.schema.names)}; no table of held-out scores")
+    table = Table(path, f"held_out/{path.name}", HELD_OUT_SCHEMA, _check, HELD_OUT_SCHEMA.names, most_rows=_ROWS)
     scores: PromptScores = {}
-    for row in table.to_pylist():
-        scores.setdefault(row["images"], {}).setdefault(row["metric"], {})[row["prompt_id"]] = row["value"]
-    return scores
+    faults = Faults(path.name)
+    for number, row in table.rows(HELD_OUT_SCHEMA.names):
+        of_metric = scores.setdefault(row["images"], {}).setdefault(row["metric"], {})
+        if not is_number(row["value"]):
+            faults.add(f"held_out/{path.name}: value is {row['value']} in row {number}, the row is left out")
+        elif len(of_metric) >= _PROMPTS:
+            faults.add(f"held_out/{path.name}: more than {_PROMPTS} prompts, row {number} is left out")
+        else:
+            of_metric[row["prompt_id"]] = row["value"]
+    return scores, [*table.faults, *faults.texts]
+
+
+def _check(schema: pa.Schema) -> None:
+    if not schema.equals(HELD_OUT_SCHEMA):
+        raise ValueError(f"it holds the columns {', '.join(schema.names[:20])}; it is no table of held-out scores")

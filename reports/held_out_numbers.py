@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rollout.reporting.intervals import Bootstrap, Interval, Scores
-from rollout.reporting.number import Number
-from rollout.reporting.training_numbers import is_number
+from reports.intervals import Bootstrap, Interval, Scores
+from reports.number import Number
+from reports.reading.summary import is_evaluation
+from reports.reading.values import is_number
 
 if TYPE_CHECKING:
-    from rollout.reporting.run_record import RunRecord
+    from reports.run_record import RunRecord
 
 _OVER = "held_out_prompts"
 
@@ -18,13 +19,13 @@ _OVER = "held_out_prompts"
 def evaluations(run: RunRecord) -> dict[str, Mapping[str, float]]:
     """The evaluations of a run's summary by name, in the order of time: `diffuser` (the first images), `before`,
     `after_N` (in the middle), `after`."""
-    names = [name for name in run.summary if name in ("diffuser", "before", "after") or name.startswith("after_")]
+    names = [name for name in run.summary if is_evaluation(name)]
 
     def place(name: str) -> tuple[int, int]:
-        part, _, number = name.partition("_")
-        if number.isdigit():
+        number = name.removeprefix("after_")
+        if number.isascii() and number.isdigit() and len(number) < 10:
             return 2, int(number)
-        return ("diffuser", "before", "", "after").index(part), 0
+        return {"diffuser": 0, "before": 1, "after": 4}.get(name, 3), 0
 
     return {name: run.summary[name] for name in sorted(names, key=place) if isinstance(run.summary[name], Mapping)}
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rollout.errors import BadInput
+from presets.errors import BadInput
 
+_MOST_UNITS, _MOST_KEPT = 4_000, 1 << 24
 _NAMED = 5  # prompt ids that an error names before it counts the rest
 
 
@@ -71,7 +72,8 @@ class Scores:
     @property
     def means(self) -> np.ndarray:
         """float64 (seeds,): the mean over prompts for each seed."""
-        return self.values.mean(axis=1)
+        means: np.ndarray = self.values.mean(axis=1)
+        return means
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,16 @@ class Bootstrap:
 
     def resampled(self, scores: Scores) -> np.ndarray:
         """float64 (resamples,): the mean in each resample."""
-        by_seed = self._prompt_weights(len(scores.prompt_ids)) @ scores.values.T
+        by_seed: np.ndarray = self._prompt_weights(len(scores.prompt_ids)) @ scores.values.T
         count = len(scores.seeds)
         if count == 1:
-            return by_seed[:, 0]
+            alone: np.ndarray = by_seed[:, 0]
+            return alone
         # The stream is named by the seeds: arms with the same seeds get the same draws, in whatever order they come.
         rng = np.random.default_rng([self.seed, *(seed + 1 for seed in scores.seeds)])
         drawn = rng.integers(0, count, (self.resamples, count - 1))
-        return np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
+        means: np.ndarray = np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
+        return means
 
     def ratio(self, sums: np.ndarray, counts: np.ndarray) -> Interval:
         """Σ sums / Σ counts: the mean over all members, where whole prompts are drawn with their members.
@@ -168,8 +172,12 @@ class Bootstrap:
     def _resampled_ratios(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
         if not len(counts) or np.min(counts) <= 0:
             raise BadInput(f"counts: {np.asarray(counts).tolist()}; give at least one prompt, each with a member")
+        if len(counts) > _MOST_UNITS:  # successive ones are drawn together, so that the weights fit in memory
+            starts = np.unique(np.linspace(0, len(counts) - 1, _MOST_UNITS).astype(int))
+            sums, counts = np.add.reduceat(sums, starts), np.add.reduceat(counts, starts)
         weights = self._prompt_weights(len(counts))
-        return (weights @ sums) / (weights @ counts)
+        ratios: np.ndarray = (weights @ sums) / (weights @ counts)
+        return ratios
 
     def _interval(self, mean: float, drawn: np.ndarray) -> Interval:
         tail = (1 - self.level) / 2
@@ -179,6 +187,8 @@ class Bootstrap:
     def _prompt_weights(self, count: int) -> np.ndarray:
         """float64 (resamples, prompts): the weight of each prompt in each resample; every row sums to 1."""
         if count not in self._weights:
+            if sum(kept.size for kept in self._weights.values()) > _MOST_KEPT:
+                self._weights.clear()
             drawn = np.random.default_rng(self.seed).integers(0, count, (self.resamples, count))
             drawn += count * np.arange(self.resamples)[:, None]
             times = np.bincount(drawn.ravel(), minlength=self.resamples * count)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rollout.reporting.charts import COLOURS, DARK_COLOURS, DASHES
-from rollout.reporting.curves import GAP, TRAINING, curves, time_chart
-from rollout.reporting.fault_numbers import IN_THE_LOG, WORDS
-from rollout.reporting.gallery import picture
-from rollout.reporting.number import INTERVALS, Number
+from reports.drawing.charts import COLOURS, DARK_COLOURS, DASHES
+from reports.drawing.curves import GAP, TRAINING, curves, time_chart
+from reports.fault_numbers import IN_THE_LOG, WORDS
+from reports.number import INTERVALS, Number
+from reports.reading.picture import Pictures
 
 if TYPE_CHECKING:
-    from rollout.reporting.report import Report
+    from reports.content import Report
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+_NEUTRAL = ("turns_used",)
 _UPDATES_NAMED = 12
 _LARGE, _SMALL = 336, 128  # pixels: an image of an episode, and one of its group's members
 
@@ -40,8 +41,10 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["large"] = lambda png: picture(png, _LARGE)
-    environment.filters["small"] = lambda png: picture(png, _SMALL)
+    pictures = Pictures()
+    environment.filters["large"] = lambda png: pictures.shown(png, _LARGE)
+    environment.filters["direction"] = direction
+    environment.filters["small"] = lambda png: pictures.shown(png, _SMALL)
     numbers, names = report.numbers, [run.record.name for run in report.runs]
     return environment.get_template("report.html.j2").render(
         title=" · ".join(names),
@@ -62,6 +65,14 @@ def page(report: Report) -> str:
         dark_colours=DARK_COLOURS,
         dashes=DASHES,
     )
+
+
+def direction(change: Number) -> str:
+    """How a difference is coloured: `up` where it is for the better, `down` for the worse; nothing where its interval
+    holds zero, nor for turns: a loop takes fewer because all holds sooner, or because nothing helps."""
+    if change.metric in _NEUTRAL or change.low is None or change.high is None or change.low <= 0 <= change.high:
+        return ""
+    return "up" if change.value > 0 else "down"
 
 
 def metric_words(metric: str) -> str:

@@ -6,14 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rollout.trajectory import check_schema
+from reports.reading.table import DamagedFile, Row
+from reports.reading.trajectories import MOST_FILES, read_rows
+from reports.reading.values import is_number
 
+NO_SIGNAL, LEFT_ALONE = "all rewards were equal", "fewer than two members were left"
 COLUMNS = [
     "prompt",
     "stage",
@@ -27,15 +27,14 @@ COLUMNS = [
     "rejected",
     "reflection",
 ]
-Row = dict[str, Any]
 
 
 @dataclass
 class PromptSums:
     """One update: `sums[metric][prompt]` is the sum over a prompt's members and how many they are.
 
-    The metrics are those of `rollout.batches.describe`: their value is the sum of the sums divided by that of the
-    counts. `dropped` counts groups that were left out, by reason; `rejected` members, by reason.
+    The metrics are those of `rollout.groups.batches.describe`: their value is the sum of the sums divided by that of
+    the counts. `dropped` counts groups that were left out, by reason; `rejected` members, by reason.
     """
 
     update: int
@@ -66,7 +65,7 @@ def prompt_sums(rows: Sequence[Row]) -> PromptSums:
             collected["reward_mean"][prompt] += finals.values()
             collected["reward_std"][prompt].append(float(np.std(list(finals.values()))))
         if members[0]["dropped"]:
-            dropped["all rewards were equal" if len(finals) > 1 else "fewer than two members were left"] += 1
+            dropped[NO_SIGNAL if len(finals) > 1 else LEFT_ALONE] += 1
     return PromptSums(
         update=rows[0]["update"],
         stage=rows[0]["stage"],
@@ -83,13 +82,21 @@ def read_prompt_sums(folder: Path) -> tuple[dict[int, PromptSums], list[str]]:
     """By update what the Parquet files of a folder say, and what is wrong with those that cannot be read."""
     found: dict[int, PromptSums] = {}
     faults = []
-    for file in sorted(folder.glob("*.parquet")):
+    for file in sorted(folder.glob("*.parquet"))[:MOST_FILES]:
         try:
-            check_schema(pq.read_schema(file))
-            rows = pq.read_table(file, columns=COLUMNS).to_pylist()
-        except (ValueError, pa.ArrowInvalid) as error:
-            faults.append(f"trajectories/{file.name} is left out: {error}")
+            rows, wrong = read_rows(file, COLUMNS)
+        except DamagedFile as error:
+            faults.append(str(error))
             continue
-        if rows:
-            found[rows[0]["update"]] = prompt_sums(rows)
+        faults += wrong
+        sound = [row for row in rows if _is_sound(row)]
+        if len(sound) < len(rows):
+            faults.append(f"trajectories/{file.name}: {len(rows) - len(sound)} rows without a reward are left out")
+        if sound:
+            found[sound[0]["update"]] = prompt_sums(sound)
     return found, faults
+
+
+def _is_sound(row: Row) -> bool:
+    """Whether its rewards are numbers; that of a rejected member need not be."""
+    return is_number(row["reward_before"]) and (is_number(row["reward"]) or row["rejected"] is not None)

@@ -5,96 +5,29 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
-from rollout.errors import BadInput
-from rollout.measuring.reward_gap import Trend, trends
-from rollout.reporting.charts import COLOURS
-from rollout.reporting.fault_numbers import fault_numbers
-from rollout.reporting.gallery import ShownEpisode, choose, episode_numbers, episodes, read_rows
-from rollout.reporting.held_out_numbers import comparison_numbers, held_out_numbers
-from rollout.reporting.intervals import Bootstrap
-from rollout.reporting.number import INTERVALS, NUMBERS_SCHEMA, Number, numbers_table
-from rollout.reporting.report_page import page
-from rollout.reporting.run_facts import differing_settings, fact_numbers, facts
-from rollout.reporting.run_record import PARTS, RunRecord, read_run
-from rollout.reporting.training_numbers import time_numbers, training_numbers
-from rollout.storage import Mirror
+from measuring.reward_gap import trends
+from presets.errors import BadInput
+from reports.content import BOOTSTRAP, Report, RunReport
+from reports.drawing.charts import COLOURS
+from reports.fault_numbers import fault_numbers
+from reports.gallery import ShownEpisode, choose, episode_numbers, read_episodes
+from reports.held_out_numbers import comparison_numbers, held_out_numbers
+from reports.number import Number, numbers_table
+from reports.page import page
+from reports.reading.table import DamagedFile
+from reports.run_facts import differing_settings, fact_numbers, facts
+from reports.run_record import PARTS, RunRecord, read_run
+from reports.storage import Mirror
+from reports.training_numbers import time_numbers, training_numbers
 from scenes.whole_file import whole_file
 
-BOOTSTRAP = Bootstrap(resamples=2000)
 MOST_RUNS = len(COLOURS)
 PAGE, TABLE, VALUES = "report.html", "report.parquet", "report.json"
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What is told about one run."""
-
-    record: RunRecord
-    facts: dict[str, str]
-    numbers: list[Number]
-    trends: list[Trend]
-    episodes: list[tuple[str, ShownEpisode]]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What is told about all runs: each alone, `comparison` between them, and the settings that differ."""
-
-    runs: list[RunReport]
-    comparison: list[Number]
-    differing: dict[str, list[str]]
-
-    @property
-    def numbers(self) -> list[Number]:
-        """Every number that the page shows."""
-        return [*(number for run in self.runs for number in run.numbers), *self.comparison]
-
-    def as_json(self) -> dict[str, Any]:
-        """Facts, what is missing, texts of the episodes, and all numbers."""
-        return {
-            "schema_version": int(NUMBERS_SCHEMA.metadata[b"rlrig.version"]),
-            "intervals": {**INTERVALS, "resamples": BOOTSTRAP.resamples, "level": BOOTSTRAP.level},
-            "runs": [_run_as_json(run) for run in self.runs],
-            "differing_settings": self.differing,
-            "numbers": [number.as_dict() for number in self.numbers],
-        }
-
-
-def _run_as_json(run: RunReport) -> dict[str, Any]:
-    return {
-        "name": run.record.name,
-        "facts": run.facts,
-        "missing": run.record.missing,
-        "damaged": run.record.damaged,
-        "trends": [{"policy": trend.policy, "gamed": trend.gamed, "text": trend.text} for trend in run.trends],
-        "configuration": run.record.config,
-        "configuration_text": run.record.config_text,
-        "episodes": [
-            {
-                "rank": rank,
-                "policy": episode.stage,
-                "update": episode.update,
-                "requirements": episode.prompt,
-                "turns": [
-                    {
-                        "reflection": turn.reflection,
-                        "edit_prompt": turn.edit_prompt,
-                        "answer": turn.answer,
-                        "kept": turn.kept,
-                        "rejected": turn.rejected,
-                    }
-                    for turn in episode.turns
-                ],
-            }
-            for rank, episode in run.episodes
-        ],
-    }
 
 
 def make_report(records: Sequence[RunRecord]) -> Report:
@@ -118,8 +51,15 @@ def make_report(records: Sequence[RunRecord]) -> Report:
 
 def _about(record: RunRecord, best: int, worst: int) -> RunReport:
     shown: list[ShownEpisode] = []
+    damaged = list(record.damaged)
     for update in record.last_updates.values():
-        shown += episodes(read_rows(record.folder / "trajectories" / f"{update:05}.parquet"))
+        try:
+            found, faults = read_episodes(record.folder / "trajectories" / f"{update:05}.parquet")
+        except DamagedFile as error:
+            found, faults = [], [str(error)]
+        shown += found
+        damaged += [fault for fault in faults if fault not in damaged]
+    record = replace(record, damaged=damaged)
     chosen = choose(shown, best, worst)
     numbers = [
         *fact_numbers(record),
@@ -129,11 +69,11 @@ def _about(record: RunRecord, best: int, worst: int) -> RunReport:
         *fault_numbers(record),
         *episode_numbers(record.name, chosen),
     ]
-    found = trends(record.lines)
-    for trend in found:
+    drift = trends(record.lines)
+    for trend in drift:
         for metric, value in (("reward_rise", trend.reward_rise), ("truth_rise", trend.truth_rise)):
             numbers.append(Number(record.name, "gap", metric, value, policy=trend.policy))
-    return RunReport(record, facts(record), numbers, found, chosen)
+    return RunReport(record, facts(record), numbers, drift, chosen)
 
 
 def write_report(runs: Sequence[str], out: Path | None = None) -> Path:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from rollout.progress_tables import clock_text
-from rollout.reporting.number import Number
+from reports.number import Number
+from reports.starts import seconds_of, values_by_update
+from reports.tables import clock_text
 from rollout.update_record import numbers_of
+from scenes.harmless_text import harmless
 
 if TYPE_CHECKING:
-    from rollout.reporting.run_record import RunRecord
+    from reports.run_record import RunRecord
 
+_LONGEST = 300
 _ASKED = {  # words → key of the run file
     "seed": "seed",
     "data": "data.source",
@@ -42,14 +44,22 @@ def facts(run: RunRecord) -> dict[str, str]:
         found[f"{stage} updates"] = str(stages.count(stage))
     for words, key in _ASKED.items():
         value = _value(run.config, key)
-        if value is not None:
+        stretches = values_by_update(run.starts, key, len(run.lines))
+        if len(stretches) > 1:
+            told = (f"{_text(one)} (updates {first} to {last})" for first, last, one in stretches)
+            found[words] = ", then ".join(told)
+        elif value is not None:
             found[words] = _text(value).rstrip("/").rsplit("/", 1)[-1] if key.startswith("models.") else _text(value)
     if run.lines:
         versions = [(policy, run.lines[-1].get(f"{policy}_version")) for policy in ("actor", "editor")]
         found["last versions"] = ", ".join(f"{policy} {version}" for policy, version in versions if version is not None)
     if seconds := [line["seconds_total"] for line in run.lines if "seconds_total" in line]:
         found["time in updates"] = clock_text(sum(seconds))
-    if run.finished:
+    if len(run.starts) > 1:
+        found["starts"] = f"{len(run.starts)}, from update {', '.join(str(start.update) for start in run.starts)}"
+    if (whole := seconds_of(run.starts)) is not None:
+        found["time of all starts" if len(run.starts) > 1 else "time of the whole run"] = clock_text(whole)
+    elif run.finished and len(run.starts) < 2:
         found["time of the whole run"] = clock_text(60 * run.summary["minutes"])
     return {words: text for words, text in found.items() if text}
 
@@ -84,12 +94,15 @@ def differing_settings(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
-    return reduce(lambda place, part: place.get(part) if isinstance(place, Mapping) else None, key.split("."), config)
+    place: Any = config
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place
 
 
 def _text(value: Any) -> str:
-    """A value as a run file writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as a run file writes it, the beginning of a long one."""
+    return harmless(value if isinstance(value, str) else json.dumps(value), _LONGEST)
 
 
 def _keyed(value: Any) -> Any:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from rollout.errors import BadInput
-from rollout.reporting.held_out import read_held_out
-from rollout.reporting.prompt_sums import PromptSums, read_prompt_sums
+from presets.errors import BadInput
+from reports.held_out import read_held_out
+from reports.prompt_sums import PromptSums, read_prompt_sums
+from reports.reading.metrics import read_metrics
+from reports.reading.settings import read_settings
+from reports.reading.summary import is_evaluation, read_summary
+from reports.reading.text_file import read_text
+from reports.reading.values import is_count
+from reports.starts import Start, read_starts
+from scenes.harmless_text import harmless, name_of
 
 if TYPE_CHECKING:
-    from rollout.measuring.evaluation import PromptScores
+    from measuring.evaluation import PromptScores
 
 PARTS = ("config.yaml", "metrics.jsonl", "summary.json", "trajectories", "held_out")
 """The files and folders of a run that a report is made of."""
+_EVALUATIONS = 50
 Line = dict[str, Any]
 
 
@@ -35,6 +40,7 @@ class RunRecord:
     config: dict[str, Any]
     sums: dict[int, PromptSums]
     held_out: dict[str, PromptScores] = field(default_factory=dict)
+    starts: list[Start] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
@@ -43,7 +49,8 @@ class RunRecord:
         """Updates that its configuration asks for; None where that is not known."""
         stages = self.config.get("stages")
         counts = [stage.get("updates") for stage in stages or [] if isinstance(stage, Mapping)]
-        return sum(counts) if counts and all(isinstance(count, int) for count in counts) else None
+        known = [int(count) for count in counts if count is not None and is_count(count)]
+        return sum(known) if counts and len(known) == len(counts) else None
 
     @property
     def finished(self) -> bool:
@@ -54,18 +61,6 @@ class RunRecord:
     def last_updates(self) -> dict[str, int]:
         """The last update that trained each policy and has trajectories."""
         return {sums.stage: update for update, sums in sorted(self.sums.items())}
-
-
-def read_metrics(path: Path) -> tuple[list[Line], list[str]]:
-    """The lines of metrics.jsonl, and what is wrong with it: a run that was cut off may leave half a line."""
-    lines: list[Line] = []
-    faults = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], start=1):
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            faults.append(f"metrics.jsonl, line {number}: not a JSON object, left out")
-    return lines, faults
 
 
 def read_run(folder: Path, name: str | None = None) -> RunRecord:
@@ -86,12 +81,13 @@ def read_run(folder: Path, name: str | None = None) -> RunRecord:
             "run, runs/NAME"
         )
     lines, damaged = read_metrics(folder / "metrics.jsonl")
-    summary, summary_faults = _read_summary(folder / "summary.json")
+    summary, summary_faults = read_summary(folder / "summary.json")
     sums, parquet_faults = read_prompt_sums(trajectories)
     held_out, held_out_faults = _read_held_out(folder / "held_out")
     text, config, config_faults = _read_config(folder / "config.yaml")
+    starts, start_faults = read_starts(folder)
     record = RunRecord(
-        name=name or folder.resolve().name,
+        name=name_of(name or folder.resolve().name),
         folder=folder,
         lines=lines,
         summary=summary,
@@ -99,41 +95,34 @@ def read_run(folder: Path, name: str | None = None) -> RunRecord:
         config=config,
         sums=sums,
         held_out=held_out,
-        damaged=[*damaged, *summary_faults, *parquet_faults, *held_out_faults, *config_faults],
+        starts=starts,
+        damaged=[*damaged, *summary_faults, *parquet_faults, *held_out_faults, *config_faults, *start_faults],
     )
     record.missing.extend(_missing(record))
     return record
 
 
-def _read_summary(path: Path) -> tuple[Line, list[str]]:
-    if not path.is_file():
-        return {}, []
-    try:
-        return json.loads(path.read_text(encoding="utf-8")), []
-    except json.JSONDecodeError as error:
-        return {}, [f"summary.json is left out: broken JSON: {error}"]
-
-
 def _read_held_out(folder: Path) -> tuple[dict[str, PromptScores], list[str]]:
     found, faults = {}, []
-    for file in sorted(folder.glob("*.parquet")):
+    files = sorted(folder.glob("*.parquet"))
+    if len(files) > _EVALUATIONS:
+        faults.append(f"held_out: holds {len(files)} files; the first {_EVALUATIONS} are read")
+    for file in files[:_EVALUATIONS]:
         try:
-            found[file.stem] = read_held_out(file)
+            scores, wrong = read_held_out(file)
         except ValueError as error:
-            faults.append(f"held_out/{file.name} is left out: {error}")
+            faults.append(str(error))
+            continue
+        found[name_of(file.stem)] = scores
+        faults += wrong
     return found, faults
 
 
 def _read_config(path: Path) -> tuple[str, dict[str, Any], list[str]]:
     """The text of a configuration and its values, which are not checked: its models may be elsewhere by now."""
-    if not path.is_file():
-        return "", {}, []
-    text = path.read_text(encoding="utf-8")
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        return text, {}, [f"config.yaml is left out: broken YAML: {error}"]
-    return text, values if isinstance(values, dict) else {}, []
+    text, faults = read_text(path)
+    values, more = read_settings(text)
+    return harmless(text, 1 << 18), values, [*faults, *more]
 
 
 def _missing(run: RunRecord) -> list[str]:
@@ -156,7 +145,7 @@ def _missing(run: RunRecord) -> list[str]:
 
 
 def _missing_evaluation(run: RunRecord) -> list[str]:
-    evaluations = [name for name in run.summary if name == "before" or name.startswith("after")]
+    evaluations = [name for name in run.summary if is_evaluation(name) and name != "diffuser"]
     if not evaluations:
         asked = run.config.get("evaluation")
         off = isinstance(asked, Mapping) and asked.get("prompts") == 0

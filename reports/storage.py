@@ -11,8 +11,8 @@ import pyarrow as pa
 from fsspec.core import url_to_fs
 from pyarrow import fs
 
-from rollout.errors import BadInput, RunFailed
-from rollout.inventory import INVENTORY
+from presets.errors import BadInput, RunFailed
+from weights.inventory import INVENTORY
 
 _CHECKPOINTS = "checkpoints"
 
@@ -47,7 +47,7 @@ class Mirror:
             RunFailed: the storage does not answer, or refuses.
         """
         with _named(self.uri, "looked at"):
-            return self._files.get_file_info(f"{self._base}/config.yaml").type == fs.FileType.File
+            return bool(self._files.get_file_info(f"{self._base}/config.yaml").type == fs.FileType.File)
 
     def read_text(self, name: str) -> str | None:
         """The text of a file of the run; None where it is not there.
@@ -60,7 +60,8 @@ class Mirror:
             if self._files.get_file_info(path).type != fs.FileType.File:
                 return None
             with self._files.open_input_stream(path) as source:
-                return source.read().decode("utf-8", errors="replace")
+                content: bytes = source.read()
+        return content.decode("utf-8", errors="replace")
 
     def push(self, folder: Path) -> int:
         """Write what is new or changed in `folder`, remove checkpoints that are gone from it; the number of files that
@@ -148,10 +149,11 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def _file_system(uri: str, option: str) -> tuple[fs.FileSystem, str]:
     try:
-        return fs.FileSystem.from_uri(uri)
+        found, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as unknown:
         try:
-            found, path = url_to_fs(uri)
+            other, path = url_to_fs(uri)
         except (ValueError, ImportError) as error:
             raise BadInput(f"{option} {uri}: neither pyarrow nor fsspec knows it: {unknown}; {error}") from error
-        return fs.PyFileSystem(fs.FSSpecHandler(found)), path
+        found = fs.PyFileSystem(fs.FSSpecHandler(other))
+    return found, path

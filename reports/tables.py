@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+DIFFERENCE = "loop − diffuser"
+"""The key of what the loop adds to the first image, in an evaluation's intervals."""
 
 
 def clock_text(seconds: float | None) -> str:
@@ -34,12 +39,12 @@ def updates_table(history: Sequence[Mapping[str, Any]]) -> Table:
         mismatch = line.get("logprob_mismatch")
         table.add_row(
             str(line.get("update", "")),
-            str(line.get("stage", "")),
+            Text(str(line.get("stage", ""))),
             *("–" if number is None else f"{number:.3f}" for number in numbers),
             str(line.get("groups", "")),
             str(line.get("groups_dropped", "")),
             "–" if mismatch is None else f"{mismatch:.1e}",
-            phases_text(line.get("seconds", {})),
+            Text(phases_text(line.get("seconds", {}))),
         )
     return table
 
@@ -59,26 +64,42 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     if not columns:
         table = Table(box=None, padding=(0, 2), show_header=False)
         for key, value in summary.items():
-            table.add_row(str(key), f"{value:.3f}" if isinstance(value, float) else str(value))
+            table.add_row(Text(str(key)), Text(f"{value:.3f}" if isinstance(value, float) else str(value)))
         return table
-    table = Table("held-out", *columns, "change", box=None, padding=(0, 2), header_style="dim")
+    table = Table("held-out", *map(escape, columns), "change", box=None, padding=(0, 2), header_style="dim")
+    bounds = summary.get("intervals", {})
     for name, values, change in held_out_rows(columns):
-        cells = ["–" if value is None else f"{value:.3f}" for value in values]
-        table.add_row(name, *cells, "" if change is None else f"{change:+.3f}")
+        cells = [
+            "–" if value is None else f"{value:.3f}{_bounds(bounds, images, name)}"
+            for images, value in zip(columns, values, strict=True)
+        ]
+        changed = "" if change is None else f"{change:+.3f}{_bounds(bounds, DIFFERENCE, name, '+')}"
+        table.add_row(Text(metric_label(name)), *cells, changed)
     return table
+
+
+def _bounds(bounds: Mapping[str, Any], images: str, metric: str, sign: str = "") -> str:
+    """` [0.41, 0.46]` where an evaluation has the interval; nothing where it has not."""
+    found = bounds.get(images, {}).get(metric)
+    return "" if found is None else f" [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+
+
+def metric_label(name: str) -> str:
+    """A metric's name as a table shows it."""
+    return name.replace("_", " ").replace("sg iou", "SG-IoU").replace(" iou", "-IoU")
 
 
 def held_out_rows(
     columns: Mapping[str, Mapping[str, float]],
 ) -> list[tuple[str, list[float | None], float | None]]:
-    """For each metric: its name, its value in each evaluation, and the last minus that before training."""
+    """For each metric: its key, its value in each evaluation, and the last minus that before training."""
     rows = []
     start = list(columns).index("before") if "before" in columns else 0
     for name in dict.fromkeys(name for metrics in columns.values() for name in metrics):
         values = [metrics.get(name) for metrics in columns.values()]
         if not all(value is None or isinstance(value, int | float) for value in values):
             continue
-        label = name.replace("_", " ").replace("sg iou", "SG-IoU").replace(" iou", "-IoU")
-        known = len(values) > start + 1 and values[start] is not None and values[-1] is not None
-        rows.append((label, values, values[-1] - values[start] if known else None))
+        before, after = values[start], values[-1]
+        change = None if len(values) <= start + 1 or before is None or after is None else after - before
+        rows.append((name, values, change))
     return rows

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from rollout.reporting.number import Number
+from reports.number import Number
+from reports.reading.values import is_number
 
 if TYPE_CHECKING:
-    from rollout.reporting.intervals import Bootstrap, Interval
-    from rollout.reporting.prompt_sums import PromptSums
-    from rollout.reporting.run_record import Line, RunRecord
+    from reports.intervals import Bootstrap, Interval
+    from reports.prompt_sums import PromptSums
+    from reports.run_record import Line, RunRecord
 
 WINDOW = 5  # updates
 _LEAST_IN_WINDOW = 3
@@ -33,6 +34,7 @@ _PLAIN = (
 )
 _LEARNER = ("gradient_norm", "kl", "clip_fraction")
 Bounds = tuple[float, float, str]
+_Ends = tuple[float | None, float | None, str | None]
 
 
 def values_of(line: Line) -> dict[str, float]:
@@ -47,14 +49,12 @@ def values_of(line: Line) -> dict[str, float]:
     numbers = {name: float(value) for name, value in found.items() if is_number(value)}
     if "reward_mean" in numbers and "truth_mean" in numbers:
         numbers["gap"] = numbers["reward_mean"] - numbers["truth_mean"]
+    if numbers.get("groups", 0) + numbers.get("groups_dropped", 0) > 0 and "groups" in numbers:
+        dropped = numbers.get("groups_dropped", 0.0)
+        numbers["no_signal_share"] = dropped / (numbers["groups"] + dropped)
     if is_number(line.get("unparsable")) and is_number(line.get("turns")) and line["turns"]:
         numbers["unparsable_share"] = line["unparsable"] / line["turns"]
     return numbers
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number; a truth value is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _largest(value: Any) -> Any:
@@ -78,19 +78,24 @@ def training_numbers(run: RunRecord, bootstrap: Bootstrap) -> list[Number]:
         ]
         policies = [str(line.get("stage", "")) for line in run.lines]
         bounds[metric] = by_prompt if any(by_prompt) else _over_windows(series, policies)
+    none: list[Bounds | None] = [None] * len(values)
     return [
         Number(
             run.name,
             "training",
             metric,
             value,
-            *(bounds.get(metric, [None] * len(values))[position] or (None, None, None)),
+            *_ends(bounds.get(metric, none)[position]),
             update=int(line.get("update", position)),
             policy=line.get("stage"),
         )
         for position, (line, one) in enumerate(zip(run.lines, values, strict=True))
         for metric, value in one.items()
     ]
+
+
+def _ends(bounds: Bounds | None) -> _Ends:
+    return bounds or (None, None, None)
 
 
 def _over_prompts(metric: str, line: Line, sums: PromptSums | None, bootstrap: Bootstrap) -> Bounds | None:
@@ -157,7 +162,7 @@ def time_numbers(run: RunRecord, bootstrap: Bootstrap) -> list[Number]:
             numbers.append(Number(run.name, "time", "seconds", float(value), update=update, policy=stage, item=name))
         seconds = np.array([value for _, value in pairs], dtype=float)
         mean = bootstrap.ratio(seconds, np.ones(len(seconds)))
-        ends = (mean.low, mean.high, "updates") if len(seconds) > 1 else (None, None, None)
+        ends: _Ends = (mean.low, mean.high, "updates") if len(seconds) > 1 else (None, None, None)
         numbers.append(Number(run.name, "time", "seconds_mean", mean.mean, *ends, item=name))
         numbers.append(Number(run.name, "time", "seconds_total", float(seconds.sum()), item=name))
         if name != "update" and everything > 0:

@@ -14,6 +14,8 @@ COLOURS = ("#2f6fde", "#d9622b", "#2b8a5c", "#8a4fc7", "#a07d10", "#c2387a", "#2
 DARK_COLOURS = ("#7aa7f5", "#f0905f", "#5fcf9b", "#b98bef", "#d9b84a", "#ea7fb0", "#7cc5e3", "#a9b0b8")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 4", "1 4", "9 3 2 3 2 3")  # so that colour alone tells nothing
 _DOTS = 120  # points a line may have and still get a mark for each
+_DECADES = 9  # that an axis names
+_LEAST = 1e-300  # nothing is measured as exactly; below it, the steps of an axis cannot be told from 0
 _STRETCHES = 12  # stages that may be marked
 
 
@@ -38,12 +40,17 @@ class Stretch:
 class _Frame:
     """Maps values to SVG coordinates, and draws axes."""
 
+    low: float
+    high: float
+
     def __init__(self, count: int, low: float, high: float, logarithmic: bool) -> None:
         self.count, self.logarithmic = count, logarithmic
         if logarithmic:
-            self.low, self.high = math.floor(math.log10(low)), math.ceil(math.log10(high))
-            self.high += self.high == self.low
-            self.ticks = [10.0**power for power in range(self.low, self.high + 1)]
+            least, most = math.floor(math.log10(low)), math.ceil(math.log10(high))
+            most += most == least
+            self.low, self.high = least, most
+            step = max(1, math.ceil((most - least) / _DECADES))
+            self.ticks = [10.0**power for power in range(least, most + 1, step)]
         else:
             self.ticks = nice_ticks(low, high)
             self.low, self.high = self.ticks[0], self.ticks[-1]
@@ -85,13 +92,15 @@ class _Frame:
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """About `wanted` round numbers that enclose [low, high]."""
-    if high <= low:
-        high = low + 1.0
+    largest = max(abs(low), abs(high))
+    if high - low <= max(_LEAST, 1e-12 * largest):
+        high = low + max(1.0, 1e-3 * largest)
     rough = (high - low) / wanted
-    power = 10.0 ** math.floor(math.log10(rough))
+    exponent = math.floor(math.log10(rough))
+    power = 10.0**exponent
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(k * step, 10) for k in range(first, last + 1)]
+    return [round(k * step, max(10, 2 - exponent)) for k in range(first, last + 1)]
 
 
 def _svg(parts: Sequence[str], title: str) -> str:
@@ -124,7 +133,7 @@ def line_chart(
         logarithmic: vertical axis; values that are not positive are gaps.
     """
     if logarithmic:
-        series = [Series(s.name, [v if v is not None and v > 0 else None for v in s.values]) for s in series]
+        series = [Series(s.name, [v if v is not None and v > _LEAST else None for v in s.values]) for s in series]
     pairs = [pair for line in series for run in _runs(line.values) for pair in run]
     if not pairs:
         return ""

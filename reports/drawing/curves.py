@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rollout.reporting.charts import COLOURS, Series, Stretch, bar_chart, line_chart
-from rollout.reporting.number import INTERVALS, Number
+from reports.drawing.charts import COLOURS, Series, Stretch, bar_chart, line_chart
+from reports.number import INTERVALS, Number
+
+_MOST_ROWS = 2000  # of the values below a chart; the table beside the page has all of them
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ TRAINING = (
         logarithmic=True,
     ),
     Plan("Groups", "learned from, and dropped", {"groups": "used", "groups_dropped": "dropped"}),
+    Plan(
+        "Groups without signal",
+        "share of the update's groups that were dropped, nearly always because all rewards were equal",
+        {"no_signal_share": "share without signal"},
+        only_above_zero=True,
+    ),
     Plan("Gradient norm", "of the last optimizer step, before clipping", {"gradient_norm": "gradient norm"}),
     Plan("KL divergence", "to the starting model", {"kl": "KL divergence"}, only_above_zero=True),
     Plan("Staleness", "greatest age, in updates", {"staleness_max": "staleness"}, only_above_zero=True),
@@ -104,7 +112,7 @@ def _curve(
 ) -> Curve:
     """One chart; `wanted` are (run, metric, words). With `runs`, a run has the same colour in every chart."""
     found = [
-        {number.update: number for number in training if (number.run, number.metric) == (run, metric)}
+        {n.update: n for n in training if n.update is not None and (n.run, n.metric) == (run, metric)}
         for run, metric, _ in wanted
     ]
     updates = sorted({update for one in found for update in one})
@@ -124,7 +132,7 @@ def _curve(
     names = [words for _, _, words in wanted]
     bands = bands_text({name: [row[k] for _, row in rows] for k, name in enumerate(names)})
     legend = [one.name for one in series] if len(series) > 1 else []
-    return Curve(title, plan.about, svg, bands, legend, names, rows)
+    return Curve(title, plan.about, svg, bands, legend, names, rows[:_MOST_ROWS])
 
 
 def bands_text(columns: Mapping[str, Sequence[Number | None]]) -> str:
@@ -140,7 +148,7 @@ def bands_text(columns: Mapping[str, Sequence[Number | None]]) -> str:
     return "Bands: " + "; ".join(f"{INTERVALS[over]} ({', '.join(names)})" for over, names in used.items()) + "."
 
 
-def _stretches(found: Sequence[dict[int | None, Number]], updates: Sequence[int]) -> list[Stretch]:
+def _stretches(found: Sequence[dict[int, Number]], updates: Sequence[int]) -> list[Stretch]:
     """The policies that trained as parts of the horizontal axis; none where the runs differ."""
     stretches: list[Stretch] = []
     for position, update in enumerate(updates):
@@ -160,7 +168,9 @@ def time_chart(numbers: Sequence[Number], runs: Sequence[str]) -> Curve | None:
     one = len(runs) == 1
     metric = "seconds" if one else "seconds_mean"
     ours = [n for n in numbers if n.section == "time" and n.metric == metric and n.item != "update"]
-    bars = sorted({n.update for n in ours}) if one else [run for run in runs if any(n.run == run for n in ours)]
+    bars: Sequence[int | str] = [run for run in runs if any(n.run == run for n in ours)]
+    if one:
+        bars = sorted({n.update for n in ours if n.update is not None})
     seconds = {(n.item, n.update if one else n.run): n.value for n in ours}
     layers = [
         Series(str(phase), [seconds.get((phase, bar)) for bar in bars]) for phase in dict.fromkeys(n.item for n in ours)

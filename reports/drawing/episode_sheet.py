@@ -52,7 +52,7 @@ def _write(
     x: int,
     y: int,
     lines: list[tuple[str, tuple[int, int, int]]],
-    font: ImageFont.FreeTypeFont,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     for number, (text, colour) in enumerate(lines):
         pen.text((x, y + _LINE * number), text, fill=colour, font=font)

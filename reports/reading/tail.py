@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from rollout.reporting.training_numbers import is_number
+from reports.reading.metrics import LONGEST_LINE, Lines, texts_of
+from reports.reading.values import Values, is_number
 
-Line = dict[str, Any]
+Line = Values
 _NUMBERS = (
     "reward_mean",
     "reward_std",
@@ -28,7 +27,7 @@ _NUMBERS = (
     "seconds_total",
     "logprob_mismatch",
 )
-_TABLES = ("seconds", "rejected", "staleness", "learner")
+_TABLES = ("seconds", "rejected", "unread", "staleness", "learner")
 
 
 class MetricsTail:
@@ -43,12 +42,12 @@ class MetricsTail:
         """All whole lines so far, and what is wrong with others. A file that is not there has none."""
         with self._lock:
             self._go_on()
-            return list(self._lines), list(self._faults)
+            return list(self._lines), self._reader.faults.texts
 
     def _forget(self) -> None:
-        self._offset, self._count, self._last = 0, 0, b""
+        self._offset, self._last = 0, b""
         self._lines: list[Line] = []
-        self._faults: list[str] = []
+        self._reader = Lines()
 
     def _go_on(self) -> None:
         if not self._path.is_file():
@@ -59,31 +58,20 @@ class MetricsTail:
             if file.read(len(self._last)) != self._last:  # a resumed run cuts the file off and writes it anew
                 self._forget()
                 file.seek(0)
-            for text in file:
-                if not text.endswith(b"\n"):
-                    break  # it is still being written
-                self._offset += len(text)
-                self._count += 1
-                self._last = text
-                line = _shown(text)
-                if line is None:
-                    self._faults.append(f"metrics.jsonl, line {self._count}: not the record of an update, left out")
-                else:
-                    self._lines.append(line)
+            for text in texts_of(file):
+                if not text.endswith(b"\n") or self._reader.full:
+                    break  # it is still being written, or too long
+                self._offset, self._last = file.tell(), text if len(text) <= LONGEST_LINE else b""
+                line = self._reader.read(text)
+                if line is not None:
+                    self._lines.append(_shown(line))
 
 
-def _shown(text: bytes) -> Line | None:
-    """The numbers of one line; None where it is not an object with the number of an update."""
-    try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(line, dict) or not isinstance(line.get("update"), int):
-        return None
-    shown: Line = {"update": line["update"], "stage": str(line.get("stage", ""))}
+def _shown(line: Line) -> Line:
+    """The numbers of one line."""
+    shown: Line = {"update": line["update"], "stage": line.get("stage", "")}
     shown |= {name: line[name] for name in _NUMBERS if is_number(line.get(name))}
     for name in _TABLES:
-        table = line.get(name)
-        if isinstance(table, dict):
-            shown[name] = {str(key): value for key, value in table.items() if is_number(value)}
+        if isinstance(line.get(name), dict):
+            shown[name] = {key: value for key, value in line[name].items() if is_number(value)}
     return shown

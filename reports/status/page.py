@@ -11,12 +11,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rollout.progress_tables import clock_text, summary_table
-from rollout.watching.sparkline import sparkline
+from reports.status.sparkline import sparkline
+from reports.tables import clock_text, summary_table
 
 if TYPE_CHECKING:
-    from rollout.watching.job_status import JobRun
-    from rollout.watching.status import Curve, Health, RunStatus
+    from reports.status.job_run import JobRun
+    from reports.status.status import Curve, Health, RunStatus
 
 _WIDTH = 32
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "lost": "red", "interrupted": "yellow"}
@@ -26,7 +26,6 @@ _HEALTH = {
     "replaced": "replicas replaced",
     "requeued": "prompts sampled anew",
     "rejected": "members rejected",
-    "dropped": "groups dropped",
     "unanswered": "questions unanswered",
     "logger_failures": "logger failures",
 }
@@ -52,6 +51,8 @@ def run_page(status: RunStatus, now: float) -> RenderableType:
         rows.add_row(
             "staleness", Text(f"at most {status.staleness_max:g}, mean {status.staleness_mean or 0:.2f} updates")
         )
+    if status.no_signal_share is not None:
+        rows.add_row("no signal", Text(f"{100 * status.no_signal_share:.0f} % of the groups, which taught nothing"))
     rows.add_row("health", _health(status.health))
     parts: list[RenderableType] = [_head(status, now), rows]
     if status.held_out:

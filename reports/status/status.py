@@ -128,6 +128,9 @@ class RunStatus(_Part):
     staleness_max: float | None = None
     """Greatest age, in updates, of what the last update learned from."""
     staleness_mean: float | None = None
+    no_signal_share: float | None = None
+    """Share of the groups that were left out, nearly always because all rewards were equal: there is nothing to learn
+    from these."""
     health: Health = Health()
     held_out: dict[str, dict[str, float | None]] = {}
     """Evaluations in their order, and the metrics of each."""

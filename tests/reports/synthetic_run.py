@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from actors.flow_path import FlowPath
-from rollout.batches import describe
-from rollout.measuring.evaluation import PromptScores
-from rollout.reporting.held_out import write_held_out
+from measuring.evaluation import PromptScores
+from reports.held_out import write_held_out
+from rollout.groups.batches import describe
 from rollout.trajectory import Turn, write_parquet
 from scenes.shape_world import sample_scene
 
@@ -141,6 +141,8 @@ def _episode(
                     request="goal : … . unmet : … . fix ?",
                     reflection=None if edited is None else f"red circle right of blue square{hostile}",
                     edit_prompt=None if edited is None else f"move {requirements[0]}",
+                    unread="no edit" if edited is None else None,
+                    truncated=edited is None,
                     answer_text="reflection : red red red",
                     token_ids=[1, 2],
                     token_log_probs=[-0.1, -0.2],

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from rollout.reporting.fault_numbers import WORDS, fault_numbers
-from rollout.reporting.prompt_sums import PromptSums
-from rollout.reporting.run_record import RunRecord
+from reports.fault_numbers import WORDS, fault_numbers
+from reports.prompt_sums import PromptSums
+from reports.run_record import RunRecord
 
 CALM = {"restarts": 0, "replaced": 0, "requeued": 0, "unanswered": 0, "rejected": {}, "groups_dropped": 0}
 
@@ -35,8 +35,18 @@ def test_rejected_members_and_dropped_groups_are_counted_by_reason() -> None:
     found = totals(record(lines, sums))
     assert found["rejected", None] == 7
     assert found["rejected", "the image is black"] == 3
-    assert found["groups_dropped", None] == 8  # those of update 1, which has no trajectories, without a reason
-    assert found["groups_dropped", "all rewards were equal"] == 2
+    assert found["groups_dropped", None] == 1  # a group whose rewards were all equal is no fault
+    assert ("groups_dropped", "all rewards were equal") not in found
+
+
+def test_answers_that_could_not_be_parsed_are_counted_by_reason_where_a_run_has_them() -> None:
+    lines = [
+        CALM | {"update": 0, "unparsable": 2},  # of an older run
+        CALM | {"update": 1, "unparsable": 4, "unread": {"cut off": 3, "no edit": 1}},
+    ]
+    found = totals(record(lines))
+    assert found["unparsable", None] == 6
+    assert (found["unparsable", "cut off"], found["unparsable", "no edit"]) == (3, 1)
 
 
 def test_a_transfer_that_took_another_way_is_told() -> None:

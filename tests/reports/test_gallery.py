@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rollout.reporting.gallery import choose, episode_numbers, episodes, picture, read_rows
+from reports.gallery import COLUMNS, choose, episode_numbers, episodes
+from reports.reading.picture import Pictures
+from reports.reading.trajectories import read_rows
 from rollout.trajectory import read_parquet, write_parquet
 from scenes.png import data_uri
-from tests.rollout.synthetic_run import write_run
+from tests.reports.synthetic_run import write_run
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows_of(run: Path, update: int = 3) -> list[dict]:
-    return read_rows(run / "trajectories" / f"{update:05}.parquet")
+    return read_rows(run / "trajectories" / f"{update:05}.parquet", COLUMNS)[0]
 
 
 def test_episode_follows_the_member_that_went_on(run: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_rejected_member_without_finite_values_has_no_number(run: Path, tmp_pa
     turns = read_parquet(run / "trajectories" / "00003.parquet")[:1]
     nothing = [float("nan")] * len(turns[0].requirements)
     broken = replace(turns[0], reward=float("nan"), satisfaction_after=nothing, rejected="the reward is not finite")
-    (episode,) = episodes(read_rows(write_parquet([broken], tmp_path / "x.parquet")))
+    (episode,) = episodes(read_rows(write_parquet([broken], tmp_path / "x.parquet"), COLUMNS)[0])
     assert episode.turns[0].reward is None
     assert episode.turns[0].rejected == "the reward is not finite"
     assert not any(chip.holds for chip in episode.turns[0].chips)
@@ -74,7 +76,7 @@ def test_a_rejected_member_without_finite_values_has_no_number(run: Path, tmp_pa
 
 def test_large_images_are_made_smaller_and_small_ones_are_left_as_they_are(run: Path, tmp_path: Path) -> None:
     small = rows_of(run)[0]["image_before"]
-    assert picture(small, 64) == data_uri(small)
+    assert Pictures().shown(small, 64) == data_uri(small)
     Image.new("RGB", (1024, 512), "red").save(tmp_path / "large.png")
-    shrunk = base64.b64decode(picture((tmp_path / "large.png").read_bytes(), 128).partition(",")[2])
+    shrunk = base64.b64decode(Pictures().shown((tmp_path / "large.png").read_bytes(), 128).partition(",")[2])
     assert Image.open(io.BytesIO(shrunk)).size == (128, 64)

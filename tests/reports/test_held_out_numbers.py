@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from rollout.reporting.held_out_numbers import comparison_numbers, evaluations, held_out_numbers
-from rollout.reporting.intervals import Bootstrap
-from rollout.reporting.run_record import RunRecord, read_run
-from tests.rollout.synthetic_run import HELD_OUT, METRICS, write_run
+from reports.held_out_numbers import comparison_numbers, evaluations, held_out_numbers
+from reports.intervals import Bootstrap
+from reports.run_record import RunRecord, read_run
+from tests.reports.synthetic_run import HELD_OUT, METRICS, write_run
 
 QUICK = Bootstrap(resamples=300)
 

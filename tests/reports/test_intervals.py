@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rollout.errors import BadInput
-from rollout.reporting.intervals import Bootstrap, Interval, Scores
+from presets.errors import BadInput
+from reports.intervals import Bootstrap, Interval, Scores
 
 QUICK = Bootstrap(resamples=400)
 SHARES = st.floats(0.0, 1.0, width=32)

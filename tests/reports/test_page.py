@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import rollout.reporting.report_page
-from rollout.reporting.charts import COLOURS, DARK_COLOURS
+import reports.page
+from reports.drawing.charts import COLOURS, DARK_COLOURS
 
-CSS = (Path(rollout.reporting.report_page.__file__).parent / "templates" / "report.css.j2").read_text()
+CSS = (Path(reports.page.__file__).parent / "templates" / "report.css.j2").read_text()
 LIGHT, DARK = CSS.split("@media (prefers-color-scheme: dark)", 1)
 
 

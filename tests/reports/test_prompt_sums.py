@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from rollout.batches import describe
-from rollout.reporting.prompt_sums import read_prompt_sums
+from reports.prompt_sums import read_prompt_sums
+from rollout.groups.batches import describe
 from rollout.trajectory import read_parquet, write_parquet
-from tests.rollout.synthetic_run import write_run
+from tests.reports.synthetic_run import write_run
 
 
 def test_the_sums_of_prompts_make_the_means_of_the_update(tmp_path: Path) -> None:

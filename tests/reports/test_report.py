@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rollout.errors import BadInput
-from rollout.reporting.number import NUMBERS_SCHEMA
-from rollout.reporting.report import MOST_RUNS, write_report
-from tests.rollout.synthetic_run import write_run
+from presets.errors import BadInput
+from reports.number import NUMBERS_SCHEMA
+from reports.report import MOST_RUNS, write_report
+from tests.reports.synthetic_run import write_run
 
 
 class Page(HTMLParser):

@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rollout.reporting.run_facts import differing_settings, fact_numbers, facts
-from rollout.reporting.run_record import RunRecord, read_run
-from tests.rollout.synthetic_run import write_run
+from reports.run_facts import differing_settings, fact_numbers, facts
+from reports.run_record import RunRecord, read_run
+from tests.reports.synthetic_run import write_run
 
 
 def test_the_facts_of_a_run_say_what_was_asked_for_and_how_far_it_came(tmp_path: Path) -> None:

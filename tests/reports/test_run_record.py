@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from rollout.errors import BadInput
-from rollout.reporting.run_record import read_metrics, read_run
-from tests.rollout.synthetic_run import write_run
+from presets.errors import BadInput
+from reports.reading.metrics import read_metrics
+from reports.run_record import read_run
+from tests.reports.synthetic_run import write_run
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def test_half_a_line_is_told_and_left_out(run: Path) -> None:
         file.write('{"update": 4, "sta')
     lines, faults = read_metrics(run / "metrics.jsonl")
     assert len(lines) == 4
-    assert faults == ["metrics.jsonl, line 5: not a JSON object, left out"]
+    (fault,) = faults
+    assert fault.startswith("metrics.jsonl, line 5: not a JSON object, left out (broken JSON: ")
     assert read_run(run).damaged == faults
 
 

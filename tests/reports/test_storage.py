@@ -10,9 +10,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from rollout.errors import BadInput, RunFailed
-from rollout.inventory import INVENTORY, damage, write_inventory
-from rollout.storage import Mirror
+from presets.errors import BadInput, RunFailed
+from reports.storage import Mirror
+from weights.inventory import INVENTORY, damage, write_inventory
 
 
 @pytest.fixture(scope="module")

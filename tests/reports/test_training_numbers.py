@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rollout.reporting.intervals import Bootstrap
-from rollout.reporting.number import INTERVALS, Number
-from rollout.reporting.run_record import RunRecord, read_run
-from rollout.reporting.training_numbers import MEANS, time_numbers, training_numbers, values_of
-from tests.rollout.synthetic_run import write_run
+from reports.intervals import Bootstrap
+from reports.number import INTERVALS, Number
+from reports.run_record import RunRecord, read_run
+from reports.training_numbers import MEANS, time_numbers, training_numbers, values_of
+from tests.reports.synthetic_run import write_run
 
 QUICK = Bootstrap(resamples=300)
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from rollout.reporting.charts import (
+from reports.drawing.charts import (
     BOTTOM,
     COLOURS,
     DARK_COLOURS,
@@ -14,7 +14,7 @@ from rollout.reporting.charts import (
     bar_chart,
     line_chart,
 )
-from rollout.reporting.charts import nice_ticks as ticks_of
+from reports.drawing.charts import nice_ticks as ticks_of
 
 
 def test_line_chart_maps_values_to_heights() -> None:

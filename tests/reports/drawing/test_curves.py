@@ -1,5 +1,5 @@
-from rollout.reporting.curves import GAP, TRAINING, bands_text, curves, time_chart
-from rollout.reporting.number import INTERVALS, Number
+from reports.drawing.curves import GAP, TRAINING, bands_text, curves, time_chart
+from reports.number import INTERVALS, Number
 
 
 def reward(

@@ -1,6 +1,6 @@
 import json
 
-from serving.pages.metrics_tail import MetricsTail
+from reports.reading.tail import MetricsTail
 
 
 def line(update, **more):

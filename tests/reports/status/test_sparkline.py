@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.watching.sparkline import sparkline, thin
+from reports.status.sparkline import sparkline, thin
 
 values = st.lists(st.none() | st.floats(-1e6, 1e6), max_size=80)
 

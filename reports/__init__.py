@@ -1,0 +1,1 @@
+"""Reading a run's folder: numbers, curves, galleries, the report."""

@@ -1,0 +1,1 @@
+"""Pictures of a report: charts, curves, sheets of episodes."""

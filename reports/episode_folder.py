@@ -1,0 +1,39 @@
+"""An episode as files: every image, one picture of the whole, and `trace.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from reports.drawing.episode_sheet import episode_sheet
+
+if TYPE_CHECKING:
+    from rollout.state import Episode
+
+
+def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
+    """Write every image, one picture of the whole (`episode.png`) and `trace.json`; returns the trace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    requirements = [requirement.text for requirement in episode.graph.requirements]
+    turns = []
+    for index, frame in enumerate(episode.frames):
+        Image.fromarray(frame.image).save(folder / f"turn-{index}.png")
+        turns.append(
+            {
+                "image": f"turn-{index}.png",
+                "seed": frame.seed,
+                "request": frame.request,
+                "answer": frame.answer,
+                "reflection": frame.reflection,
+                "edit_prompt": frame.edit_prompt,
+                "kept": frame.kept,
+                "satisfaction": dict(zip(requirements, frame.satisfaction, strict=True)),
+            }
+        )
+    episode_sheet(episode).save(folder / "episode.png")
+    trace = {"prompt": episode.graph.prompt, "requirements": requirements, "turns": turns}
+    (folder / "trace.json").write_text(json.dumps(trace, indent=2), encoding="utf-8")
+    return trace

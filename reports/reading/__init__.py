@@ -1,0 +1,1 @@
+"""Files of a run's folder, whatever is in them: bounded, checked, and what cannot be read named."""

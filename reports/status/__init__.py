@@ -1,0 +1,1 @@
+"""How a run goes, for the terminal and for scripts."""
