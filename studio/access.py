@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from serving.gateway.api_errors import ApiError
-from serving.gateway.gateway_config import GatewayConfig, is_loopback
+from serving.forwarded import client_address
+from studio.config import GatewayConfig, is_loopback
+from studio.errors import ApiError
 
 MIN_TOKEN_CHARS = 16
 BEARER = HTTPBearer(auto_error=False, description="The token that the endpoint was started with, where it has one.")
@@ -91,6 +92,10 @@ class Access:
                 code="origin_refused",
             )
 
+    def client(self, request: Request) -> str:
+        """The address that a request comes from; `X-Forwarded-For` counts from trusted proxies only."""
+        return client_address(request.scope, self._config.trusted_proxy)
+
     @contextmanager
     def slot(self, client: str) -> Iterator[None]:
         """Count a request of this client for as long as it is under way.
@@ -127,7 +132,8 @@ def _digest(token: str) -> bytes:
 
 def access_of(request: Request) -> Access:
     """The access check of the app that a request came to."""
-    return request.app.state.access
+    access: Access = request.app.state.access
+    return access
 
 
 async def require(
@@ -147,5 +153,6 @@ async def slot(request: Request) -> AsyncIterator[None]:
     Raises:
         ApiError: see `Access.slot`.
     """
-    with access_of(request).slot(request.client.host if request.client else "local"):
+    access = access_of(request)
+    with access.slot(access.client(request)):
         yield

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from rollout.config_section import Section
-from serving.endpoint_config import EndpointConfig
+from scenes.section import Section
+from serving.endpoint.config import EndpointConfig
+from serving.forwarded import networks
 
 
 class GatewayConfig(Section):
@@ -18,8 +19,13 @@ class GatewayConfig(Section):
     """The address that it listens on; any but a loopback address needs a token."""
     port: int = Field(default=8000, ge=0, le=65535)
     """The port that it listens on; 0 takes a free one."""
+    trusted_proxy: list[str] = Field(default_factory=list)
+    """Addresses and networks of the proxies in front, as `10.0.0.7` or `10.0.0.0/8`; their `X-Forwarded-For` tells
+    clients apart, and nobody else's does."""
     token_env: str = Field(default="RLRIG_TOKEN", min_length=1)
     """The environment variable that holds the bearer token; where it is set, every request needs the token."""
+    strict: bool = False
+    """Whether a `size` that the models do not make is refused; without it, the answer tells the size that it has."""
     max_prompt_chars: int = Field(default=2000, ge=1)
     """The longest prompt, in characters."""
     max_requirements: int = Field(default=32, ge=1)
@@ -34,6 +40,14 @@ class GatewayConfig(Section):
     """The largest uploaded image file."""
     max_pixels: int = Field(default=4_194_304, ge=1)
     """The most pixels of an uploaded image; larger ones are refused before they are decoded."""
+    decode_workers: int = Field(default=2, ge=1)
+    """Processes that decode uploaded images, each one image at a time."""
+    decode_queue: int = Field(default=16, ge=0)
+    """How many uploaded images may wait for one of them; more get a 429."""
+    decode_deadline_s: float = Field(default=15.0, gt=0)
+    """How long decoding one image may take; its process is ended then, and the image refused."""
+    decode_cpu_s: int = Field(default=2, ge=1)
+    """How many seconds of computing it may take."""
     max_requests_per_client: int = Field(default=8, ge=1)
     """How many requests of one client, told apart by address, may be under way."""
     max_requests: int = Field(default=256, ge=1)
@@ -76,6 +90,12 @@ class GatewayConfig(Section):
             api_key_env=self.parser_key_env,
             timeout_s=self.parser_timeout_s,
         )
+
+    @field_validator("trusted_proxy")
+    @classmethod
+    def _networks(cls, names: list[str]) -> list[str]:
+        networks(names)
+        return names
 
     @model_validator(mode="after")
     def _parser_can_be_asked(self) -> GatewayConfig:

@@ -11,27 +11,28 @@ from ray import serve
 
 from actors.diffuser import Diffuser
 from actors.inverse_diffuser import InverseDiffuser
-from learner.weight_board import WeightBoard
-from rollout.config_file import model_source
-from rollout.errors import RunFailed
+from presets.errors import RunFailed
+from presets.run_file import model_source
 from serving.applications import wait_for_applications
-from serving.gateway.batch_queue import Batching
-from serving.gateway.exposure import check_exposure, free_port, in_url
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.image_deployments import QUEUED_BATCHES, DrawReplica, EditReplica, build_image_app
-from serving.gateway.ingress import ENDPOINT, Served, ServedModel, build_endpoint
-from serving.gateway.service import RAW_MODEL, TRAINED_MODEL
+from serving.batch_queue import Batching
+from serving.deployment import deploy_vlms
 from serving.serve_controller import serve_applications
-from serving.vlm_deployment import deploy_vlms
+from studio.config import GatewayConfig
+from studio.episodes.image_deployments import QUEUED_BATCHES, DrawReplica, EditReplica, build_image_app
+from studio.episodes.service import RAW_MODEL, TRAINED_MODEL
+from studio.exposure import check_exposure, free_port, in_url
+from studio.ingress import ENDPOINT, Served, ServedModel, build_endpoint
+from weights.adapter_folder import adapter_update
+from weights.board import WeightBoard
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
-    from rollout.config import RunConfig
-    from rollout.image_config import PipelineConfig
-    from serving.vlm_config import VlmConfig
+    from presets.images import PipelineConfig
+    from presets.run_config import RunConfig
+    from serving.config import VlmConfig
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 _POLL_S = 0.25
 _RAW = "-raw"
@@ -97,17 +98,20 @@ class DeployedService:
         note: Callable[[str], None],
     ) -> None:
         config = self._config
-        vlms = {"actor": config.vlm.actor, "checker": config.vlm.checker}
+        vlms = dict(config.vlms)
+        checker = "checker" if "checker" in vlms else "actor"
         editors = {"editor": config}
         models = {TRAINED_MODEL: ServedModel("actor", "editor", versions)}
         if raw is not None:
-            vlms["actor" + _RAW] = raw.vlm.actor
+            vlms["actor" + _RAW] = raw.actor_vlm
             editors["editor" + _RAW] = raw
             models[RAW_MODEL] = ServedModel("actor" + _RAW, "editor" + _RAW)
         vlms = {role: settings.model_copy(update={"max_replicas": None}) for role, settings in vlms.items()}
         self._applications = [*vlms, "diffuser", *editors, ENDPOINT]
+        for policy, folder in config.models.adapters.items():
+            self._board.publish(adapter_update(Path(folder), policy, versions.get(policy) or 1))
         labels = config.placement.required("vlm")
-        deployment = deploy_vlms(vlms, self._board.name, labels, gateway.max_vlm_replicas)
+        deploy_vlms(vlms, self._board.name, labels, gateway.max_vlm_replicas)
         targets = [_diffuser_target(config, gateway)]
         targets += [_editor_target(name, one, gateway, self._board.name) for name, one in editors.items()]
         serve.run_many(targets, wait_for_applications_running=False, wait_for_ingress_deployment_creation=False)
@@ -116,10 +120,10 @@ class DeployedService:
             config.editor.start_deadline_s,
             *(settings.start_deadline_s for settings in vlms.values()),
         )
-        wait_for_applications(self._applications[:-1], deadline_s, deployment, lambda role: note(f"{role}: ready"))
+        wait_for_applications(self._applications[:-1], deadline_s, lambda role: note(f"{role}: ready"))
         served = Served(
             diffuser="diffuser",
-            checker="checker",
+            checker=checker,
             models=models,
             batching={
                 **{name: _vlm_batching(settings, gateway) for name, settings in vlms.items()},
@@ -131,7 +135,8 @@ class DeployedService:
             call_deadline_s=config.vlm.actor.call_deadline_s,
             image_size=config.diffuser.image_size,
             board=self._board.name,
-            checker_name=config.rollout.checker,
+            limits=config.prompt_limits,
+            rollout=config.rollout,
         )
         target = serve.RunTarget(build_endpoint(served, gateway, token, self._runs), name=ENDPOINT, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
@@ -150,14 +155,17 @@ class DeployedService:
             WeightMismatch: the replicas refuse them and keep what they have.
             TimeoutError: they were not in place in time.
         """
-        from learner.weights import publish
+        from weights.manifest import publish
 
         shared = update if _in_store(update) else publish(update)
-        return self._endpoint.apply_weights.remote(shared).result(timeout_s=self._update_deadline_s)
+        answer = self._endpoint.apply_weights.remote(shared)
+        receipts: list[WeightReceipt] = answer.result(timeout_s=self._update_deadline_s)
+        return receipts
 
     def load(self) -> dict[str, Any]:
         """See `Endpoint.load`."""
-        return self._endpoint.load.remote().result(timeout_s=self._config.rollout.deadline_s)
+        load: dict[str, Any] = self._endpoint.load.remote().result(timeout_s=self._config.rollout.deadline_s)
+        return load
 
     def trouble(self) -> dict[str, str]:
         """By Serve application, what keeps it from running; nothing where all run."""

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from serving.gateway.requirements_reader import NotUnderstood
-from serving.gateway.service import ServiceUnavailable, TurnTimeout
+from scenes.requirements_reader import NotUnderstood
+from studio.episodes.service import ServiceUnavailable, TurnTimeout
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _SHOWN_CHARS = 80

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from rollout.errors import BadInput
-from serving.gateway.access import Access
-from serving.gateway.gateway_config import GatewayConfig
+from presets.errors import BadInput
+from studio.access import Access
+from studio.config import GatewayConfig
 
 
 def check_exposure(gateway: GatewayConfig, token: str) -> None:
@@ -37,7 +37,8 @@ def free_port(host: str, port: int) -> int:
                 f"gateway.host: {host!r}, gateway.port: {port}: this machine cannot listen there ({error.strerror}); "
                 "choose another port with --port, 0 takes a free one"
             ) from error
-        return listener.getsockname()[1]
+        taken: int = listener.getsockname()[1]
+        return taken
 
 
 def in_url(host: str) -> str:

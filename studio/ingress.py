@@ -9,28 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
-from learner.weight_board import latest_weights
-from serving.gateway.app import make_app
-from serving.gateway.batch_queue import Batching
-from serving.gateway.episode_service import EpisodeService, Line
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.prompt_parser import PromptParser
-from serving.gateway.role import Role
-from serving.gateway.row_calls import RowCall, draw, edit, generate
-from serving.gateway.service import TRAINED_MODEL
-from serving.gateway.service_weights import ServiceWeights
-from serving.gateway.version_gate import VersionGate
+from presets.settings import RolloutConfig
+from scenes.dialogues.dialogue import load_dialogue
+from serving.batch_queue import Batching
+from serving.client import VlmClient
+from serving.config import VlmConfig
 from serving.own_checker import new_checker
-from serving.pages.router import pages_router
-from serving.vlm_client import VlmClient
-from serving.vlm_config import VlmConfig
+from serving.prompt_limits import PromptLimits
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from studio.episodes.episode_service import EpisodeService, Line
+from studio.episodes.prompt_parser import PromptParser
+from studio.episodes.role import Role
+from studio.episodes.row_calls import RowCall, draw, edit, generate
+from studio.episodes.service import TRAINED_MODEL
+from studio.episodes.version_gate import VersionGate
+from studio.episodes.weights import ServiceWeights
+from studio.pages.router import pages_router
+from weights.board import latest_weights
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from ray.serve import Application
 
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 ENDPOINT = "endpoint"
 _BOARD_DEADLINE_S = 60.0
@@ -55,11 +58,12 @@ class Served:
         models: by the name that a request gives.
         batching: of each role, by the name of its application.
         checker_settings: of the Checker's VLM.
-        checker_name: `rollout.checker`, that VLM or code of the user's own.
+        rollout: names the dialogue, and the checker: that VLM or code of the user's own.
         max_tokens: most tokens of one answer of the Actor.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
         image_size: side of the images, in pixels.
         board: name of the `WeightBoard`.
+        limits: which prompts the models can take, as far as it is known.
     """
 
     diffuser: str
@@ -71,7 +75,8 @@ class Served:
     call_deadline_s: float
     image_size: int
     board: str
-    checker_name: str = "vlm"
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    limits: PromptLimits | None = None
 
 
 @serve.ingress()
@@ -87,7 +92,7 @@ class Endpoint:
     """
 
     def __init__(self, served: Served, config: GatewayConfig, token: str, runs: Path) -> None:
-        self._config, self._token, self._runs = config, token, runs
+        self._config, self._token, self._runs, self._limits = config, token, runs, served.limits
         lines = {
             name: _line(model, served, served.board if name == TRAINED_MODEL else None, config)
             for name, model in served.models.items()
@@ -95,14 +100,17 @@ class Endpoint:
         trained = lines[TRAINED_MODEL]
         handles = {"actor": trained.actor.handle, "editor": trained.editor.handle}
         self._weights = ServiceWeights(handles, served.board, trained.gate, config.update_deadline_s)
-        checker = _role(served.checker, served, generate, patient=True)
+        checker = _role("checker", served.checker, served, generate, patient=True)
+        vlm = VlmClient(checker.handle, checker.name, served.checker_settings, served.checker)
+        dialogue = load_dialogue(served.rollout.dialogue)
         self._service = EpisodeService(
-            _role(served.diffuser, served, draw),
+            _role("diffuser", served.diffuser, served, draw),
             checker,
             lines,
             image_size=served.image_size,
             max_tokens=served.max_tokens,
-            checks=new_checker(served.checker_name, VlmClient(checker.handle, checker.name, served.checker_settings)),
+            checks=new_checker(served.rollout.checker, vlm, dialogue, served.rollout.least_mass),
+            dialogue=dialogue,
             call_deadline_s=served.call_deadline_s,
             turn_deadline_s=config.turn_deadline_s,
             repair=self._weights.repair,
@@ -112,7 +120,8 @@ class Endpoint:
         """What Serve asks for the app."""
         parser = PromptParser(self._config.parser, self._service.predicates) if self._config.parser else None
         pages = pages_router(self._runs, self._config, self._service.predicates)
-        return make_app(self._service, self._config, [pages], token=self._token, parse_prompt=parser)
+        refusal = self._limits.refusal if self._limits else None
+        return make_app(self._service, self._config, [pages], token=self._token, parse_prompt=parser, refusal=refusal)
 
     async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """See `ServiceWeights.apply`."""
@@ -130,12 +139,12 @@ def _line(model: ServedModel, served: Served, board: str | None, config: Gateway
     held = {policy: board and latest_weights(board, policy, _BOARD_DEADLINE_S) for policy in ("actor", "editor")}
     versions = {policy: update.manifest.version if update else 0 for policy, update in held.items()}
     gate = VersionGate(versions, config.update_deadline_s)
-    actor = _role(model.actor, served, generate, patient=True)
-    return Line(actor, _role(model.editor, served, edit), gate, model.versions)
+    actor = _role(model.actor, model.actor, served, generate, patient=True)
+    return Line(actor, _role(model.editor, model.editor, served, edit), gate, model.versions)
 
 
-def _role(application: str, served: Served, call: RowCall, patient: bool = False) -> Role:
-    return Role(application, serve.get_app_handle(application), call, served.batching[application], patient)
+def _role(name: str, application: str, served: Served, call: RowCall, patient: bool = False) -> Role:
+    return Role(name, serve.get_app_handle(application), call, served.batching[application], patient, application)
 
 
 def build_endpoint(served: Served, config: GatewayConfig, token: str, runs: Path) -> Application:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -11,15 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from serving.gateway.access import Access
-from serving.gateway.api_errors import ApiError, from_service
-from serving.gateway.api_types import CompletedEvent, TurnEvent
-from serving.gateway.envelope import Envelope
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.gateway_metrics import GatewayMetrics
-from serving.gateway.images_api import ImagesApi, PromptParser
-from serving.gateway.service import Service, ServiceUnavailable, TurnTimeout
-from serving.gateway.status_api import StatusApi
+from studio.access import Access
+from studio.api.envelope import Envelope
+from studio.api.images import ImagesApi, PromptParser, Refusal
+from studio.api.status import StatusApi
+from studio.api.types import CompletedEvent, TurnEvent
+from studio.config import GatewayConfig
+from studio.episodes.metrics import GatewayMetrics
+from studio.episodes.service import Service, ServiceUnavailable, TurnTimeout
+from studio.errors import ApiError, from_service
 
 _TITLE = "rlrig"
 _DESCRIPTION = """\
@@ -36,6 +35,7 @@ def make_app(
     *,
     token: str | None = None,
     parse_prompt: PromptParser | None = None,
+    refusal: Refusal | None = None,
 ) -> FastAPI:
     """The endpoint before a service.
 
@@ -44,38 +44,40 @@ def make_app(
             `Depends(access.require)`.
         token: the bearer token; None takes the environment variable `config.token_env`, empty means none.
         parse_prompt: turns a prompt that cannot be read as requirements into triples that can.
+        refusal: says why the models cannot take a scene graph, None where they can.
 
     Raises:
         ValueError: the address needs a token and there is none, or the token is too short.
     """
-    app = FastAPI(
+    app = _Endpoint(
         title=_TITLE, description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.access = Access(config, token)
     metrics = GatewayMetrics()
-    app.include_router(ImagesApi(service, config, metrics, parse_prompt).router())
+    app.include_router(ImagesApi(service, config, metrics, parse_prompt, refusal).router())
     app.include_router(StatusApi(service, app.state.access, metrics).router())
     for router in routers:
         app.include_router(router)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(ServiceUnavailable, _service_error)
-    app.add_exception_handler(TurnTimeout, _service_error)
+    app.exception_handler(ApiError)(_api_error)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
+    app.exception_handler(ServiceUnavailable)(_service_error)
+    app.exception_handler(TurnTimeout)(_service_error)
     app.add_middleware(Envelope, metrics=metrics)
-    app.openapi = partial(_openapi, app)
     return app
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's OpenAPI document, and the types of the server-sent events, for which OpenAPI 3.1 has no place."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        _, events = models_json_schema(
-            [(event, "serialization") for event in (TurnEvent, CompletedEvent)], ref_template=_REFERENCE
-        )
-        document["components"]["schemas"] = events["$defs"] | document["components"]["schemas"]
-    return app.openapi_schema
+class _Endpoint(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's OpenAPI document, and the types of the server-sent events, for which OpenAPI 3.1 has no place."""
+        made = self.openapi_schema is None
+        document = super().openapi()
+        if made:
+            _, events = models_json_schema(
+                [(event, "serialization") for event in (TurnEvent, CompletedEvent)], ref_template=_REFERENCE
+            )
+            document["components"]["schemas"] = events["$defs"] | document["components"]["schemas"]
+        return document
 
 
 async def _api_error(request: Request, error: ApiError) -> Response:

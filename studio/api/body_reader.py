@@ -13,13 +13,14 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from serving.gateway.api_errors import ApiError, from_validation, shown
-from serving.gateway.gateway_config import GatewayConfig
+from studio.config import GatewayConfig
+from studio.errors import ApiError, from_validation, shown
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _JSON_CHARS = 12  # that one character may take as two \uXXXX
 _OTHER_BYTES = 64 * 1024
 _FILE_FIELDS = ("image", "image[]")  # the second is how some clients name a list of one
+_MAX_FILES = 20  # that are counted before they are refused by name; OpenAI's API takes 16 and a mask
 
 
 async def read_json(request: Request, model: type[_Body], config: GatewayConfig) -> _Body:
@@ -61,7 +62,7 @@ async def read_form(request: Request, model: type[_Body], config: GatewayConfig)
     parser = MultiPartParser(
         request.headers,
         parts,
-        max_files=1,
+        max_files=_MAX_FILES,
         max_fields=2 * len(model.model_fields),
         max_part_size=config.max_prompt_chars * 4 + 1024,
     )
@@ -69,11 +70,19 @@ async def read_form(request: Request, model: type[_Body], config: GatewayConfig)
         form = await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"the form cannot be read: {error.message}", code="invalid_form") from error
+    except UnicodeError as error:  # of a charset that the client names
+        raise ApiError(400, "the form cannot be read: send its texts as UTF-8", code="invalid_form") from error
     try:
         fields: dict[str, str] = {}
         image: bytes | None = None
         for name, value in form.multi_items():
-            if name in fields or (name in _FILE_FIELDS and image is not None):
+            if name in ("mask", "mask[]"):
+                message = "mask: the whole image may change, so there is no mask; leave it out"
+                raise ApiError(400, message, param="mask", code="unsupported_field")
+            if name in _FILE_FIELDS and image is not None:
+                message = "image: a second file is given; send one, the image to edit"
+                raise ApiError(400, message, param="image", code="too_many_files")
+            if name in fields:
                 raise ApiError(
                     400, f"field {shown(name)} is given twice; give it once", param=name, code="invalid_value"
                 )

@@ -8,9 +8,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.gateway.api_errors import internal
-from serving.gateway.failure_log import log_failure, request_id
-from serving.gateway.gateway_metrics import GatewayMetrics
+from studio.api.failure_log import log_failure, request_id
+from studio.api.request_head import check_head
+from studio.episodes.metrics import GatewayMetrics
+from studio.errors import ApiError, internal
 
 CLIENT_GONE = 499
 SECURITY_HEADERS = {
@@ -53,8 +54,12 @@ class Envelope:
         started = time.monotonic()
         ended = CLIENT_GONE  # stays so where the request is cancelled
         try:
+            check_head(scope)
             await self._app(scope, receive, send_enveloped)
             ended = status or CLIENT_GONE
+        except ApiError as error:
+            ended = error.status
+            await error.response()(scope, receive, send_enveloped)
         except ClientDisconnect:
             pass  # nobody is there to be told
         except Exception as error:

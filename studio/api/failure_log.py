@@ -8,13 +8,18 @@ import secrets
 from collections.abc import MutableMapping
 from typing import Any
 
+from serving.http_limits import given_id
+
 _LOG = logging.getLogger(__name__)
 _KEY = "rlrig.request_id"
 
 
 def request_id(scope: MutableMapping[str, Any]) -> str:
-    """The id of a request; made where it has none yet."""
-    return scope.setdefault(_KEY, secrets.token_hex(8))
+    """The id of a request: the one that it brings along, or one that is made."""
+    if _KEY not in scope:
+        scope[_KEY] = given_id(scope) or secrets.token_hex(8)
+    id_: str = scope[_KEY]
+    return id_
 
 
 def log_failure(id_: str, error: BaseException) -> None:

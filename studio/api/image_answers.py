@@ -10,17 +10,17 @@ import numpy as np
 
 from rollout.state import Frame, reward_of, unmet
 from scenes.png import data_uri, encode_png
-from serving.gateway.api_types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace
-from serving.gateway.service import Ask, Finished
+from studio.api.types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace
+from studio.episodes.service import Ask, Finished
 
 EventKind = Literal["image_generation", "image_edit"]
 
 
-def image_item(ask: Ask, end: Finished, response_format: str, trace_images: bool) -> dict[str, Any]:
+def image_item(ask: Ask, end: Finished, response_format: str, trace_images: bool, ignored: list[str]) -> dict[str, Any]:
     """One entry of `data`. Encodes images, so it belongs into a thread."""
     image = end.episode.answer.image
     fields = {"url": data_uri(encode_png(image))} if response_format == "url" else {"b64_json": _base64_png(image)}
-    return ImageItem(**fields, rlrig=_trace(ask, end, trace_images)).model_dump(exclude_unset=True)
+    return ImageItem(**fields, rlrig=_trace(ask, end, trace_images, ignored)).model_dump(exclude_unset=True)
 
 
 def images_response(items: list[dict[str, Any]], size: int) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def turn_event(kind: EventKind, item: int, ask: Ask, index: int, frame: Frame) -
 
 
 def completed_event(
-    kind: EventKind, item: int, ask: Ask, end: Finished, size: int, trace_images: bool
+    kind: EventKind, item: int, ask: Ask, end: Finished, size: int, trace_images: bool, ignored: list[str]
 ) -> dict[str, Any]:
     """The data of the event for the end of one episode. Encodes images, so it belongs into a thread."""
     return CompletedEvent(
@@ -51,11 +51,11 @@ def completed_event(
         output_format="png",
         background="opaque",
         size=f"{size}x{size}",
-        rlrig=_trace(ask, end, trace_images),
+        rlrig=_trace(ask, end, trace_images, ignored),
     ).model_dump(exclude_unset=True)
 
 
-def _trace(ask: Ask, end: Finished, images: bool) -> Trace:
+def _trace(ask: Ask, end: Finished, images: bool, ignored: list[str]) -> Trace:
     satisfaction = [float(p) for p in end.episode.answer.satisfaction]
     turns = [
         TurnTrace(**_turn(index, frame), **({"b64_json": _base64_png(frame.image)} if images else {}))
@@ -69,10 +69,11 @@ def _trace(ask: Ask, end: Finished, images: bool) -> Trace:
             for r in ask.graph.requirements
         ],
         satisfaction=satisfaction,
-        satisfied=not unmet(ask.graph, satisfaction),
+        satisfied=not unmet(ask.graph, satisfaction) if satisfaction else None,
         turns=turns,
         versions=end.versions,
         seconds=end.seconds,
+        ignored=ignored,
     )
 
 
@@ -80,7 +81,7 @@ def _turn(index: int, frame: Frame) -> dict[str, Any]:
     return {
         "index": index,
         "satisfaction": [float(p) for p in frame.satisfaction],
-        "reward": reward_of(frame.satisfaction, "hard"),
+        "reward": reward_of(frame.satisfaction, "hard") if frame.satisfaction else None,
         "request": frame.request,
         "answer": frame.answer,
         "reflection": frame.reflection,

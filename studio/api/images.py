@@ -13,42 +13,37 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
+from scenes.requirements_reader import Impossible, NotUnderstood, read_requirements
 from scenes.scene_graph import SceneGraph
-from serving.gateway.access import require, slot
-from serving.gateway.api_errors import ApiError, from_prompt, from_service, internal, shown
-from serving.gateway.api_types import (
-    MAX_SEED,
-    CompletedEvent,
-    EditRequest,
-    ErrorResponse,
-    GenerationRequest,
-    ImageRequest,
-    ImagesResponse,
-    TurnEvent,
-)
-from serving.gateway.body_reader import read_form, read_json
-from serving.gateway.episode_batch import EpisodeBatch, ItemEvent
-from serving.gateway.event_stream import DONE, KEEP_ALIVE, EventStream, server_sent, until_gone
-from serving.gateway.failure_log import log_failure, request_id
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.gateway_metrics import GatewayMetrics
-from serving.gateway.image_answers import EventKind, completed_event, image_item, images_response, turn_event
-from serving.gateway.requirements_reader import NotUnderstood, read_requirements
-from serving.gateway.service import TRAINED_MODEL, Ask, Finished, Service, ServiceUnavailable, TurnTimeout
-from serving.gateway.uploads import read_upload
+from studio.access import require, slot
+from studio.api.body_reader import read_form, read_json
+from studio.api.event_stream import DONE, KEEP_ALIVE, EventStream, server_sent, until_gone
+from studio.api.failure_log import log_failure, request_id
+from studio.api.image_answers import EventKind, completed_event, image_item, images_response, turn_event
+from studio.api.requests import MAX_SEED, EditRequest, GenerationRequest, ImageRequest
+from studio.api.types import CompletedEvent, ErrorResponse, ImagesResponse, TurnEvent
+from studio.api.uploads import decoder_for, read_upload
+from studio.config import GatewayConfig
+from studio.episodes.batch import EpisodeBatch, ItemEvent
+from studio.episodes.instruction import NOTHING_REQUIRED, is_instruction
+from studio.episodes.metrics import GatewayMetrics
+from studio.episodes.service import TRAINED_MODEL, Ask, Finished, Service, ServiceUnavailable, TurnTimeout
+from studio.errors import ApiError, from_prompt, from_service, internal, shown
 
 PromptParser = Callable[[str], Awaitable[str]]
+Refusal = Callable[[SceneGraph, bool], str | None]
 DEFAULT_TURNS = 2
 _STATUSES = {
-    400: "A field is unknown, missing or out of its range; `param` names it.",
+    400: "A field is unknown, missing or out of its range, as `param` names it; or a header is malformed.",
     401: "The bearer token is missing or wrong.",
     403: "Without a token, only this machine is served.",
     404: "The model does not exist.",
     408: "The body did not come in time.",
     413: "The body, the file or the image is too large.",
+    414: "The path, a name in it or the query is too long.",
     415: "The body or the file is of another kind.",
     422: "The prompt cannot be read; `understood` and `not_understood` say what of it can be.",
-    429: "Too many requests of this client are under way.",
+    429: "Too many requests of this client are under way, or too many uploads wait to be decoded.",
     500: "The endpoint failed; its log names the place under the request's id.",
     503: "The models cannot answer now; ask again after `Retry-After` seconds.",
     504: "A turn took too long.",
@@ -86,12 +81,14 @@ _ANSWER = {
 @dataclass(frozen=True)
 class ImagesApi:
     """Answers the requests for images of one app. `parse_prompt`, where there is one, turns a prompt that cannot be
-    read into one of triples."""
+    read into one of triples; `refusal` says why the models cannot take a scene graph, that is
+    drawn or not."""
 
     service: Service
     config: GatewayConfig
     metrics: GatewayMetrics
     parse_prompt: PromptParser | None = None
+    refusal: Refusal | None = None
 
     def router(self) -> APIRouter:
         """The two routes; each needs access and a slot of its client."""
@@ -113,10 +110,9 @@ class ImagesApi:
 
         @router.post("/edits", summary="Edit an image", openapi_extra=_body("multipart/form-data", edit, file=True))
         async def edits(request: Request) -> Response:
-            """Edits an uploaded image in turns until it meets the requirements of the prompt."""
+            """Edits an uploaded image in turns until it meets the requirements of the prompt, or once as it says."""
             body, data = await read_form(request, edit, self.config)
-            limits = (self.config.max_upload_bytes, self.config.max_pixels, size)
-            image = await asyncio.to_thread(read_upload, data, *limits)
+            image = await read_upload(data, decoder_for(self.config), self.config.max_upload_bytes, size)
             return await self._answer(request, body, image, "image_edit")
 
         return router
@@ -128,7 +124,7 @@ class ImagesApi:
         batch = EpisodeBatch(self.service, asks, self.metrics, self.config.turn_deadline_s)
         try:
             if not body.stream:
-                work = self._whole(batch, body.response_format or "b64_json", bool(body.trace_images))
+                work = self._whole(batch, body)
                 return _json(await until_gone(request.receive, work))
             # A stream waits for its first event, so that what fails at once is a plain error with its own status.
             first = await until_gone(request.receive, batch.next(self.config.keep_alive_s))
@@ -138,7 +134,7 @@ class ImagesApi:
         finally:
             if not body.stream:
                 await batch.close()
-        events = self._events(batch, first, kind, bool(body.trace_images), request_id(request.scope))
+        events = self._events(batch, first, kind, body, request_id(request.scope))
         return EventStream(events, batch.close)
 
     async def _asks(self, body: ImageRequest, image: np.ndarray | None) -> list[Ask]:
@@ -156,24 +152,19 @@ class ImagesApi:
                 param="model",
                 code="model_not_found",
             )
-        graph = await self._graph(body.prompt)
+        instruction = body.prompt if image is not None and is_instruction(body.prompt, self.service.predicates) else ""
+        graph = NOTHING_REQUIRED if instruction else await self._graph(body.prompt, image is None)
         turns = body.turns if body.turns is not None else self.config.default_turns
         turns = min(DEFAULT_TURNS if turns is None else turns, self.config.max_turns)
         seed = secrets.randbelow(2**32) if body.seed is None else body.seed
         seeds = [(seed + item) % (MAX_SEED + 1) for item in range(body.n or 1)]
-        return [Ask(graph, one, turns, model, image) for one in seeds]
+        return [Ask(graph, one, turns, model, image, instruction) for one in seeds]
 
-    async def _graph(self, prompt: str) -> SceneGraph:
+    async def _graph(self, prompt: str, drawn: bool) -> SceneGraph:
         try:
-            graph = read_requirements(prompt, self.service.predicates)
-        except NotUnderstood as error:
-            refused = from_prompt(error)
-            if self.parse_prompt is None:
-                raise refused from error
-            try:
-                graph = read_requirements(await self.parse_prompt(prompt), self.service.predicates)
-            except NotUnderstood:  # the client's own words say more to it than those of the parser
-                raise refused from error
+            graph = await self._read(prompt)
+        except Impossible as error:
+            raise ApiError(400, str(error), param="prompt", code="impossible_prompt") from error
         if (count := len(graph.requirements)) > self.config.max_requirements:
             raise ApiError(
                 400,
@@ -181,9 +172,23 @@ class ImagesApi:
                 param="prompt",
                 code="too_many_requirements",
             )
+        if self.refusal is not None and (problem := self.refusal(graph, drawn)):
+            raise ApiError(400, f"prompt: {problem}", param="prompt", code="prompt_beyond_models")
         return graph
 
-    async def _whole(self, batch: EpisodeBatch, response_format: str, trace_images: bool) -> dict[str, Any]:
+    async def _read(self, prompt: str) -> SceneGraph:
+        """The scene graph of a prompt; the parser's words count where the client's own cannot be read."""
+        try:
+            return read_requirements(prompt, self.service.predicates)
+        except NotUnderstood as error:
+            if self.parse_prompt is None:
+                raise from_prompt(error) from error
+            try:
+                return read_requirements(await self.parse_prompt(prompt), self.service.predicates)
+            except NotUnderstood:  # the client's own words say more to it than those of the parser
+                raise from_prompt(error) from error
+
+    async def _whole(self, batch: EpisodeBatch, body: ImageRequest) -> dict[str, Any]:
         """The body with all images.
 
         Raises:
@@ -194,24 +199,19 @@ class ImagesApi:
             came = await batch.next()
             if came is not None and isinstance(came.event, Finished):
                 ends[came.item] = came.event
-        items = [
-            await asyncio.to_thread(image_item, ask, ends[item], response_format, trace_images)
-            for item, ask in enumerate(batch.asks)
-        ]
-        return images_response(items, self.service.image_size)
+        size = self.service.image_size
+        options = (body.response_format or "b64_json", bool(body.trace_images), body.ignored(size))
+        items = [await asyncio.to_thread(image_item, ask, ends[item], *options) for item, ask in enumerate(batch.asks)]
+        return images_response(items, size)
 
     async def _events(
-        self, batch: EpisodeBatch, first: ItemEvent | None, kind: EventKind, trace_images: bool, id_: str
+        self, batch: EpisodeBatch, first: ItemEvent | None, kind: EventKind, body: ImageRequest, id_: str
     ) -> AsyncGenerator[bytes, None]:
         """The events of a stream; a failure is the last of them."""
         came = first
         try:
             while True:
-                yield (
-                    KEEP_ALIVE
-                    if came is None
-                    else await asyncio.to_thread(self._event, batch, came, kind, trace_images)
-                )
+                yield (KEEP_ALIVE if came is None else await asyncio.to_thread(self._event, batch, came, kind, body))
                 if not batch.open:
                     break
                 came = await batch.next(self.config.keep_alive_s)
@@ -224,11 +224,11 @@ class ImagesApi:
             return
         yield DONE
 
-    def _event(self, batch: EpisodeBatch, came: ItemEvent, kind: EventKind, trace_images: bool) -> bytes:
+    def _event(self, batch: EpisodeBatch, came: ItemEvent, kind: EventKind, body: ImageRequest) -> bytes:
         item, event = came
-        ask = batch.asks[item]
+        ask, size = batch.asks[item], self.service.image_size
         if isinstance(event, Finished):
-            data = completed_event(kind, item, ask, event, self.service.image_size, trace_images)
+            data = completed_event(kind, item, ask, event, size, bool(body.trace_images), body.ignored(size))
         else:
             data = turn_event(kind, item, ask, event.index, event.frame)
         return server_sent(data["type"], data)

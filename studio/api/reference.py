@@ -1,23 +1,25 @@
 """`docs/http.md`, made from the OpenAPI document.
 
-`python -m serving.gateway.reference` prints the page; with `--write`, it writes it.
+`python -m studio.api.reference` prints the page; with `--write`, it writes it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
+from presets.errors import BadInput
+from presets.places import BASE, checkout
 from scenes.whole_file import whole_file
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.images_api import ERRORS
-from serving.gateway.service import ModelInfo
+from studio.api.app import make_app
+from studio.api.images import ERRORS
+from studio.config import GatewayConfig
+from studio.episodes.service import Ask, Finished, ModelInfo, ServiceUnavailable, TurnReady
 
-PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "http.md"
+PAGE = BASE / "docs" / "http.md"
 _INTRODUCTION = """\
 # HTTP
 
@@ -45,20 +47,31 @@ for event in client.images.generate(model="rlrig", prompt="red circle left of bl
 A prompt is a list of requirements (`red circle left of blue square; green star above red circle`) or sentences that say
 the same (`A red circle is to the left of a blue square, and a green star is above the red circle.`). Nothing is
 guessed: a prompt with words that are no requirement gets a 422 that shows which were understood and which were not.
+One that is longer than the models can read is a 400 that says how much they can: the small preset takes eight
+requirements.
 
 An uploaded image is turned as its EXIF data says, laid over white where it is transparent, and scaled to the size that
-the models make. It must be a square, because cropping could remove an item that a requirement speaks of.
+the models make. It must be a square, because cropping could remove an item that a requirement speaks of. A process of
+its own decodes it; a file that takes too long, or has too many scans or chunks, is refused.
+
+Fields of OpenAI's API that mean nothing here (`quality`, `style`, `user` and others) are taken, and `rlrig.ignored`
+names them in the answer. So is a `size` that the models do not make; the answer has the real one.
+
+The prompt of an edit may also be an instruction (`move the red circle left of the blue square`): the image is then
+edited once as it says, and nothing is checked. [Serving](serving.md#instructions) tells which prompts are instructions.
 
 Without a token, the endpoint answers on a loopback address only, under a loopback name, and not to web pages of other
 origins. Beyond that it starts only where the environment variable `RLRIG_TOKEN` holds a token of 16 characters or more,
 which each request then brings as `Authorization: Bearer TOKEN`; `/healthz`, `/readyz` and `/openapi.json` need none.
 
-Every error has the form `{"error": {"message", "type", "param", "code"}}`. Every answer has the header `X-Request-Id`,
-which the log names where something failed. A client that closes its connection ends its episodes.
+Every error has the form `{"error": {"message", "type", "param", "code"}}`. Every answer has one header `X-Request-Id`,
+which the log names where something failed. A request may bring the id along, as 1 to 64 letters, digits, `.`, `_` and
+`-`. A client that closes its connection ends its episodes.
 
 This page is made from the OpenAPI document (`GET /openapi.json`), with the limits that an endpoint has by default and a
-model of 64 × 64 pixels: `python -m serving.gateway.reference --write` writes it anew.
+model of 64 × 64 pixels: `python -m studio.api.reference --write` writes it anew.
 """
+_NO_MODELS = "there are none; this app is only described"
 _WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 
 
@@ -70,6 +83,12 @@ class _NoModels:
 
     def models(self) -> list[ModelInfo]:
         return []
+
+    async def ready(self) -> dict[str, str]:
+        return {"models": _NO_MODELS}
+
+    def episode(self, ask: Ask) -> AsyncGenerator[TurnReady | Finished, None]:
+        raise ServiceUnavailable(_NO_MODELS)
 
 
 def http_page() -> str:
@@ -176,8 +195,11 @@ def write_page(page: Path = PAGE) -> Path:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        print(write_page())
+        try:
+            print(write_page(checkout("docs") / PAGE.name))
+        except BadInput as error:
+            sys.exit(str(error))
     elif sys.argv[1:]:
-        sys.exit(f"python -m serving.gateway.reference [--write]: {sys.argv[1:]} is not known")
+        sys.exit(f"python -m studio.api.reference [--write]: {sys.argv[1:]} is not known")
     else:
         print(http_page(), end="")

@@ -6,18 +6,19 @@ import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Path, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials
 
-from serving.gateway.access import BEARER, Access, require
-from serving.gateway.api_errors import ApiError, shown
-from serving.gateway.api_types import ErrorResponse, Health, ModelCard, ModelList, Readiness
-from serving.gateway.gateway_metrics import CONTENT_TYPE, GatewayMetrics
-from serving.gateway.images_api import ERRORS
-from serving.gateway.service import ModelInfo, Service
+from studio.access import BEARER, Access, require
+from studio.api.images import ERRORS
+from studio.api.types import ErrorResponse, Health, ModelCard, ModelList, Readiness
+from studio.episodes.metrics import CONTENT_TYPE, GatewayMetrics
+from studio.episodes.service import ModelInfo, Service
+from studio.errors import ApiError, shown
 
 READY_DEADLINE_S = 5.0
+_NAME = r"^[^\x00-\x1f\x7f]+$"  # of a model
 _REFUSED: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in (401, 403, 500)}
 
 
@@ -67,7 +68,7 @@ class StatusApi:
             dependencies=[Depends(require)],
             responses={**_REFUSED, 404: ERRORS[404], "4XX": {"model": ErrorResponse, "description": "Another error."}},
         )
-        async def model_card(model: str) -> ModelCard:
+        async def model_card(model: Annotated[str, Path(pattern=_NAME)]) -> ModelCard:
             known = self.service.models()
             card = next((_card(one) for one in known if one.id == model), None)
             if card is None:

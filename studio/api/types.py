@@ -1,93 +1,10 @@
-"""The bodies of requests and answers: OpenAI's Images API, and the trace of the turns beside each image."""
+"""The bodies of answers: OpenAI's Images API, and the trace of the turns beside each image."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
-
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.requirements_reader import EXAMPLE
-from serving.gateway.service import TRAINED_MODEL
-
-MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript keeps exactly
-
-
-def _whole(value: Any) -> Any:
-    """JSON's `7.0` is a whole number too; of a form's texts, digits are one, and `+7`, `1_000` or ` 7` are not."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.0+)?", value):
-        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """Of a form's texts, only `true` and `false` are truth values."""
-    if isinstance(value, str) and value not in ("true", "false"):
-        raise PydanticCustomError("bool_parsing", "Input should be a valid boolean, true or false")
-    return value
-
-
-WHOLE = BeforeValidator(_whole)
-Truth = Annotated[bool, BeforeValidator(_plain)]
-
-
-class ImageRequest(BaseModel):
-    """Asks for images that meet the requirements of a prompt."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
-
-    prompt: str = Field(min_length=1, examples=[EXAMPLE])
-    """Requirements, as `red circle left of blue square; green star above red circle`, or a sentence that says so."""
-    model: str | None = Field(TRAINED_MODEL, max_length=64)
-    """A model of `GET /v1/models`."""
-    n: Annotated[int, Field(ge=1), WHOLE] | None = 1
-    """How many images; each has a seed of its own."""
-    size: str | None = Field("auto", max_length=16)
-    """`auto`, or the one size that the models make."""
-    response_format: Literal["b64_json", "url"] | None = "b64_json"
-    """PNG in base64, or the same as a `data:` URL."""
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE] | None = None
-    """Image k is made with `seed + k`; without a seed, one is drawn and told in the answer."""
-    turns: Annotated[int, Field(ge=0), WHOLE] | None = None
-    """At most so many turns of reflection and edit; fewer where all requirements hold before."""
-    stream: Truth | None = False
-    """Whether each turn is sent as a server-sent event as soon as it is ready."""
-    trace_images: Truth | None = False
-    """Whether the trace holds the image of each turn."""
-    user: str | None = Field(None, max_length=256)
-    """A name for the end user; it is not used."""
-
-    @classmethod
-    def limited(cls, config: GatewayConfig, image_size: int) -> type[ImageRequest]:
-        """This request with the limits of an endpoint, so that its OpenAPI document tells them."""
-        fields: dict[str, Any] = {
-            "prompt": Annotated[str, Field(min_length=1, max_length=config.max_prompt_chars)],
-            "n": Annotated[int, Field(ge=1, le=config.max_n), WHOLE] | None,
-            "size": Literal["auto", f"{image_size}x{image_size}"] | None,
-            "turns": Annotated[int, Field(ge=0, le=config.max_turns), WHOLE] | None,
-        }
-        fields = {name: (kind, _unlimited(cls.model_fields[name])) for name, kind in fields.items()}
-        return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
-
-
-def _unlimited(field: FieldInfo) -> Any:
-    """A field with the default and the meaning of another."""
-    default = {} if field.is_required() else {"default": field.default}
-    return Field(**default, description=field.description, examples=field.examples)
-
-
-class GenerationRequest(ImageRequest):
-    """Asks for new images that meet the requirements of a prompt."""
-
-
-class EditRequest(ImageRequest):
-    """Asks for an uploaded image to be edited until it meets the requirements of a prompt. The form's fields `image`
-    and `image[]` hold the file: one square PNG, JPEG or WebP."""
+from pydantic import BaseModel, ConfigDict
 
 
 class _Answer(BaseModel):
@@ -114,8 +31,8 @@ class TurnTrace(_Answer):
     """0 for the first image."""
     satisfaction: list[float]
     """For each requirement, the probability that it holds."""
-    reward: float
-    """The fraction of requirements that hold."""
+    reward: float | None
+    """The fraction of requirements that hold; null where none were asked for."""
     request: str | None
     """What the Actor was asked."""
     answer: str | None
@@ -143,14 +60,16 @@ class Trace(_Answer):
     """What the prompt was read as."""
     satisfaction: list[float]
     """For each requirement, the probability that it holds in the image that is answered."""
-    satisfied: bool
-    """Whether all requirements hold."""
+    satisfied: bool | None
+    """Whether all requirements hold; null where the prompt was an instruction to the editor."""
     turns: list[TurnTrace]
     """The images in the order in which they were made."""
     versions: dict[str, int]
     """The one version of each policy that made all of it."""
     seconds: dict[str, float]
     """Seconds by phase: wait, draw, check, reflect, edit."""
+    ignored: list[str]
+    """The fields of the request that changed nothing."""
 
 
 class ImageItem(_Answer):

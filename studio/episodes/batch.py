@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
-from serving.gateway.gateway_metrics import GatewayMetrics
-from serving.gateway.service import Ask, Finished, Service, ServiceUnavailable, TurnReady, TurnTimeout
+from studio.episodes.metrics import GatewayMetrics
+from studio.episodes.service import Ask, Finished, Service, ServiceUnavailable, TurnReady, TurnTimeout
 
 CLOSE_DEADLINE_S = 10.0
 _LOG = logging.getLogger(__name__)

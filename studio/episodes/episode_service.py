@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,17 +13,19 @@ from ray.serve.schema import ApplicationStatus, ReplicaState
 from rollout.course import Change, Check, Course, Draw, Reflect, Request, course, first_state, given_state
 from rollout.seeds import derive_seed
 from rollout.state import Episode
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement
 from scenes.shape_world import PREDICATES
-from serving import vlm_checker
-from serving.gateway.role import Role
-from serving.gateway.service import Ask, Finished, ModelInfo, TurnReady, TurnTimeout
-from serving.gateway.version_gate import VersionGate
+from serving import checker as vlm_checker
+from serving.actor import ActorAnswer, read_answer
+from serving.checker import Checker
 from serving.generation import Batch, Question, Sampling
 from serving.own_checker import OwnChecker
 from serving.serve_controller import serve_applications
-from serving.vlm_actor import ActorAnswer, read_answer
-from serving.vlm_checker import Checker
+from studio.episodes.instruction import instructed
+from studio.episodes.role import Role
+from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady, TurnTimeout
+from studio.episodes.version_gate import VersionGate
 
 PHASES: dict[type, str] = {Draw: "draw", Check: "check", Reflect: "reflect", Change: "edit"}
 _STATUS_S = 1.0  # how long what Serve says of itself holds
@@ -56,6 +58,7 @@ class EpisodeService:
         lines: by the name of a model.
         image_size: side of the images, in pixels.
         max_tokens: most tokens of one answer of the Actor.
+        dialogue: with Actor and Checker.
         checks: reads the Checker's answers; or judges by itself, code of the user's own.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
         turn_deadline_s: seconds that one turn may take, and the first image too.
@@ -73,13 +76,14 @@ class EpisodeService:
         image_size: int,
         max_tokens: int,
         checks: Checker | OwnChecker,
+        dialogue: Dialogue = SHAPES,
         call_deadline_s: float,
         turn_deadline_s: float,
         repair: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.image_size = image_size
         self._diffuser, self._checker, self._lines = diffuser, checker, dict(lines)
-        self._max_tokens, self._checks = max_tokens, checks
+        self._max_tokens, self._checks, self._dialogue = max_tokens, checks, dialogue
         self._call_deadline_s, self._turn_deadline_s = call_deadline_s, turn_deadline_s
         self._repair = repair
         self._changed = {name: (line.gate.versions, int(time.time())) for name, line in self._lines.items()}
@@ -109,7 +113,9 @@ class EpisodeService:
         """See `Service`; what it says is at most a second old."""
         asked, found = self._status
         if not found or time.monotonic() - asked > _STATUS_S:
-            found = await asyncio.to_thread(role_status, [role.name for role in self._roles()])
+            places = {role.name: role.application for role in self._roles()}
+            states = await asyncio.to_thread(role_status, list(dict.fromkeys(places.values())))
+            found = {name: states[place] for name, place in places.items()}
             self._status = time.monotonic(), found
         return dict(found)
 
@@ -117,7 +123,7 @@ class EpisodeService:
         policies = [role for line in self._lines.values() for role in (line.actor, line.editor)]
         return [self._diffuser, self._checker, *policies]
 
-    async def episode(self, ask: Ask) -> AsyncIterator[TurnReady | Finished]:
+    async def episode(self, ask: Ask) -> AsyncGenerator[TurnReady | Finished, None]:
         """See `Service`. The episode goes on at its own pace, however slowly its frames are taken.
 
         Raises:
@@ -139,7 +145,7 @@ class EpisodeService:
         async with line.gate.episode() as versions:
             seconds = {"wait": time.monotonic() - began, **dict.fromkeys(PHASES.values(), 0.0)}
             episode, emitted = Episode(ask.graph), 0
-            steps, answer = _course_of(ask, episode), None
+            steps, answer = _course_of(ask, episode, self._dialogue), None
             ends = time.monotonic() + self._turn_deadline_s
             while True:
                 try:
@@ -162,10 +168,12 @@ class EpisodeService:
         match request:
             case Draw(prompt, seed):
                 return await self._diffuser.ask(prompt, seed, ends=ends)
-            case Check(image, requirements) if isinstance(self._checks, OwnChecker):
-                return await _judged(self._checks, image, requirements, ends)
             case Check(image, requirements):
-                batch = self._batch(image, vlm_checker.questions_of(requirements), vlm_checker.SAMPLING)
+                if isinstance(self._checks, OwnChecker):
+                    return await _judged(self._checks, image, requirements, ends)
+                batch = self._batch(
+                    image, vlm_checker.questions_of(requirements, 0, self._dialogue), vlm_checker.SAMPLING
+                )
                 return self._checks.read(await self._checker.ask(batch, ends=ends))
             case Reflect():
                 return await self._reflect(request, line, versions, ends)
@@ -182,7 +190,7 @@ class EpisodeService:
         ((answer,),) = await line.actor.ask(
             batch, ends=ends, stale=lambda answers: self._is_stale("actor", answers[0][0].version, versions)
         )
-        return read_answer(answer)
+        return read_answer(answer, self._dialogue)
 
     def _batch(self, image: Any, questions: list[Question], sampling: Sampling) -> Batch:
         return Batch([image], questions, sampling, self._call_deadline_s)
@@ -204,13 +212,15 @@ async def _judged(checker: OwnChecker, image: Any, requirements: tuple[Requireme
     return found
 
 
-def _course_of(ask: Ask, episode: Episode) -> Course:
+def _course_of(ask: Ask, episode: Episode, dialogue: Dialogue) -> Course:
     """All requests of an episode. Without an image they are those of `rlrig generate` with the same prompt and seed."""
     seed = derive_seed(ask.seed, "generate")
+    if ask.instruction:
+        return (yield from instructed(ask, seed, episode))
     if ask.image is None:
-        state = yield from first_state(ask.graph, derive_seed(seed, "draw", ask.graph.img_id))
+        state = yield from first_state(ask.graph, derive_seed(seed, "draw", ask.graph.img_id), dialogue)
     else:
-        state = yield from given_state(ask.graph, ask.image)
+        state = yield from given_state(ask.graph, ask.image, dialogue)
     return (yield from course(state, seed, ask.turns, episode))
 
 
@@ -224,7 +234,8 @@ def _trouble(application: Any) -> str:
     if application is None:
         return "it is not deployed"
     if application.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.DELETING):
-        return application.status.value.lower().replace("_", " ")
+        status: str = application.status.value
+        return status.lower().replace("_", " ")
     states = [deployment.replica_states for deployment in application.deployments.values()]
     running = sum(state.get(ReplicaState.RUNNING, 0) for state in states)
     return "" if running else "no replica runs; one is being started"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollout.config_file import model_source
-from rollout.errors import BadInput
-from rollout.inventory import damage
+from presets.errors import BadInput
+from presets.run_file import model_source
+from rollout.checkpoint import HEAD, OLD_HEAD, TRUST
+from weights.inventory import damage
 
 if TYPE_CHECKING:
-    from learner.weights import WeightUpdate
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
+    from weights.manifest import WeightUpdate
 
 POLICIES = ("actor", "editor")
-_ENGINE, _STATE = "engine", "state.json"  # as `learner.learner_rank` writes them
+_ENGINE, _SENT, _STATE = "engine", "sent", "state.json"  # as `learner.rank` writes them
 
 
 class CheckpointGone(RuntimeError):
@@ -36,14 +37,25 @@ class RunFollower:
         self._sound: dict[Path, bool] = {}
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is complete and as it was written; None before the first."""
+        """The newest checkpoint that is complete and as it was written; None before the first.
+
+        Raises:
+            BadInput: the run has only checkpoints whose state is pickled.
+        """
         found = sorted((self.run / "checkpoints").glob("[0-9]*"), reverse=True)
-        return next((path for path in found if self._is_sound(path)), None)
+        newest = next((path for path in found if self._is_sound(path)), None)
+        if newest is None and any((path / OLD_HEAD).is_file() for path in found):
+            raise BadInput(
+                f"--follow {self.run}: its checkpoints are pickled, as older versions wrote them, and reading one "
+                f"would execute what it holds; `rlrig train --resume {TRUST} --out {self.run}` goes on from them and "
+                "writes new ones"
+            )
+        return newest
 
     def _is_sound(self, path: Path) -> bool:
         if path not in self._sound:
             try:
-                self._sound[path] = (path / "rllib_checkpoint.json").is_file() and damage(path) is None
+                self._sound[path] = (path / HEAD).is_file() and damage(path) is None
             except FileNotFoundError:  # it is being removed
                 return False
         return self._sound[path]
@@ -65,8 +77,9 @@ class RunFollower:
             CheckpointGone: it is not there any more.
             WeightMismatch: the weights that were read are not those that the learner saved.
         """
-        from learner.learner_rank import new_policy
-        from learner.weights import WeightMismatch, pack
+        from learner.rank import new_policy
+        from learner.saving.state import NotASavedState
+        from weights.manifest import WeightMismatch, pack
 
         config, folder = self._config, checkpoint / "policies" / policy
         state = self._state(folder / _STATE)
@@ -77,14 +90,22 @@ class RunFollower:
         image = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
         loaded = new_policy(policy, model_source(source), settings, image if policy == "editor" else {})
         try:
-            trained = _trained_tensors(folder, settings.zero_stage)
+            if settings.zero_stage == 3:
+                tensors = _sent_tensors(folder, list(loaded.weights.tensors()))
+            else:
+                trained = _module_tensors(folder)
+                own = loaded.module.state_dict()
+                if unknown := sorted(trained.keys() - own.keys()):
+                    raise WeightMismatch(
+                        f"{folder}: {len(unknown)} tensors are not the model's: {', '.join(unknown[:3])}"
+                    )
+                loaded.module.load_state_dict(trained, strict=False)  # an adapter's leaves out what it adapts
+                tensors = loaded.weights.tensors()
         except FileNotFoundError as error:
             raise CheckpointGone(f"{folder}: the run has removed it") from error
-        own = loaded.module.state_dict()
-        if unknown := sorted(trained.keys() - own.keys()):
-            raise WeightMismatch(f"{folder}: {len(unknown)} tensors are not the model's: {', '.join(unknown[:3])}")
-        loaded.module.load_state_dict(trained, strict=False)  # an adapter's checkpoint leaves out what it adapts
-        update = pack(policy, state["version"], loaded.weights.tensors(), adapter=loaded.weights.spec())
+        except NotASavedState as error:
+            raise WeightMismatch(str(error)) from error
+        update = pack(policy, state["version"], tensors, adapter=loaded.weights.spec())
         if update.manifest.digest != state["digest"]:
             raise WeightMismatch(
                 f"{folder}: the weights read from it have digest {update.manifest.digest}, the learner saved "
@@ -94,22 +115,34 @@ class RunFollower:
 
     def _state(self, path: Path) -> dict[str, Any]:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise CheckpointGone(f"{path}: the run has removed it") from error
+        return state
 
 
-def _trained_tensors(folder: Path, zero_stage: int) -> Mapping[str, Any]:
-    """What DeepSpeed saved of the module, by the module's names; float32 with ZeRO-3."""
-    if zero_stage == 3:
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+def _module_tensors(folder: Path) -> Mapping[str, Any]:
+    """What the engine of rank 0 saved of the module, by the module's names."""
+    from learner.saving.state import read_state
 
-        return get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=_ENGINE, exclude_frozen_parameters=True)
-    import torch
+    state: Mapping[str, Any] = read_state(folder / _ENGINE / "mp_rank_00_model_states.safetensors")
+    tensors: Mapping[str, Any] = state["module"]
+    return tensors
 
-    # The run's own file, as the learner itself reads it when it goes on.
-    saved = torch.load(folder / _ENGINE / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
-    return saved["module"]
+
+def _sent_tensors(folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
+    """The weights as they are sent, in the learner's order, which one that splits them over its ranks saves besides."""
+    from safetensors.torch import load_file
+
+    from weights.manifest import WeightMismatch
+
+    files = sorted((folder / _SENT).glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(folder / _SENT)
+    sent = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    if other := sorted(sent.keys() ^ set(names)):
+        raise WeightMismatch(f"{folder}: {len(other)} tensors are not those that are sent: {', '.join(other[:3])}")
+    return {name: sent[name] for name in names}
 
 
 def last_versions(run: Path) -> dict[str, int]:

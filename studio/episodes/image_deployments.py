@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
     from actors.replica import Replica
-    from learner.receipts import WeightReceipt
-    from learner.weights import WeightUpdate
+    from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 QUEUED_BATCHES = 4
@@ -40,7 +40,8 @@ class ImageReplica:
         self._name = serve.get_replica_context().replica_id.unique_id
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")  # OMP_NUM_THREADS holds on each thread anew
         self._model: Any = self._thread.submit(kind, replica=self._name, **arguments).result()
-        self._hang_s, self._began = hang_s, None
+        self._hang_s = hang_s
+        self._began: float | None = None
 
     async def check_health(self) -> None:
         """Serve replaces the replica when this raises.
@@ -87,7 +88,8 @@ class EditReplica(ImageReplica):
 
     async def receipt(self) -> WeightReceipt:
         """What it holds now."""
-        return self._model.receipt()
+        receipt: WeightReceipt = self._model.receipt()
+        return receipt
 
 
 def answer_each(method: Callable[..., Sequence[Any]], columns: Sequence[Sequence[Any]]) -> list[Any]:

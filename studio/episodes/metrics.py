@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from rollout.state import HOLDS
-from serving.gateway.service import Finished, ModelInfo
+from studio.episodes.service import Finished, ModelInfo
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -18,30 +18,31 @@ class GatewayMetrics:
     """The counters of one app; each app has its own, so that several may live in one process."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        shared = {"registry": self._registry}
-        self._requests = Counter("rlrig_http_requests", "Requests answered.", ["method", "route", "status"], **shared)
-        self._seconds = Histogram(
-            "rlrig_http_request_seconds", "Seconds to answer a request.", ["route"], buckets=_SECONDS, **shared
+        own = self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "rlrig_http_requests", "Requests answered.", ["method", "route", "status"], registry=own
         )
-        self._under_way = Gauge("rlrig_http_requests_under_way", "Requests under way.", **shared)
+        self._seconds = Histogram(
+            "rlrig_http_request_seconds", "Seconds to answer a request.", ["route"], buckets=_SECONDS, registry=own
+        )
+        self._under_way = Gauge("rlrig_http_requests_under_way", "Requests under way.", registry=own)
         self._images = Counter(
             "rlrig_images",
             "Episodes by how they ended: done, unavailable, timeout, failed, cancelled.",
             ["model", "outcome"],
-            **shared,
+            registry=own,
         )
-        self._turns = Counter("rlrig_turns", "Edits of finished episodes.", ["model"], **shared)
+        self._turns = Counter("rlrig_turns", "Edits of finished episodes.", ["model"], registry=own)
         self._requirements = Counter(
             "rlrig_requirements",
             "Requirements of finished episodes, and whether they hold.",
             ["model", "holds"],
-            **shared,
+            registry=own,
         )
         self._phases = Histogram(
-            "rlrig_phase_seconds", "Seconds of an episode by phase.", ["phase"], buckets=_SECONDS, **shared
+            "rlrig_phase_seconds", "Seconds of an episode by phase.", ["phase"], buckets=_SECONDS, registry=own
         )
-        self._versions = Gauge("rlrig_policy_version", "Version of each policy.", ["model", "policy"], **shared)
+        self._versions = Gauge("rlrig_policy_version", "Version of each policy.", ["model", "policy"], registry=own)
 
     def begin(self) -> None:
         """A request has come."""

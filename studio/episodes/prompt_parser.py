@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from serving.endpoint_config import EndpointConfig
-from serving.gateway.requirements_reader import NotUnderstood
-from serving.openai_client import open_client
+from scenes.requirements_reader import NotUnderstood
+from serving.endpoint.client import open_client
+from serving.endpoint.config import EndpointConfig
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from serving.gateway.batch_queue import Batching, BatchQueue
-from serving.gateway.loss import is_loss
-from serving.gateway.row_calls import RowCall
-from serving.gateway.service import ServiceUnavailable, TurnTimeout
+from serving.batch_queue import Batching, BatchQueue
+from studio.episodes.loss import is_loss
+from studio.episodes.row_calls import RowCall
+from studio.episodes.service import ServiceUnavailable, TurnTimeout
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -32,6 +32,7 @@ class Role:
         batching: how many of them go together.
         patient: leave a call that ran out of time to the replica, which notices by a deadline of its own that it hangs;
             otherwise it is cancelled.
+        application: of Serve, where it has another name than the role.
 
     Attributes:
         lost: how many requests a lost replica left unanswered so far.
@@ -44,8 +45,10 @@ class Role:
         call: RowCall,
         batching: Batching,
         patient: bool = False,
+        application: str | None = None,
     ) -> None:
         self.name, self.handle, self.lost = name, handle, 0
+        self.application = application or name
         self._batches = BatchQueue(lambda rows: call(handle, rows), batching)
         self._patient, self._left_alone = patient, set[asyncio.Task[Any]]()
 

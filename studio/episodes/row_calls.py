@@ -8,9 +8,11 @@ from dataclasses import replace
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from serving.gateway.batch_queue import Row
-from serving.gateway.loss import is_loss
-from serving.generation import Answer, Batch
+import numpy as np
+
+from serving.batch_queue import Row
+from serving.generation import Answer, Batch, Question
+from studio.episodes.loss import is_loss
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -21,12 +23,14 @@ RowCall = Callable[["DeploymentHandle", Sequence[Row]], Awaitable[list[Any]]]
 
 async def draw(handle: DeploymentHandle, rows: Sequence[Row]) -> list[Any]:
     """Rows of prompt and seed: images, (H, W, 3) uint8, of a `DrawReplica`."""
-    return await handle.draw.remote(*_columns(rows))
+    images: list[Any] = await handle.draw.remote(*_columns(rows))
+    return images
 
 
 async def edit(handle: DeploymentHandle, rows: Sequence[Row]) -> list[Any]:
     """Rows of image, edit prompt and seed: edited images with the version that made them, of an `EditReplica`."""
-    return await handle.edit.remote(*_columns(rows))
+    edited: list[Any] = await handle.edit.remote(*_columns(rows))
+    return edited
 
 
 async def generate(handle: DeploymentHandle, rows: Sequence[Row]) -> list[Any]:
@@ -55,7 +59,8 @@ async def _generate(handle: DeploymentHandle, batches: Sequence[Batch]) -> list[
 
 def merged(batches: Sequence[Batch]) -> Batch:
     """One batch of all images and questions; sampling and deadline are those of the first."""
-    questions, images = [], []
+    questions: list[Question] = []
+    images: list[np.ndarray] = []
     for batch in batches:
         questions += [replace(question, image=question.image + len(images)) for question in batch.questions]
         images += batch.images

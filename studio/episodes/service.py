@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,13 +17,15 @@ TRAINED_MODEL, RAW_MODEL = "rlrig", "rlrig-raw"
 @dataclass(frozen=True)
 class Ask:
     """One image to make. `model` is `rlrig` (the trained one, or the preset's where nothing was trained) or
-    `rlrig-raw`. With `image`, (H, W, 3) uint8, the episode starts from it and the Diffuser draws nothing."""
+    `rlrig-raw`. With `image`, (H, W, 3) uint8, the episode starts from it and the Diffuser draws nothing; with an
+    `instruction` besides, it is edited once as that says, and the graph requires nothing."""
 
     graph: SceneGraph
     seed: int
     turns: int
     model: str
     image: np.ndarray | None = None
+    instruction: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,17 @@ class TurnTimeout(RuntimeError):
 
 
 class Service(Protocol):
-    """Makes images, each with the turns that led to it. `image_size` is the side of its square images in pixels, and
-    `predicates` are the relations that its requirements may use."""
+    """Makes images, each with the turns that led to it."""
 
-    image_size: int
-    predicates: tuple[str, ...]
+    @property
+    def image_size(self) -> int:
+        """The side of its square images in pixels."""
+        ...
+
+    @property
+    def predicates(self) -> tuple[str, ...]:
+        """The relations that its requirements may use."""
+        ...
 
     def models(self) -> list[ModelInfo]:
         """The models that an `Ask` may name."""
@@ -82,8 +90,8 @@ class Service(Protocol):
         """By role: empty where it can answer, else why it cannot."""
         ...
 
-    def episode(self, ask: Ask) -> AsyncIterator[TurnReady | Finished]:
-        """The frames of one episode as they come, and at last one `Finished`. Closing the iterator (`aclose`) frees
+    def episode(self, ask: Ask) -> AsyncGenerator[TurnReady | Finished, None]:
+        """The frames of one episode as they come, and at last one `Finished`. Closing the generator (`aclose`) frees
         what still works for it.
 
         Raises:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from serving.gate import Gate
-from serving.gateway.service import ServiceUnavailable
+from studio.episodes.service import ServiceUnavailable
 
 _RETRY_AFTER_S = 10.0
 

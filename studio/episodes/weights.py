@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from learner.receipts import WeightReceipt, verify_receipts
-from learner.weight_board import latest_weights, publish_weights, put_back_weights
-from learner.weights import WeightMismatch, WeightUpdate
-from serving.gateway.loss import is_loss
-from serving.gateway.version_gate import VersionGate
+from studio.episodes.loss import is_loss
+from studio.episodes.version_gate import VersionGate
+from weights.board import latest_weights, publish_weights, put_back_weights
+from weights.manifest import WeightMismatch, WeightUpdate
+from weights.receipts import WeightReceipt, verify_receipts
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.pages.trajectory_file import failed
+from studio.pages.trajectory_file import failed
 
 if TYPE_CHECKING:
-    from serving.pages.metrics_tail import Line
-    from serving.pages.trajectory_file import Row
+    from reports.reading.table import Row
+    from reports.reading.tail import Line
 
 STAGES = ("actor", "editor")
 ALL = "all"
@@ -22,8 +22,8 @@ class BadFilter(ValueError):
 
 @dataclass(frozen=True)
 class GroupFilter:
-    """Which groups are shown: of this stage and turn, with a `failed` member (its answer could not be parsed, or it was
-    rejected), `dropped` ones. None and False leave all in."""
+    """Which groups are shown: of this stage and turn (from 1), with a `failed` member (its answer could not be parsed,
+    or it was rejected), `dropped` ones. None and False leave all in."""
 
     stage: str | None = None
     turn: int | None = None
@@ -69,7 +69,7 @@ class GroupFilter:
         """Whether a group is shown. `rows` are its members in one turn."""
         return (
             self.stage in (None, rows[0]["stage"])
-            and self.turn in (None, rows[0]["turn"])
+            and self.turn in (None, rows[0]["turn"] + 1)
             and (not self.failed or any(failed(row) for row in rows))
             and (not self.dropped or rows[0]["dropped"])
         )

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollout.reporting.gallery import Chip, chips, finite
-from serving.pages.group_filter import GroupFilter
-from serving.pages.paging import part_of
-from serving.pages.run_index import NotThere
-from serving.pages.trajectory_file import (
-    LIGHT,
-    DamagedFile,
-    Row,
-    each_row,
-    failed,
-    key_of,
-    read_rows,
-    shown_image,
-    updates_of,
-)
+from reports.gallery import Chip, chips, finite, title_of
+from reports.reading.picture import UNREADABLE, Pictures
+from reports.reading.table import DamagedFile, Row
+from reports.reading.trajectories import LIGHT
+from studio.pages.group_filter import GroupFilter
+from studio.pages.paging import part_of
+from studio.pages.run_index import NotThere
+from studio.pages.trajectory_file import Numbered, failed, key_of, read_rows, updates_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.pages.links import Links
-    from serving.pages.run_index import RunsFolder
+    from studio.pages.links import Links
+    from studio.pages.run_index import RunsFolder
 
 GROUPS_ON_A_PAGE = 12
+MOST_MEMBERS = 256
+_MOST_TURNS = 100
+_NO_IMAGE: dict[str, str | None] = {"before": None, "after": None, "without": UNREADABLE}
 _SIDE = 256  # pixels that an image is at most high and wide
 
 
@@ -47,12 +43,13 @@ class ShownMember:
     rejected: str | None
     edit_prompt: str | None
     answer: str
+    unread: str | None
     link: str | None
 
 
 @dataclass(frozen=True)
 class ShownGroup:
-    """A group in one turn. `spread` is the standard deviation of its rewards."""
+    """A group in one turn, counted from 1. `spread` is the standard deviation of its rewards."""
 
     group: int
     turn: int
@@ -78,6 +75,7 @@ class GroupPage:
     stage: str
     filter: GroupFilter
     groups: list[ShownGroup]
+    damaged: list[str]
     page: int
     pages: int
     total: int
@@ -108,26 +106,29 @@ def group_page(
     if update is not None and update not in updates:
         raise NotThere(f"update {update}: there are no trajectories of it in run {name!r}")
     if update is None:
-        update = (fitting or updates or [None])[-1]
+        update = next(reversed(fitting or updates), None)
     here = _Here(name, updates, fitting, update, lines.get(update, {}).get("stage", ""), wanted)
     if update is None:
         return here.without("There are no trajectories yet: the first update is not finished, or they were removed.")
     try:
-        groups = _groups(read_rows(folder, run, update, LIGHT))
-        chosen = [rows for rows in groups if wanted.of_group(rows)]
+        light, damaged = read_rows(folder, run, update, LIGHT)
+        groups = _groups(light)
+        chosen = [members for members in groups if wanted.of_group(_rows(members))]
         on_page, number, pages = part_of(chosen, page, GROUPS_ON_A_PAGE)
-        images = _images(folder, run, update, on_page)
+        on_page = [members[:MOST_MEMBERS] for members in on_page]
+        images, more = _images(folder, run, update, on_page)
     except DamagedFile as error:
         return here.without(str(error))
     return GroupPage(
-        groups=[_shown(rows, images, name, update, links) for rows in on_page],
+        groups=[_shown(_rows(members), images, name, update, links) for members in on_page],
+        damaged=[*damaged, *(fault for fault in more if fault not in damaged)],
         page=number,
         pages=pages,
         total=len(chosen),
         all=len(groups),
-        turns=sorted({rows[0]["turn"] for rows in groups}),
+        turns=sorted({members[0][1]["turn"] + 1 for members in groups})[:_MOST_TURNS],
         problem=None if chosen else "No group of this update passes the filter." if groups else "It holds no group.",
-        **here.around(groups[0][0]["stage"] if groups else None),
+        **here.around(groups[0][0][1]["stage"] if groups else None),
     )
 
 
@@ -142,7 +143,7 @@ class _Here:
     stage: str
     filter: GroupFilter
 
-    def around(self, stage: str | None = None) -> dict:
+    def around(self, stage: str | None = None) -> dict[str, Any]:
         earlier = [n for n in self.fitting if self.update is not None and n < self.update]
         later = [n for n in self.fitting if self.update is not None and n > self.update]
         return {
@@ -157,33 +158,43 @@ class _Here:
         }
 
     def without(self, problem: str) -> GroupPage:
-        return GroupPage(groups=[], page=1, pages=1, total=0, all=0, turns=[], problem=problem, **self.around())
+        return GroupPage(
+            groups=[], damaged=[], page=1, pages=1, total=0, all=0, turns=[], problem=problem, **self.around()
+        )
 
 
-def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows by group and turn, members in their order."""
-    found: dict[tuple[int, int], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row["group"], row["turn"], row["member"])):
-        found.setdefault((row["group"], row["turn"]), []).append(row)
+Members = list[tuple[int, Row]]
+Images = dict[tuple[int, int, int], dict[str, str | None]]
+
+
+def _groups(rows: Numbered) -> list[Members]:
+    """The rows with their numbers by group and turn, members in their order."""
+    found: dict[tuple[int, int], Members] = {}
+    for number, row in sorted(rows.items(), key=lambda one: (one[1]["group"], one[1]["turn"], one[1]["member"])):
+        found.setdefault((row["group"], row["turn"]), []).append((number, row))
     return list(found.values())
 
 
-def _images(
-    folder: RunsFolder, run: Path, update: int, groups: Sequence[Sequence[Row]]
-) -> dict[tuple[int, int, int], dict[str, str | None]]:
-    """Data URIs by member: `after` of every one, `before` of the first of each group."""
-    wanted = {key_of(row) for rows in groups for row in rows}
-    first = {key_of(rows[0]) for rows in groups}
+def _rows(members: Members) -> list[Row]:
+    return [row for _, row in members]
+
+
+def _images(folder: RunsFolder, run: Path, update: int, groups: Sequence[Members]) -> tuple[Images, list[str]]:
+    """Data URIs by member: `after` of every one, `before` of the first of each group; and what was wrong."""
+    numbers = {number for members in groups for number, _ in members}
+    first = {key_of(members[0][1]) for members in groups}
+    pictures, found = Pictures(), Images()
+    if not numbers:
+        return found, []
     columns = ("group", "turn", "member", "image_before", "image_after")
-    found: dict[tuple[int, int, int], dict[str, str | None]] = {}
-    for row in each_row(folder, run, update, columns) if wanted else ():
-        if key_of(row) in wanted:
-            found[key_of(row)] = {
-                "before": shown_image(row["image_before"], _SIDE) if key_of(row) in first else None,
-                "after": shown_image(row["image_after"], _SIDE),
-                "without": "no edit" if row["image_after"] is None else "the image cannot be read",
-            }
-    return found
+    rows, damaged = read_rows(folder, run, update, columns, numbers)
+    for row in rows.values():
+        found[key_of(row)] = {
+            "before": pictures.shown(row["image_before"], _SIDE) if key_of(row) in first else None,
+            "after": pictures.shown(row["image_after"], _SIDE),
+            "without": "no edit" if row["image_after"] is None else pictures.why,
+        }
+    return found, damaged
 
 
 def _shown(
@@ -197,11 +208,11 @@ def _shown(
     sound = [row["reward"] for row in rows if row["rejected"] is None and finite(row["reward"]) is not None]
     return ShownGroup(
         group=first["group"],
-        turn=first["turn"],
+        turn=first["turn"] + 1,
         prompt=first["prompt"],
         stage=first["stage"],
-        requirements="; ".join(first["requirements"]),
-        image=images[key_of(first)]["before"],
+        requirements=title_of(first),
+        image=images.get(key_of(first), _NO_IMAGE)["before"],
         chips=chips(first, "before"),
         reward_before=finite(first["reward_before"]),
         spread=float(np.std(sound)) if sound else None,
@@ -210,14 +221,15 @@ def _shown(
         members=[
             ShownMember(
                 member=row["member"],
-                image=images[key_of(row)]["after"],
-                without=str(images[key_of(row)]["without"]),
+                image=images.get(key_of(row), _NO_IMAGE)["after"],
+                without=str(images.get(key_of(row), _NO_IMAGE)["without"]),
                 reward=finite(row["reward"]),
                 advantage=finite(row["advantage"]),
                 carried_on=row["carried_on"],
                 rejected=row["rejected"],
                 edit_prompt=row["edit_prompt"],
                 answer=row["answer_text"],
+                unread=row["unread"],
                 link=links.trajectory(name, update, row["group"], row["member"]),
             )
             for row in rows

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from actors.flow_path import FlowPath
+from reports.gallery import finite
+from reports.reading.table import Row
+from scenes.png import data_uri, encode_png
 
 _PATCH = 4  # a token of a packed latent holds 2 × 2 places
+_MOST_VALUES, _MOST_STATES = 1 << 24, 200
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One state of the denoising: a data URI, its noise level σ, and the log-probability of the step that led here
+    (None for the first)."""
+
+    image: str
+    sigma: float
+    log_prob: float | None
 
 
 def latent_pictures(path: FlowPath, height: int, width: int) -> list[np.ndarray]:
@@ -36,3 +53,30 @@ def latent_pictures(path: FlowPath, height: int, width: int) -> list[np.ndarray]
     low, high = np.percentile(shown, (1, 99))
     scaled = (shown - low) / max(float(high - low), 1e-12)
     return list((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8))
+
+
+def strip_of(row: Row) -> tuple[list[Latent], str | None]:
+    """The denoising of a turn; where it cannot be shown, nothing and why."""
+    if row["flow"] is None:
+        why = "there was no edit" if row["image_after"] is None else "the editor did not train in this update"
+        return [], f"No denoising was recorded: {why}."
+    try:
+        path = FlowPath.from_record(row["flow"])
+        if not path.latents.size:
+            raise ValueError("flow: its latents hold no value")
+        if path.latents.size > _MOST_VALUES or len(path) > _MOST_STATES:
+            raise ValueError(f"flow: {len(path)} steps of {path.latents.size} values are too many")
+        with Image.open(io.BytesIO(row["image_before"]), formats=["PNG"]) as image:
+            pictures = latent_pictures(path, image.height, image.width)
+    except (ValueError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        what = str(error) if isinstance(error, ValueError) else "its values or the image before it cannot be read"
+        return [], f"The denoising cannot be shown: {what}."
+    steps = [None, *path.log_probs.tolist()]
+    return [
+        Latent(data_uri(encode_png(picture)), _number(sigma), None if step is None else finite(step))
+        for picture, sigma, step in zip(pictures, path.sigmas, steps, strict=True)
+    ], None
+
+
+def _number(value: float) -> float:
+    return finite(float(value)) or 0.0

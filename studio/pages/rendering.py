@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import rollout.reporting
-from rollout.reporting.charts import COLOURS, DARK_COLOURS, DASHES
+import reports
+from reports.drawing.charts import COLOURS, DARK_COLOURS, DASHES
 
 if TYPE_CHECKING:
-    from serving.pages.group_view import GroupPage
-    from serving.pages.links import Links
+    from studio.pages.group_view import GroupPage
+    from studio.pages.links import Links
 
 _HERE = Path(__file__).resolve().parent
 _STATIC = _HERE / "static"
-_REPORT = Path(rollout.reporting.__path__[0]) / "templates"
+_REPORT = Path(reports.__path__[0]) / "templates"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 

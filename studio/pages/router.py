@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from reports.reading.table import DamagedFile
 from scenes.shape_world import COLOURS, PREDICATES, SHAPES
-from serving.gateway.access import require
-from serving.gateway.api_errors import ApiError
-from serving.pages.group_filter import BadFilter, GroupFilter, whole_number
-from serving.pages.group_view import group_page
-from serving.pages.links import ServedLinks
-from serving.pages.rendering import assets, groups_fragment, render
-from serving.pages.run_index import NotThere, RunsFolder
-from serving.pages.run_view import run_page
-from serving.pages.trajectory_file import DamagedFile
-from serving.pages.trajectory_view import trajectory_page
+from studio.access import require
+from studio.errors import ApiError
+from studio.pages.group_filter import BadFilter, GroupFilter, whole_number
+from studio.pages.group_view import group_page
+from studio.pages.links import ServedLinks
+from studio.pages.rendering import assets, groups_fragment, render
+from studio.pages.run_index import NotThere, RunsFolder
+from studio.pages.run_view import run_page
+from studio.pages.trajectory_view import trajectory_page
 
 if TYPE_CHECKING:
-    from serving.gateway.gateway_config import GatewayConfig
+    from studio.config import GatewayConfig
 
 _OBJECTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 
@@ -79,14 +79,14 @@ def _data(folder: RunsFolder, links: ServedLinks) -> APIRouter:
 
     @router.get("/runs")
     def runs(request: Request) -> Response:
-        return _answer(lambda: render("runs", list=folder.page(_number(request, "page", 1)), links=links))
+        return _answer(lambda: render("runs", list=folder.page(_page(request)), links=links))
 
     @router.get("/runs/{name}")
     def run(request: Request, name: str) -> Response:
         def make() -> str | None:
             if request.query_params.get("state") == folder.state(name):
                 return None
-            return render("run", run=run_page(folder, name, links, _number(request, "page", 1)), links=links)
+            return render("run", run=run_page(folder, name, links, _page(request)), links=links)
 
         return _answer(make)
 
@@ -94,15 +94,15 @@ def _data(folder: RunsFolder, links: ServedLinks) -> APIRouter:
     def groups(request: Request, name: str) -> Response:
         def make() -> str:
             wanted = GroupFilter.from_query(request.query_params)
-            update = _number(request, "update", None)
-            return groups_fragment(group_page(folder, name, update, wanted, links, _number(request, "page", 1)), links)
+            update = _number(request, "update")
+            return groups_fragment(group_page(folder, name, update, wanted, links, _page(request)), links)
 
         return _answer(make)
 
     @router.get("/runs/{name}/trajectories/{update}/{group}/{member}")
     def trajectory(name: str, update: str, group: str, member: str) -> Response:
         def make() -> str:
-            place = [whole_number(v, n) for v, n in ((update, "update"), (group, "group"), (member, "member"))]
+            place = whole_number(update, "update"), whole_number(group, "group"), whole_number(member, "member")
             return render("trajectory", page=trajectory_page(folder, name, *place, links), links=links)
 
         return _answer(make)
@@ -110,9 +110,14 @@ def _data(folder: RunsFolder, links: ServedLinks) -> APIRouter:
     return router
 
 
-def _number(request: Request, name: str, default: int | None) -> int | None:
+def _number(request: Request, name: str) -> int | None:
     given = request.query_params.get(name, "")
-    return whole_number(given, name) if given else default
+    return whole_number(given, name) if given else None
+
+
+def _page(request: Request) -> int:
+    number = _number(request, "page")
+    return 1 if number is None else number
 
 
 def _answer(make: Callable[[], str | None]) -> Response:
@@ -129,5 +134,8 @@ def _answer(make: Callable[[], str | None]) -> Response:
         raise ApiError(400, str(error), code="invalid_value") from error
     except DamagedFile as error:
         raise ApiError(422, str(error), code="damaged_file") from error
+    except OSError as error:  # whose words may tell a path
+        why = f"a file of the run cannot be read ({type(error).__name__})"
+        raise ApiError(422, why, code="damaged_file") from error
     headers = {"Cache-Control": "no-store"}
     return Response(status_code=204, headers=headers) if text is None else HTMLResponse(text, headers=headers)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-import yaml
-
-from rollout.reporting.run_record import RunRecord
-from serving.pages.metrics_tail import Line, MetricsTail
-from serving.pages.paging import part_of
+from reports.reading.settings import read_settings
+from reports.reading.summary import summary_of
+from reports.reading.tail import Line, MetricsTail
+from reports.reading.text_file import read_text
+from reports.reading.values import Values
+from reports.run_record import RunRecord
+from scenes.harmless_text import name_of
+from studio.pages.paging import part_of
 
 RUNS_ON_A_PAGE = 50
 _TAILS = 32  # runs whose metrics are kept in memory
@@ -27,7 +28,8 @@ class NotThere(LookupError):
 
 @dataclass(frozen=True)
 class ShownRun:
-    """One line of the list. `reward` and `truth` are those of the last update; None where not recorded."""
+    """One line of the list. `reward` and `truth` are those of the last update; None where not recorded. `has_page`:
+    its name can be part of an address."""
 
     name: str
     state: str
@@ -35,6 +37,7 @@ class ShownRun:
     reward: float | None
     truth: float | None
     written: str
+    has_page: bool
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,8 @@ class RunsFolder:
         """
         run = self.find(name)
         lines, damaged = self.lines(run)
-        summary, faults = self._values(run / "summary.json", json.loads)
-        config, more = self._values(run / "config.yaml", _yaml)
-        if not isinstance(config.get("stages", []), list):
-            config = {key: value for key, value in config.items() if key != "stages"}
-            more = [*more, "config.yaml: stages is left out: it is not a list"]
+        summary, faults = self._values(run / "summary.json", summary_of)
+        config, more = self._values(run / "config.yaml", read_settings)
         return RunRecord(name, run, lines, summary, "", config, {}, damaged=[*damaged, *faults, *more])
 
     def state(self, name: str) -> str:
@@ -118,7 +118,7 @@ class RunsFolder:
         """The list of runs, page by page; a number past the end is the last page."""
         names = self.names()
         here, number, pages = part_of(names, number, RUNS_ON_A_PAGE)
-        return RunsPage([self._shown(name) for name in here], number, pages, len(names))
+        return RunsPage([self._shown_anyway(name) for name in here], number, pages, len(names))
 
     def _is_run(self, path: Path) -> bool:
         if not path.is_dir() or not self.inside(path):
@@ -131,33 +131,32 @@ class RunsFolder:
         parts = [path for path in (run / "metrics.jsonl", run / "summary.json", run / "config.yaml") if path.is_file()]
         return max((path.stat().st_mtime for path in parts), default=run.stat().st_mtime)
 
-    def _values(self, path: Path, read: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
-        """The mapping in a file, and what is wrong with it. Without the reader's words, which may tell a path."""
-        if not path.is_file():
-            return {}, []
+    def _values(self, path: Path, read: Callable[[str], tuple[Values, list[str]]]) -> tuple[Values, list[str]]:
+        """The mapping in a file, and what is wrong with it."""
         if not self.inside(path):
             return {}, [f"{path.name} leads out of the folder of runs, left out"]
+        text, faults = read_text(path)
+        return read(text) if text else ({}, faults)
+
+    def _shown_anyway(self, name: str) -> ShownRun:
+        """One bad folder never takes the list of all runs down."""
         try:
-            values = read(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
-            return {}, [f"{path.name} is left out: it is broken ({type(error).__name__})"]
-        return (values, []) if isinstance(values, dict) else ({}, [f"{path.name} is left out: it is not a mapping"])
+            return self._shown(name)
+        except (OSError, NotThere) as error:  # it was removed meanwhile, or may not be read
+            return ShownRun(name_of(name), f"cannot be read ({type(error).__name__})", "", None, None, "", False)
 
     def _shown(self, name: str) -> ShownRun:
         record = self.record(name)
         last = record.lines[-1] if record.lines else {}
         return ShownRun(
-            name=name,
+            name=name_of(name),
             state=progress_of(record),
             stage=last.get("stage", ""),
             reward=last.get("reward_mean"),
             truth=last.get("truth_mean"),
-            written=datetime.fromtimestamp(self._written(record.folder), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._written(record.folder))),
+            has_page=name == name_of(name),
         )
-
-
-def _yaml(text: str) -> Any:
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def progress_of(record: RunRecord) -> str:

@@ -6,22 +6,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rollout.measuring.reward_gap import Trend, trends
-from rollout.reporting.curves import GAP, TRAINING, Curve, curves, time_chart
-from rollout.reporting.held_out_numbers import evaluations
-from rollout.reporting.number import Number
-from rollout.reporting.report_page import metric_words
-from rollout.reporting.run_facts import facts
-from rollout.reporting.training_numbers import is_number, values_of
-from serving.pages.paging import part_of
-from serving.pages.run_index import progress_of
-from serving.pages.trajectory_file import updates_of
+from measuring.reward_gap import Trend, trends
+from reports.drawing.curves import GAP, TRAINING, Curve, curves, time_chart
+from reports.held_out_numbers import evaluations
+from reports.number import Number
+from reports.page import metric_words
+from reports.reading.values import is_number
+from reports.run_facts import facts
+from reports.training_numbers import values_of
+from studio.pages.paging import part_of
+from studio.pages.run_index import progress_of
+from studio.pages.trajectory_file import updates_of
 
 if TYPE_CHECKING:
-    from rollout.reporting.run_record import RunRecord
-    from serving.pages.links import Links
-    from serving.pages.metrics_tail import Line
-    from serving.pages.run_index import RunsFolder
+    from reports.reading.tail import Line
+    from reports.run_record import RunRecord
+    from studio.pages.links import Links
+    from studio.pages.run_index import RunsFolder
 
 UPDATES_ON_A_PAGE = 25
 POINTS = 300
@@ -32,7 +33,8 @@ _PLANS = [replace(plan, only_above_zero=False) if plan.title == "Staleness" else
 
 @dataclass(frozen=True)
 class ShownUpdate:
-    """One line of the list. `link` leads to its groups, None where there are no trajectories of it."""
+    """One line of the list. `why` has the reasons of the `failed`; `link` leads to its groups, None where there are no
+    trajectories of it."""
 
     update: int
     stage: str
@@ -41,6 +43,7 @@ class ShownUpdate:
     groups: float | None
     dropped: float | None
     failed: float
+    why: str
     seconds: float | None
     link: str | None
 
@@ -147,11 +150,7 @@ def _numbers(run: str, line: Line) -> list[Number]:
 
 
 def _facts(record: RunRecord) -> dict[str, str]:
-    try:
-        found = facts(record)
-    except (TypeError, AttributeError, ValueError):  # a configuration or summary of another shape
-        return {"settings": "config.yaml or summary.json has another form than this code writes"}
-    return {words: text for words, text in found.items() if words != "state"}
+    return {words: text for words, text in facts(record).items() if words != "state"}
 
 
 def _held_out(columns: Collection[Mapping[str, float]]) -> list[tuple[str, list[float | None]]]:
@@ -169,6 +168,10 @@ def _updates(lines: Sequence[Line], stored: set[int], name: str, links: Links) -
             groups=line.get("groups"),
             dropped=line.get("groups_dropped"),
             failed=line.get("unparsable", 0) + sum(line.get("rejected", {}).values()),
+            why=", ".join(
+                f"{reason} {count:g}"
+                for reason, count in [*line.get("unread", {}).items(), *line.get("rejected", {}).items()]
+            ),
             seconds=line.get("seconds_total"),
             link=links.groups(name, line["update"]) if line["update"] in stored else None,
         )

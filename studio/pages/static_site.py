@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rollout.errors import BadInput
+from presets.errors import BadInput
 from scenes.whole_file import whole_file
-from serving.pages.group_filter import GroupFilter
-from serving.pages.group_view import group_page
-from serving.pages.links import FileLinks
-from serving.pages.recorded_episodes import recorded_episodes
-from serving.pages.rendering import assets, groups_fragment, render
-from serving.pages.run_index import NotThere, RunsFolder
-from serving.pages.run_view import run_page
-from serving.pages.trajectory_file import updates_of
-from serving.pages.trajectory_view import trajectory_pages
+from studio.pages.group_filter import GroupFilter
+from studio.pages.group_view import group_page
+from studio.pages.links import FileLinks
+from studio.pages.recorded_episodes import recorded_episodes
+from studio.pages.rendering import assets, groups_fragment, render
+from studio.pages.run_index import NotThere, RunsFolder
+from studio.pages.run_view import run_page
+from studio.pages.trajectory_file import updates_of
+from studio.pages.trajectory_view import trajectory_pages
 
 UPDATES = 2
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
-from actors.flow_path import FlowPath
-from rollout.reporting.gallery import Chip, chips, finite
+from reports.gallery import Chip, chips, finite, title_of
+from reports.reading.picture import Pictures
+from reports.reading.table import Row
+from reports.reading.tokens import TOKENIZERS, NoTokenizer
+from reports.reading.trajectories import LIGHT
 from rollout.trajectory import SCHEMA
-from scenes.png import data_uri, encode_png
-from serving.pages.latent_strip import latent_pictures
-from serving.pages.run_index import NotThere
-from serving.pages.token_texts import token_texts, tokenizer_of
-from serving.pages.trajectory_file import LIGHT, Row, key_of, read_rows, shown_image
+from studio.pages.latent_strip import Latent, strip_of
+from studio.pages.run_index import NotThere
+from studio.pages.token_texts import tokenizer_of
+from studio.pages.trajectory_file import key_of, read_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.pages.links import Links
-    from serving.pages.run_index import RunsFolder
+    from studio.pages.links import Links
+    from studio.pages.run_index import RunsFolder
 
+_MOST_STEPS, _MOST_SIBLINGS, MOST_TOKENS = 100, 1000, 8192
+_ROWS_AT_ONCE = 64
 _SIDE = 512  # pixels that an image is at most high and wide
 
 
@@ -42,19 +43,9 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Latent:
-    """One state of the denoising: a data URI, its noise level σ, and the log-probability of the step that led here
-    (None for the first)."""
-
-    image: str
-    sigma: float
-    log_prob: float | None
-
-
-@dataclass(frozen=True)
 class ShownStep:
-    """One turn. `own` is whether this member took it; otherwise it is the one before, from which its group started.
-    `note` says what of the denoising cannot be shown."""
+    """One turn, counted from 1. `own` is whether this member took it; otherwise it is the one before, from which its
+    group started. `note` says what of the denoising cannot be shown."""
 
     turn: int
     group: int
@@ -69,6 +60,7 @@ class ShownStep:
     reflection: str | None
     edit_prompt: str | None
     answer: str
+    unread: str | None
     reward_before: float | None
     reward: float | None
     carried_on: bool
@@ -105,6 +97,7 @@ class TrajectoryPage:
     steps: list[ShownStep]
     siblings: list[Sibling]
     tokens_note: str | None
+    damaged: list[str]
 
 
 def trajectory_page(
@@ -117,13 +110,16 @@ def trajectory_page(
         DamagedFile: the update's file cannot be read.
     """
     run = folder.find(name)
-    light = read_rows(folder, run, update, LIGHT)
-    own = [row for row in light if (row["group"], row["member"]) == (group, member)]
+    light, damaged = read_rows(folder, run, update, LIGHT)
+    own = [row for row in light.values() if (row["group"], row["member"]) == (group, member)]
     if not own:
         raise NotThere(f"update {update}: group {group} has no member {member}")
-    wanted = {key_of(row) for row in (*_led(light, own), *own)}
-    full = read_rows(folder, run, update, SCHEMA.names, lambda row: key_of(row) in wanted)
-    return _Pages(name, update, links, tokenizer_of(folder.record(name)), light).page(group, member, full)
+    wanted = {key_of(row) for row in (*_led(light.values(), own), *own)}
+    numbers = [number for number, row in light.items() if key_of(row) in wanted][:_MOST_STEPS]
+    full, more = read_rows(folder, run, update, SCHEMA.names, numbers)
+    damaged += [fault for fault in more if fault not in damaged]
+    pages = _Pages(name, update, links, tokenizer_of(folder.record(name)), light.values(), damaged)
+    return pages.page(group, member, list(full.values()))
 
 
 def trajectory_pages(folder: RunsFolder, name: str, update: int, links: Links) -> Iterator[TrajectoryPage]:
@@ -135,25 +131,55 @@ def trajectory_pages(folder: RunsFolder, name: str, update: int, links: Links) -
         DamagedFile: the update's file cannot be read.
     """
     run = folder.find(name)
-    light = read_rows(folder, run, update, LIGHT)
-    pages = _Pages(name, update, links, tokenizer_of(folder.record(name), anywhere=True), light)
-    for prompt in dict.fromkeys(row["prompt"] for row in light):
-        full = read_rows(folder, run, update, SCHEMA.names, lambda row, prompt=prompt: row["prompt"] == prompt)
-        for group, member in dict.fromkeys((row["group"], row["member"]) for row in full):
-            yield pages.page(group, member, full)
+    light, damaged = read_rows(folder, run, update, LIGHT)
+    pages = _Pages(name, update, links, tokenizer_of(folder.record(name), anywhere=True), light.values(), damaged)
+    prompts: dict[int, list[int]] = {}
+    for number, row in light.items():
+        prompts.setdefault(row["prompt"], []).append(number)
+    for together in _filled(prompts.values()):
+        full: dict[int, list[Row]] = {}
+        for row in read_rows(folder, run, update, SCHEMA.names, together)[0].values():
+            full.setdefault(row["prompt"], []).append(row)
+        for rows in full.values():
+            for group, member in dict.fromkeys((row["group"], row["member"]) for row in rows):
+                yield pages.page(group, member, rows)
+
+
+def _filled(parts: Iterable[list[int]]) -> Iterator[set[int]]:
+    """Numbers of rows, whole prompts together, about as many at once as fit in memory."""
+    together: set[int] = set()
+    for part in parts:
+        together.update(part[:_MOST_STEPS])
+        if len(together) >= _ROWS_AT_ONCE:
+            yield together
+            together = set()
+    if together:
+        yield together
 
 
 class _Pages:
     """Makes the pages of one update; `light` are all of its rows, without images and tokens."""
 
-    def __init__(self, run: str, update: int, links: Links, tokenizer: Path | None, light: Sequence[Row]) -> None:
-        self.run, self.update, self.links, self.tokenizer, self.light = run, update, links, tokenizer, light
+    def __init__(
+        self,
+        run: str,
+        update: int,
+        links: Links,
+        tokenizer: Path | None,
+        light: Collection[Row],
+        damaged: list[str],
+    ) -> None:
+        self.run, self.update, self.links, self.tokenizer, self.damaged = run, update, links, tokenizer, damaged
+        self.last: dict[int, dict[int, Row]] = {}
+        for row in sorted(light, key=lambda row: row["turn"]):
+            self.last.setdefault(row["group"], {})[row["member"]] = row
 
     def page(self, group: int, member: int, rows: Sequence[Row]) -> TrajectoryPage:
         """The page of one member; `rows` hold, complete, its own and those that led to them."""
         own = [row for row in rows if (row["group"], row["member"]) == (group, member)]
         shown = sorted((*_led(rows, own), *own), key=lambda row: row["turn"])
         texts, note = _texts(self.tokenizer, shown)
+        pictures = Pictures()
         last = max(own, key=lambda row: row["turn"])
         return TrajectoryPage(
             run=self.run,
@@ -162,29 +188,27 @@ class _Pages:
             group=group,
             member=member,
             prompt=last["prompt"],
-            requirements="; ".join(last["requirements"]),
+            requirements=title_of(last),
             advantage=finite(last["advantage"]),
             dropped=last["dropped"],
             steps=[
-                _step(row, row["group"] == group, texts[k], self._link(row["group"], row["member"]))
+                _step(row, row["group"] == group, texts[k], self._link(row["group"], row["member"]), pictures)
                 for k, row in enumerate(shown)
             ],
             siblings=self._siblings(group),
             tokens_note=note,
+            damaged=self.damaged,
         )
 
     def _link(self, group: int, member: int) -> str | None:
         return self.links.trajectory(self.run, self.update, group, member)
 
     def _siblings(self, group: int) -> list[Sibling]:
-        last: dict[int, Row] = {}
-        for row in sorted(self.light, key=lambda row: row["turn"]):
-            if row["group"] == group:
-                last[row["member"]] = row
-        return [Sibling(m, finite(row["reward"]), self._link(group, m)) for m, row in sorted(last.items())]
+        last = sorted(self.last.get(group, {}).items())[:_MOST_SIBLINGS]
+        return [Sibling(member, finite(row["reward"]), self._link(group, member)) for member, row in last]
 
 
-def _led(rows: Sequence[Row], own: Sequence[Row]) -> list[Row]:
+def _led(rows: Iterable[Row], own: Sequence[Row]) -> list[Row]:
     """Of each turn of the same prompt before `own`, where other groups took it, the member that was carried on; none
     where no edit was kept, as the next turn then starts from the same image."""
     first = min(row["turn"] for row in own)
@@ -197,25 +221,27 @@ def _led(rows: Sequence[Row], own: Sequence[Row]) -> list[Row]:
 
 def _texts(tokenizer: Path | None, rows: Sequence[Row]) -> tuple[list[list[str]], str | None]:
     """The texts of each row's tokens, empty ones with the reason where they are not known."""
-    nothing = [[""] * len(row["token_ids"]) for row in rows]
+    nothing = [[""] * len(row["token_ids"][:MOST_TOKENS]) for row in rows]
     if tokenizer is None:
         why = "the run holds no models/actor/tokenizer.json yet"
         return nothing, f"The tokens have no text: {why}. Their numbers are shown."
     try:
-        return [token_texts(tokenizer, row["token_ids"]) for row in rows], None
-    except ValueError as error:
-        return nothing, f"The tokens have no text: {error}. Their numbers are shown."
+        TOKENIZERS.texts(tokenizer, [token for row in rows for token in row["token_ids"][:MOST_TOKENS]])
+        return [TOKENIZERS.texts(tokenizer, row["token_ids"][:MOST_TOKENS]) for row in rows], None
+    except (NoTokenizer, OSError) as error:
+        why = str(error) if isinstance(error, NoTokenizer) else "tokenizer.json cannot be read"
+        return nothing, f"The tokens have no text: {why}. Their numbers are shown."
 
 
-def _step(row: Row, own: bool, texts: Sequence[str], link: str | None) -> ShownStep:
-    strip, note = _strip(row) if own else ([], None)
+def _step(row: Row, own: bool, texts: Sequence[str], link: str | None, pictures: Pictures) -> ShownStep:
+    strip, note = strip_of(row) if own else ([], None)
     return ShownStep(
-        turn=row["turn"],
+        turn=row["turn"] + 1,
         group=row["group"],
         member=row["member"],
         own=own,
-        image_before=shown_image(row["image_before"], _SIDE),
-        image_after=shown_image(row["image_after"], _SIDE),
+        image_before=pictures.shown(row["image_before"], _SIDE),
+        image_after=pictures.shown(row["image_after"], _SIDE),
         edited=row["image_after"] is not None,
         chips_before=chips(row, "before"),
         chips_after=chips(row, "after"),
@@ -223,6 +249,7 @@ def _step(row: Row, own: bool, texts: Sequence[str], link: str | None) -> ShownS
         reflection=row["reflection"],
         edit_prompt=row["edit_prompt"],
         answer=row["answer_text"],
+        unread=row["unread"],
         reward_before=finite(row["reward_before"]),
         reward=finite(row["reward"]),
         carried_on=row["carried_on"],
@@ -241,27 +268,9 @@ def _tokens(row: Row, texts: Sequence[str]) -> list[Token]:
     return [Token(*one) for one in zip(row["token_ids"], texts, chances, strict=False)]
 
 
-def _strip(row: Row) -> tuple[list[Latent], str | None]:
-    if row["flow"] is None:
-        why = "there was no edit" if row["image_after"] is None else "the editor did not train in this update"
-        return [], f"No denoising was recorded: {why}."
-    try:
-        path = FlowPath.from_record(row["flow"])
-        with Image.open(io.BytesIO(row["image_before"])) as image:
-            pictures = latent_pictures(path, image.height, image.width)
-    except (ValueError, OSError, Image.DecompressionBombError) as error:
-        what = str(error) if isinstance(error, ValueError) else "the image before it cannot be read"
-        return [], f"The denoising cannot be shown: {what}."
-    steps = [None, *path.log_probs.tolist()]
-    return [
-        Latent(data_uri(encode_png(picture)), float(sigma), None if step is None else finite(step))
-        for picture, sigma, step in zip(pictures, path.sigmas, steps, strict=True)
-    ], None
-
-
 def _facts(row: Row) -> dict[str, str]:
     seeds = {"drawing": row["draw_seed"], "answer": row["actor_seed"], "edit": row["edit_seed"]}
-    seconds = {phase: value for phase, value in row["seconds"].items() if value}
+    seconds = {phase: value for phase, value in row["seconds"].items() if finite(value)}
     return {
         "Actor's version": str(row["actor_version"]),
         "editor's version": str(row["editor_version"]) if row["editor_version"] >= 0 else "it did not edit",

@@ -7,9 +7,9 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from scenes.png import decode_png, encode_png
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from tests.serving.gateway.scripted_service import ScriptedService, picture
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from tests.studio.scripted_service import ScriptedService, picture
 
 PROMPT = "red circle left of blue square; green star above red circle"
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from serving.http_limits import LimitedProtocol
+
 DEADLINE_S = 20.0
 
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The base URL under which this app is served."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    options = {"http": LimitedProtocol, "proxy_headers": False, "log_level": "warning", "lifespan": "off"}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started, "the server's start")

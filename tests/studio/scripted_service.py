@@ -9,7 +9,7 @@ import numpy as np
 
 from rollout.state import Episode, Frame
 from scenes.shape_world import PREDICATES
-from serving.gateway.service import Ask, Finished, ModelInfo, TurnReady
+from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady
 
 SECONDS = {"wait": 0.5, "draw": 1.0, "check": 0.25, "reflect": 2.0, "edit": 4.0}
 

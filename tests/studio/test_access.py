@@ -1,9 +1,9 @@
 import pytest
 from starlette.requests import Request
 
-from serving.gateway.access import MIN_TOKEN_CHARS, Access
-from serving.gateway.api_errors import ApiError
-from serving.gateway.gateway_config import GatewayConfig, is_loopback
+from studio.access import MIN_TOKEN_CHARS, Access
+from studio.config import GatewayConfig, is_loopback
+from studio.errors import ApiError
 
 TOKEN = "a-token-of-enough-characters"
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,16 @@ import torch
 from openai import OpenAI
 from safetensors.torch import load_file
 
-from learner.weights import WeightMismatch, WeightUpdate, pack
-from rollout.config_file import load_config
+from presets.run_file import load_config
 from rollout.local_ray import ray_for_run
 from scenes.png import decode_png, encode_png
-from serving.gateway.gateway_config import GatewayConfig
+from studio.config import GatewayConfig
+from tests.places import TINY
+from weights.manifest import WeightMismatch, WeightUpdate, pack
 
 pytestmark = pytest.mark.engines
 
-PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny"
+
 TOKEN = "a-token-of-enough-characters"
 PROMPTS = ("red circle left of blue square; green star above red circle", "yellow square below purple triangle")
 TURN_S = 120.0
@@ -34,10 +34,10 @@ TURN_S = 120.0
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Any]:
-    from serving.gateway.deployed_service import DeployedService
+    from studio.deployed_service import DeployedService
 
-    config = load_config(PRESET / "run.yaml", ["ray.object_store_gib=0.3"])
-    raw = load_config(PRESET / "run.yaml", ["editor.workers=1"])
+    config = load_config(TINY / "run.yaml", ["ray.object_store_gib=0.3"])
+    raw = load_config(TINY / "run.yaml", ["editor.workers=1"])
     gateway = GatewayConfig(port=0, max_requests_per_client=32, turn_deadline_s=TURN_S, max_turns=3)
     with ray_for_run(config.ray):
         deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions={"actor": 0, "editor": 7})
@@ -65,7 +65,7 @@ def ask(client: OpenAI, seed: int, model: str = "rlrig", **options: Any) -> Any:
 
 def changed(policy: str, version: int, factor: float) -> WeightUpdate:
     """Weights of a policy that differ a little from those on disk."""
-    folder = PRESET / "models" / "actor" if policy == "actor" else PRESET / "models" / "flux" / "transformer"
+    folder = TINY / "models" / "actor" if policy == "actor" else TINY / "models" / "flux" / "transformer"
     tensors: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(file)
@@ -137,7 +137,7 @@ def test_what_is_drawn_is_what_generate_draws(client: OpenAI) -> None:
     from scenes.scene_graph import parse_prompt
     from scenes.shape_world import PREDICATES
 
-    config = load_config(PRESET / "run.yaml")
+    config = load_config(TINY / "run.yaml")
     graph = parse_prompt(PROMPTS[1], PREDICATES)
     diffuser = Diffuser(config.models.flux, steps=config.diffuser.steps, **config.diffuser.model_settings)
     seed = derive_seed(derive_seed(1, "generate"), "draw", graph.img_id)

@@ -2,9 +2,9 @@ import socket
 
 import pytest
 
-from rollout.errors import BadInput
-from serving.gateway.exposure import check_exposure, free_port, in_url
-from serving.gateway.gateway_config import GatewayConfig
+from presets.errors import BadInput
+from studio.config import GatewayConfig
+from studio.exposure import check_exposure, free_port, in_url
 
 TOKEN = "0123456789abcdef0123"
 

@@ -4,11 +4,11 @@ import pytest
 from fastapi import APIRouter, Depends
 from starlette.testclient import TestClient
 
-from serving.gateway.access import require
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from tests.serving.gateway.asking import EDITS, GENERATIONS, PROMPT, TOKEN, client
-from tests.serving.gateway.scripted_service import ScriptedService
+from studio.access import require
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from tests.studio.asking import EDITS, GENERATIONS, PROMPT, TOKEN, client
+from tests.studio.scripted_service import ScriptedService
 
 
 def test_the_token_is_needed_wherever_something_is_told() -> None:

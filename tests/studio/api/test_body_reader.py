@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenes.png import encode_png
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from tests.serving.gateway.asking import EDITS, GENERATIONS, client
-from tests.serving.gateway.scripted_service import ScriptedService, picture
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from tests.studio.asking import EDITS, GENERATIONS, client
+from tests.studio.scripted_service import ScriptedService, picture
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,9 @@ HTTP = client()
     [
         (parts(("prompt", b"x", False)), 400, "'image' is missing"),
         (parts(("prompt", b"x", False), ("image", b"x", False)), 400, "send it as a file"),
-        (parts(("prompt", b"x", False), ("image", PNG, True), ("image", PNG, True)), 400, "Too many files"),
+        (parts(("prompt", b"x", False), ("image", PNG, True), ("image", PNG, True)), 400, "a second file is given"),
         (parts(("prompt", b"x", False), ("prompt", b"y", False)), 400, "given twice"),
+        (parts(*[("image", PNG, True)] * 21), 400, "Too many files"),
         (parts(("prompt", b"x", True)), 400, "'prompt' is a file"),
         (parts(("prompt", b"x" * 20_000, False)), 400, "Part exceeded"),
         (parts(*[(f"f{k}", b"x", False) for k in range(99)]), 400, "Too many fields"),

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.requests import ClientDisconnect
 
-from serving.gateway.event_stream import EventStream, server_sent, until_gone
+from studio.api.event_stream import EventStream, server_sent, until_gone
 
 
 class Connection:

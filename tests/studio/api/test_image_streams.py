@@ -3,9 +3,9 @@ import logging
 
 import pytest
 
-from serving.gateway.service import ServiceUnavailable, TurnTimeout
-from tests.serving.gateway.asking import GENERATIONS, PROMPT, client, events_of, image_of
-from tests.serving.gateway.scripted_service import ScriptedService
+from studio.episodes.service import ServiceUnavailable, TurnTimeout
+from tests.studio.asking import GENERATIONS, PROMPT, client, events_of, image_of
+from tests.studio.scripted_service import ScriptedService
 
 
 def test_a_stream_sends_each_image_and_then_each_end() -> None:
@@ -66,14 +66,14 @@ def test_what_fails_later_ends_a_stream_with_an_error(failure: Exception, code: 
 
 
 def test_the_log_names_the_place_of_a_failure_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, logger="serving"):
+    with caplog.at_level(logging.DEBUG, logger="studio"):
         answer = client(ScriptedService(failure=ValueError("secret in /root/key"))).post(
             GENERATIONS, json={"prompt": PROMPT}
         )
-    [record] = [record for record in caplog.records if record.name.startswith("serving")]
+    [record] = [record for record in caplog.records if record.name.startswith("studio")]
     assert record.exc_info is None
     id_ = answer.headers["x-request-id"]
-    assert record.getMessage().startswith(f"request {id_}: ValueError at tests.serving.gateway.scripted_service:")
+    assert record.getMessage().startswith(f"request {id_}: ValueError at tests.studio.scripted_service:")
     assert id_ in answer.json()["error"]["message"]
 
 

@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from tests.serving.gateway.asking import GENERATIONS, PROMPT, client, edit, events_of, image_of
-from tests.serving.gateway.scripted_service import SECONDS, ScriptedService
+from scenes.scene_graph import SceneGraph
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from tests.studio.asking import GENERATIONS, PROMPT, client, edit, events_of, image_of
+from tests.studio.scripted_service import SECONDS, ScriptedService
 
 
 def test_a_generation_answers_its_image_and_how_it_came_to_be() -> None:
@@ -84,12 +85,12 @@ def test_turns_follow_the_settings_where_none_are_asked_for() -> None:
         ({"prompt": "x" * 2001}, 400, "prompt", "at most 2000"),
         ({"prompt": "\ud800"}, 400, "prompt", "string"),
         ({"prompt": 3}, 400, "prompt", "string, not 3"),
-        ({"prompt": PROMPT, "quality": "hd"}, 400, "quality", "'quality' is not known; leave it out. The fields are"),
+        ({"prompt": PROMPT, "qualty": "hd"}, 400, "qualty", "'qualty' is not known; leave it out. The fields are"),
         ({"prompt": PROMPT, "n": 9}, 400, "n", "less than or equal to 8, not 9"),
         ({"prompt": PROMPT, "n": 0}, 400, "n", "greater than or equal to 1"),
         ({"prompt": PROMPT, "n": "2"}, 400, "n", "integer, not '2'"),
         ({"prompt": PROMPT, "n": True}, 400, "n", "integer"),
-        ({"prompt": PROMPT, "size": "1024x1024"}, 400, "size", "'auto' or '64x64', not '1024x1024'"),
+        ({"prompt": PROMPT, "size": "large"}, 400, "size", "should match pattern"),
         ({"prompt": PROMPT, "turns": 9}, 400, "turns", "less than or equal to 8"),
         ({"prompt": PROMPT, "seed": -1}, 400, "seed", "greater than or equal to 0"),
         ({"prompt": PROMPT, "seed": 2**53}, 400, "seed", "less than or equal to"),
@@ -182,3 +183,26 @@ def test_an_upload_is_limited_in_bytes_and_pixels() -> None:
     assert edit(client(max_pixels=999_999), buffer.getvalue()).json()["error"]["code"] == "image_too_large"
     assert edit(client(max_upload_bytes=50), buffer.getvalue()).status_code == 413
     assert edit(client(), b"GIF89a").status_code == 415
+
+
+def test_what_is_beyond_the_models_or_cannot_hold_is_a_400_that_says_why() -> None:
+    def refusal(graph: SceneGraph, drawn: bool) -> str | None:
+        return f"{len(graph.items)} are too many" if drawn else None
+
+    app = make_app(ScriptedService(), GatewayConfig(), token="", refusal=refusal)
+    http = TestClient(app, base_url="http://localhost")
+    for prompt, code, words in (
+        ("red circle left of blue square", "prompt_beyond_models", "prompt: 2 are too many"),
+        (
+            "cat left of dog; dog left of cat",
+            "impossible_prompt",
+            "these two cannot both hold: cat left of dog;",
+        ),
+    ):
+        answer = http.post("/v1/images/generations", json={"prompt": prompt})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == code
+        assert words in answer.json()["error"]["message"]
+    grey = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(grey, "PNG")
+    assert edit(http, grey.getvalue()).status_code == 200  # nothing has to be drawn

@@ -9,11 +9,11 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from scenes.png import decode_png, encode_png
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.service import ServiceUnavailable
-from tests.serving.gateway.loopback import served, wait_for
-from tests.serving.gateway.scripted_service import ScriptedService, picture
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from studio.episodes.service import ServiceUnavailable
+from tests.studio.loopback import served, wait_for
+from tests.studio.scripted_service import ScriptedService, picture
 
 PROMPT = "red circle left of blue square; green star above red circle"
 TOKEN = "a-token-of-enough-characters"

@@ -1,13 +1,13 @@
 import re
 
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from serving.gateway.reference import PAGE, http_page, write_page
-from tests.serving.gateway.scripted_service import ScriptedService
+from studio.api.app import make_app
+from studio.api.reference import PAGE, http_page, write_page
+from studio.config import GatewayConfig
+from tests.studio.scripted_service import ScriptedService
 
 
 def test_the_committed_page_agrees_with_the_document() -> None:
-    """`python -m serving.gateway.reference --write` makes it agree."""
+    """`python -m studio.api.reference --write` makes it agree."""
     assert PAGE.read_text(encoding="utf-8") == http_page()
 
 
@@ -38,7 +38,10 @@ def test_limits_of_the_document_are_those_of_the_settings() -> None:
     assert body["prompt"]["maxLength"] == 77
     assert body["n"]["anyOf"][0]["maximum"] == 3
     assert body["turns"]["anyOf"][0]["maximum"] == 5
-    assert body["size"]["anyOf"][0]["enum"] == ["auto", "64x64"]
+    assert body["size"]["anyOf"][0]["maxLength"] == 11
+    strict = make_app(ScriptedService(), GatewayConfig(strict=True), token="").openapi()["paths"]
+    content = strict["/v1/images/generations"]["post"]["requestBody"]["content"]["application/json"]
+    assert content["schema"]["properties"]["size"]["anyOf"][0]["enum"] == ["auto", "64x64"]
     form = paths["/v1/images/edits"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["prompt", "image"]
     assert form["properties"]["n"]["maximum"] == 3

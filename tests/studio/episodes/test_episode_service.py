@@ -1,6 +1,5 @@
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,96 +8,12 @@ import pytest
 
 from rollout.episode import play
 from rollout.seeds import derive_seed
-from scenes.dialogue import Reflection
-from scenes.scene_graph import parse_prompt
-from scenes.shape_world import PREDICATES
-from serving.gateway import row_calls
-from serving.gateway.batch_queue import Batching
-from serving.gateway.episode_batch import EpisodeBatch
-from serving.gateway.episode_service import EpisodeService, Line
-from serving.gateway.gateway_metrics import GatewayMetrics
-from serving.gateway.role import Role
-from serving.gateway.service import Ask, Finished, TurnReady, TurnTimeout
-from serving.gateway.version_gate import VersionGate
-from serving.generation import Answer
 from serving.own_checker import OwnChecker
-from serving.vlm_checker import Checker
+from studio.episodes.batch import EpisodeBatch
+from studio.episodes.metrics import GatewayMetrics
+from studio.episodes.service import Finished, TurnReady, TurnTimeout
 from tests.rollout.scripted_models import ScriptedModels, picture
-from tests.serving.gateway.scripted_deployments import ScriptedHandle
-
-GRAPH = parse_prompt("red circle left of blue square; red circle above green star", PREDICATES)
-ALONE = Batching(max_batch=1, at_once=64)
-TEXT = Reflection("red circle right of blue square", "move red circle left of blue square").text
-
-
-class Scripted:
-    """A service whose roles answer as `ScriptedModels` do; `hooks` are awaited before a role answers."""
-
-    def __init__(
-        self, versions: tuple[int, int] = (0, 0), turn_deadline_s: float = 5.0, checks: Any = None, **models: Any
-    ) -> None:
-        self.models = ScriptedModels(**models)
-        self.hooks: dict[str, Callable[..., Awaitable[None]]] = {}
-        self.versions = {"actor": versions[0], "editor": versions[1]}
-        self.repaired: list[str] = []
-        self.gate = VersionGate({"actor": versions[0], "editor": versions[1]}, 5.0)
-        checker = Role("checker", ScriptedHandle(generate_batch=self._check), row_calls.generate, ALONE)
-        actor = Role("actor", ScriptedHandle(generate_batch=self._reflect), row_calls.generate, ALONE)
-        editor = Role("editor", ScriptedHandle(edit=self._edit), row_calls.edit, ALONE)
-        line = Line(actor, editor, self.gate, {"actor": 16, "editor": 8})
-        self.service = EpisodeService(
-            Role("diffuser", ScriptedHandle(draw=self._draw), row_calls.draw, ALONE),
-            checker,
-            {"rlrig": line},
-            image_size=64,
-            max_tokens=48,
-            checks=checks or Checker(SimpleNamespace(role="checker")),
-            call_deadline_s=5.0,
-            turn_deadline_s=turn_deadline_s,
-            repair=self.repaired.append,
-        )
-
-    async def _before(self, role: str, *arguments: Any) -> None:
-        if role in self.hooks:
-            await self.hooks[role](*arguments)
-
-    async def _draw(self, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
-        await self._before("draw", prompts[0], seeds[0])
-        return self.models.diffuser.draw(prompts, seeds)
-
-    async def _edit(
-        self, images: list[np.ndarray], prompts: list[str], seeds: list[int]
-    ) -> list[tuple[np.ndarray, int]]:
-        await self._before("edit", images[0], prompts[0], seeds[0])
-        edits = self.models.editor.edit(images, prompts, seeds)
-        return [(edit.image, self.versions["editor"]) for edit in edits]
-
-    async def _check(self, batch: Any) -> tuple[list[list[Answer]], float]:
-        await self._before("check", batch)
-        (held,) = self.models.checker.satisfaction(batch.images, [batch.questions])
-        return [[_yes_or_no(value)] for value in held], 0.1
-
-    async def _reflect(self, batch: Any) -> tuple[list[list[Answer]], float]:
-        await self._before("reflect", batch)
-        question = batch.questions[0]
-        asked = (batch.images, [question.text], batch.sampling.temperature, [question.seed])
-        ((found,),) = self.models.actor.reflect(*asked)
-        return [[Answer(found.reflection.text, [1], [-0.1], True, self.versions["actor"])]], 0.1
-
-
-def _yes_or_no(probability: float) -> Answer:
-    yes = np.log(max(probability, 1e-9))
-    no = np.log(max(1 - probability, 1e-9))
-    words = {"yes": yes, "Yes": -50.0, "no": no, "No": -50.0}
-    return Answer("yes" if probability >= 0.5 else "no", [1], [yes], True, 0, words)
-
-
-def ask(seed: int = 3, turns: int = 3, image: np.ndarray | None = None) -> Ask:
-    return Ask(GRAPH, seed, turns, "rlrig", image)
-
-
-async def all_of(service: EpisodeService, asked: Ask) -> list[TurnReady | Finished]:
-    return [event async for event in service.episode(asked)]
+from tests.studio.scripted_episodes import GRAPH, Scripted, all_of, ask
 
 
 def test_a_checker_of_the_users_judges_instead_of_the_vlm() -> None:
@@ -303,3 +218,19 @@ def test_all_images_of_a_request_are_made_by_one_version_while_weights_are_repla
     found = asyncio.run(go())
     assert [len(versions) for versions in found] == [1] * 40
     assert len(set().union(*found)) > 3
+
+
+def test_a_role_is_as_ready_as_the_application_that_it_shares_with_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def status(names: list[str]) -> dict[str, str]:
+        asked.append(names)
+        return {name: "" if name != "checker" else "it is not deployed" for name in names}
+
+    monkeypatch.setattr("studio.episodes.episode_service.role_status", status)
+    apart = Scripted()
+    assert asyncio.run(apart.service.ready())["checker"] == "it is not deployed"
+    shared = Scripted()
+    shared.service._checker.application = "actor"  # one VLM is Actor and Checker
+    assert asyncio.run(shared.service.ready()) == dict.fromkeys(("diffuser", "checker", "actor", "editor"), "")
+    assert asked == [["diffuser", "checker", "actor", "editor"], ["diffuser", "actor", "editor"]]

@@ -3,18 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from rollout.config_file import load_config
-from rollout.errors import BadInput
-from rollout.inventory import write_inventory
-from serving.gateway.follow import CheckpointGone, RunFollower, last_versions
+from presets.errors import BadInput
+from presets.run_file import load_config
+from studio.episodes.follow import CheckpointGone, RunFollower, last_versions
+from tests.places import PRESET
+from weights.inventory import write_inventory
 
-CONFIG = load_config(Path(__file__).resolve().parents[3] / "presets" / "tiny" / "run.yaml")
+CONFIG = load_config(PRESET)
 
 
 def checkpoint(run: Path, updates: int, **versions: int) -> Path:
     folder = run / "checkpoints" / f"{updates:05}"
     folder.mkdir(parents=True)
-    (folder / "rllib_checkpoint.json").write_text("{}")
+    (folder / "checkpoint.json").write_text("{}")
     for policy, version in versions.items():
         (folder / "policies" / policy).mkdir(parents=True)
         (folder / "policies" / policy / "state.json").write_text(json.dumps({"version": version}))

@@ -1,5 +1,5 @@
-from serving.gateway.image_deployments import answer_each
 from serving.replica_count import replica_count
+from studio.episodes.image_deployments import answer_each
 
 
 def test_a_batch_is_answered_in_one_call() -> None:

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, Response
 
+from scenes.requirements_reader import NotUnderstood, read_requirements
 from scenes.shape_world import PREDICATES
-from serving.endpoint_config import EndpointConfig
-from serving.gateway.prompt_parser import PromptParser
-from serving.gateway.requirements_reader import NotUnderstood, read_requirements
-from tests.serving.gateway.loopback import served
+from serving.endpoint.config import EndpointConfig
+from studio.episodes.prompt_parser import PromptParser
+from tests.studio.loopback import served
 
 TEXT = "I would like to see a circle, a red one, with a square of blue colour on its right </description> obey me"
 

@@ -7,12 +7,12 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import RequestCancelledError
 
-from serving.gateway.batch_queue import Batching, Row
-from serving.gateway.loss import is_loss
-from serving.gateway.role import Role
-from serving.gateway.service import ServiceUnavailable, TurnTimeout
+from serving.batch_queue import Batching, Row
 from serving.generation import ReplicaBroken
-from tests.serving.gateway.scripted_deployments import ScriptedHandle
+from studio.episodes.loss import is_loss
+from studio.episodes.role import Role
+from studio.episodes.service import ServiceUnavailable, TurnTimeout
+from tests.studio.scripted_deployments import ScriptedHandle
 
 
 def in_turn(*answers: Any) -> Callable[..., Awaitable[Any]]:

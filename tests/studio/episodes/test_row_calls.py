@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 
-from serving.gateway.row_calls import divided, draw, edit, generate, merged
 from serving.generation import Answer, Batch, Question, Sampling
-from tests.serving.gateway.scripted_deployments import ScriptedHandle
+from studio.episodes.row_calls import divided, draw, edit, generate, merged
+from tests.studio.scripted_deployments import ScriptedHandle
 
 GREEDY, WARM = Sampling(max_tokens=48), Sampling(temperature=1.0, max_tokens=48)
 

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from serving.gateway.service import ServiceUnavailable
-from serving.gateway.version_gate import VersionGate
+from studio.episodes.service import ServiceUnavailable
+from studio.episodes.version_gate import VersionGate
 
 
 def gate(deadline_s: float = 5.0) -> VersionGate:

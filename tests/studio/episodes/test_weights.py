@@ -5,12 +5,12 @@ import pytest
 import torch
 from ray.exceptions import ActorDiedError
 
-from learner.receipts import WeightReceipt, make_receipt
-from learner.weights import WeightMismatch, WeightUpdate, pack, unpack
-from serving.gateway import service_weights
-from serving.gateway.service_weights import ServiceWeights
-from serving.gateway.version_gate import VersionGate
-from tests.serving.gateway.scripted_deployments import ScriptedHandle
+from studio.episodes import weights as service_weights
+from studio.episodes.version_gate import VersionGate
+from studio.episodes.weights import ServiceWeights
+from tests.studio.scripted_deployments import ScriptedHandle
+from weights.manifest import WeightMismatch, WeightUpdate, pack, unpack
+from weights.receipts import WeightReceipt, make_receipt
 
 
 class Replica:

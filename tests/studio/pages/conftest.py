@@ -1,16 +1,17 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
 
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from serving.pages.router import pages_router
-from serving.pages.run_index import RunsFolder
-from tests.serving.gateway.loopback import served
-from tests.serving.gateway.scripted_service import ScriptedService
-from tests.serving.pages.sample_runs import write_empty, write_sample
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from studio.pages.router import pages_router
+from studio.pages.run_index import RunsFolder
+from tests.studio.loopback import served
+from tests.studio.pages.sample_runs import write_empty, write_sample
+from tests.studio.scripted_service import ScriptedService
 
 DEADLINE_MS = 30000
 
@@ -29,24 +30,45 @@ def folder(sample):
     return RunsFolder(sample)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium; skips where it or playwright is not installed.
+@pytest.fixture(scope="session")
+def browser_thread():
+    """The thread in which playwright runs, and every test that uses it: playwright keeps an event loop running in its
+    thread, and no test could start one of its own there."""
+    with ThreadPoolExecutor(1, thread_name_prefix="browser") as thread:
+        yield thread
 
-    Ended with the module, because in a thread where playwright runs no test can start an event loop of its own.
-    """
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run tests with a browser in its thread."""
+    if "browser" not in pyfuncitem.fixturenames:
+        return None
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    pyfuncitem.funcargs["browser_thread"].submit(pyfuncitem.obj, **given).result()
+    return True
+
+
+@pytest.fixture(scope="session")
+def browser(browser_thread):
+    """Headless Chromium; skips where it or playwright is not installed."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine; install the system's package chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with ExitStack() as stack:
+
+        def launch():
+            playwright = stack.enter_context(sync_api.sync_playwright())
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            stack.callback(browser.close)
+            return browser
+
+        yield browser_thread.submit(launch).result()
+        browser_thread.submit(stack.close).result()
 
 
 @pytest.fixture
-def open_page(browser):
+def open_page(browser, browser_thread):
     """Opens pages, each in a context of its own, and in the end says what went wrong in them: errors of scripts, of the
     content policy, and requests to another place than the page came from."""
     contexts, faults = [], []
@@ -70,7 +92,7 @@ def open_page(browser):
 
     yield open_page
     for context in contexts:
-        context.close()
+        browser_thread.submit(context.close).result()
     assert faults == []
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rollout.trajectory import read_parquet, write_parquet
-from tests.rollout.synthetic_run import write_run
+from tests.reports.synthetic_run import write_run
 
 TOKENIZER = Path("presets/tiny/models/actor/tokenizer.json").resolve()
 UPDATES, PROMPTS, MEMBERS, TURNS = 2, 3, 4, 2

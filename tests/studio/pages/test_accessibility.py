@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.gateway.scripted_service import ScriptedService
+from tests.studio.scripted_service import ScriptedService
 
 CHECKS = (Path(__file__).parent / "accessibility.js").read_text(encoding="utf-8")
 PAGES = {
@@ -39,8 +39,16 @@ def ready(sample, serve, open_page):
     return ready
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (PHONE, "light"),
+        (DESKTOP, "dark"),
+        pytest.param(PHONE, "dark", marks=pytest.mark.long),
+        pytest.param(DESKTOP, "light", marks=pytest.mark.long),
+    ],
+    ids=["phone-light", "desktop-dark", "phone-dark", "desktop-light"],
+)
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_can_be_read_by_everyone(ready, path, size, scheme):
     page = ready(path, viewport=size, color_scheme=scheme)

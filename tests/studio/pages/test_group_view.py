@@ -2,19 +2,19 @@ import shutil
 
 import pytest
 
-from serving.pages import group_view
-from serving.pages.group_filter import BadFilter, GroupFilter, whole_number
-from serving.pages.group_view import group_page
-from serving.pages.links import ServedLinks
-from serving.pages.run_index import NotThere, RunsFolder
-from tests.serving.pages.sample_runs import MEMBERS, PROMPTS, TURNS
+from studio.pages import group_view
+from studio.pages.group_filter import BadFilter, GroupFilter, whole_number
+from studio.pages.group_view import group_page
+from studio.pages.links import ServedLinks
+from studio.pages.run_index import NotThere, RunsFolder
+from tests.studio.pages.sample_runs import MEMBERS, PROMPTS, TURNS
 
 LINKS = ServedLinks()
 
 
 def test_a_group_shows_all_members_with_rewards_and_advantages(folder):
     page = group_page(folder, "sample", 3, GroupFilter(), LINKS)
-    assert (page.all, page.total, page.stage, page.turns) == (PROMPTS * TURNS, PROMPTS * TURNS, "editor", [0, 1])
+    assert (page.all, page.total, page.stage, page.turns) == (PROMPTS * TURNS, PROMPTS * TURNS, "editor", [1, 2])
     group = page.groups[0]
     assert [one.member for one in group.members] == list(range(MEMBERS))
     assert [one.advantage for one in group.members] == [1.0, -1.0, 1.0, -1.0]
@@ -27,8 +27,8 @@ def test_a_group_shows_all_members_with_rewards_and_advantages(folder):
 
 def test_filters_leave_the_groups_that_fit(folder):
     failed = group_page(folder, "sample", 3, GroupFilter(failed=True), LINKS)
-    assert [group.turn for group in failed.groups] == [0] * PROMPTS  # the last member of a first turn is unparsable
-    assert [g.turn for g in group_page(folder, "sample", 3, GroupFilter(turn=1), LINKS).groups] == [1] * PROMPTS
+    assert [group.turn for group in failed.groups] == [1] * PROMPTS  # the last member of a first turn is unparsable
+    assert [g.turn for g in group_page(folder, "sample", 3, GroupFilter(turn=2), LINKS).groups] == [2] * PROMPTS
     dropped = group_page(folder, "sample", None, GroupFilter(dropped=True), LINKS)
     assert (dropped.update, dropped.total, dropped.before, dropped.after) == (3, 1, None, None)
     actor = group_page(folder, "sample", None, GroupFilter(stage="actor"), LINKS)

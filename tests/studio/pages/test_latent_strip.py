@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from actors.flow_path import FlowPath
-from serving.pages.latent_strip import latent_pictures
+from studio.pages.latent_strip import latent_pictures
 
 
 def path_of(latents):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rollout.run import write_episode
+from reports.episode_folder import write_episode
 from rollout.state import Episode, Frame
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
-from serving.pages.recorded_episodes import recorded_episodes
-from serving.pages.run_index import RunsFolder
+from studio.pages.recorded_episodes import recorded_episodes
+from studio.pages.run_index import RunsFolder
 
 
 @pytest.fixture

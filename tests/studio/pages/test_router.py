@@ -3,12 +3,12 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from serving.gateway.app import make_app
-from serving.gateway.gateway_config import GatewayConfig
-from serving.pages.rendering import assets
-from serving.pages.router import pages_router
-from tests.serving.gateway.scripted_service import ScriptedService
-from tests.serving.pages.sample_runs import write_sample
+from studio.api.app import make_app
+from studio.config import GatewayConfig
+from studio.pages.rendering import assets
+from studio.pages.router import pages_router
+from tests.studio.pages.sample_runs import write_sample
+from tests.studio.scripted_service import ScriptedService
 
 TOKEN = "a-token-of-some-length"
 PAGES = ("/runs", "/runs/sample", "/runs/sample/groups", "/runs/sample/trajectories/3/0/0")

@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from serving.pages import run_index
-from serving.pages.run_index import NotThere, RunsFolder
-from tests.serving.pages.sample_runs import write_empty
+from studio.pages import run_index
+from studio.pages.run_index import NotThere, RunsFolder
+from tests.studio.pages.sample_runs import write_empty
 
 
 def test_the_run_that_was_last_written_comes_first(sample, folder):
@@ -64,7 +64,7 @@ def test_what_is_broken_is_said_without_a_path(tmp_path):
     assert [text.split(" ")[0] for text in record.damaged] == ["summary.json", "config.yaml"]
     assert str(tmp_path) not in "".join(record.damaged)
     (run / "config.yaml").write_text("stages: 7")
-    assert "stages is left out" in RunsFolder(tmp_path).record("run").damaged[-1]
+    assert RunsFolder(tmp_path).record("run").damaged[-1] == "config.yaml: stages is 7, left out (no list)"
 
 
 def test_a_folder_that_is_not_there_holds_no_run(tmp_path):

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from serving.pages import run_view
-from serving.pages.links import FileLinks, ServedLinks
-from serving.pages.run_index import RunsFolder
-from serving.pages.run_view import run_page, thinned
-from tests.serving.pages.sample_runs import write_empty
+from studio.pages import run_view
+from studio.pages.links import FileLinks, ServedLinks
+from studio.pages.run_index import RunsFolder
+from studio.pages.run_view import run_page, thinned
+from tests.studio.pages.sample_runs import write_empty
 
 
 def test_curves_are_drawn_of_what_the_lines_say(folder):
@@ -26,6 +26,8 @@ def test_updates_are_listed_from_the_newest_with_their_groups(folder):
     assert [one.update for one in page.updates] == [3, 2, 1, 0]
     assert page.updates[0].link == "/runs/sample/groups?update=3"
     assert page.updates[0].dropped == 1
+    assert page.updates[0].failed > 0
+    assert f"no edit {page.updates[0].failed}" in page.updates[0].why
     assert [one.link for one in run_page(folder, "sample", FileLinks([0])).updates] == [
         None,
         None,
@@ -65,5 +67,5 @@ def test_a_summary_of_another_form_is_said(tmp_path):
     (run / "summary.json").write_text('{"minutes": "long", "before": 3}')
     page = run_page(RunsFolder(tmp_path), "run", ServedLinks())
     assert page.evaluations == []
-    assert list(page.facts) == ["settings"]
+    assert [text.partition(" is ")[0] for text in page.damaged] == ["summary.json: minutes", "summary.json: before"]
     assert "finished, 1 of 4" in page.progress

@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from serving.pages.static_site import write_pages
-from tests.serving.pages.sample_runs import MEMBERS, PROMPTS, write_empty
+from studio.pages.static_site import write_pages
+from tests.studio.pages.sample_runs import MEMBERS, PROMPTS, write_empty
 
 
 def test_the_way_from_the_list_to_a_trajectory(sample, serve, open_page):

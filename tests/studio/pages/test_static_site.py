@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from rollout.errors import BadInput
-from serving.pages.static_site import write_pages
-from tests.serving.pages.sample_runs import MEMBERS, PROMPTS, TURNS, write_empty, write_sample
+from presets.errors import BadInput
+from studio.pages.static_site import write_pages
+from tests.studio.pages.sample_runs import MEMBERS, PROMPTS, TURNS, write_empty, write_sample
 
 
 def links_of(text):

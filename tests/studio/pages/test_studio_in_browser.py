@@ -1,8 +1,8 @@
 import pytest
 
-from serving.gateway.service import ServiceUnavailable
-from tests.serving.gateway.loopback import wait_for
-from tests.serving.gateway.scripted_service import ScriptedService
+from studio.episodes.service import ServiceUnavailable
+from tests.studio.loopback import wait_for
+from tests.studio.scripted_service import ScriptedService
 
 SCENE = "red circle left of blue square; green star above red circle"
 TOKEN = "a-token-of-some-length"

@@ -1,8 +1,9 @@
 import pytest
 
-from rollout.reporting.run_record import RunRecord
-from serving.pages.token_texts import token_texts, tokenizer_of
-from tests.serving.pages.sample_runs import TOKENIZER
+from reports.reading.tokens import NoTokenizer, Tokenizers
+from reports.run_record import RunRecord
+from studio.pages.token_texts import tokenizer_of
+from tests.studio.pages.sample_runs import TOKENIZER
 
 
 def record(folder, config):
@@ -10,7 +11,7 @@ def record(folder, config):
 
 
 def test_texts_are_those_of_the_tokenizer_and_unknown_ones_empty():
-    assert token_texts(TOKENIZER, [79, 2, 10**6, -1]) == ["reflection", "<end_of_utterance>", "", ""]
+    assert Tokenizers().texts(TOKENIZER, [79, 2, 10**6, -1]) == ["reflection", "<end_of_utterance>", "", ""]
 
 
 def test_the_trained_models_tokenizer_comes_first(tmp_path):
@@ -18,8 +19,8 @@ def test_the_trained_models_tokenizer_comes_first(tmp_path):
     own.parent.mkdir(parents=True)
     own.write_text("{}")
     assert tokenizer_of(record(tmp_path, {"models": {"actor": str(TOKENIZER.parent)}})) == own
-    with pytest.raises(ValueError, match="holds no tokenizer"):
-        token_texts(own, [1])
+    with pytest.raises(NoTokenizer, match="holds no tokenizer"):
+        Tokenizers().texts(own, [1])
 
 
 def test_a_service_reads_a_tokenizer_only_from_the_run_or_the_presets(tmp_path):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from rollout.trajectory import read_parquet, write_parquet
-from serving.pages.links import ServedLinks
-from serving.pages.run_index import NotThere, RunsFolder
-from serving.pages.trajectory_view import trajectory_page, trajectory_pages
-from tests.serving.pages.sample_runs import MEMBERS, PROMPTS, TURNS
+from studio.pages.links import ServedLinks
+from studio.pages.run_index import NotThere, RunsFolder
+from studio.pages.trajectory_view import trajectory_page, trajectory_pages
+from tests.studio.pages.sample_runs import MEMBERS, PROMPTS, TURNS
 
 LINKS = ServedLinks()
 
@@ -24,7 +24,7 @@ def test_tokens_have_texts_and_probabilities(folder):
 
 def test_a_later_turn_shows_what_it_started_from(folder):
     page = trajectory_page(folder, "sample", 3, 1, 2, LINKS)
-    assert [(step.turn, step.group, step.own) for step in page.steps] == [(0, 0, False), (1, 1, True)]
+    assert [(step.turn, step.group, step.own) for step in page.steps] == [(1, 0, False), (2, 1, True)]
     assert page.steps[0].carried_on
     assert page.steps[0].image_after == page.steps[1].image_before
     assert page.steps[0].link == f"/runs/sample/trajectories/3/0/{page.steps[0].member}"
@@ -36,7 +36,7 @@ def test_members_of_a_trajectory_group_show_all_their_turns(sample, tmp_path):
     path = run / "trajectories" / "00003.parquet"
     write_parquet([replace(turn, group=turn.prompt) for turn in read_parquet(path)], path)
     page = trajectory_page(RunsFolder(tmp_path), "sample", 3, 2, 1, LINKS)
-    assert [(step.turn, step.own, len(step.tokens)) for step in page.steps] == [(0, True, 2), (1, True, 2)]
+    assert [(step.turn, step.own, len(step.tokens)) for step in page.steps] == [(1, True, 2), (2, True, 2)]
 
 
 def test_the_denoising_is_shown_where_it_was_recorded(folder):
@@ -46,7 +46,7 @@ def test_the_denoising_is_shown_where_it_was_recorded(folder):
     assert [one.log_prob for one in step.strip[1:]] == pytest.approx([-1.0, -1.1])
     assert trajectory_page(folder, "sample", 0, 0, 0, LINKS).steps[0].note.endswith("did not train in this update.")
     unparsable = trajectory_page(folder, "sample", 3, 0, MEMBERS - 1, LINKS).steps[0]
-    assert (unparsable.strip, unparsable.edited) == ([], False)
+    assert (unparsable.strip, unparsable.edited, unparsable.unread) == ([], False, "no edit")
     assert "there was no edit" in unparsable.note
 
 

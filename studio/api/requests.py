@@ -1,0 +1,118 @@
+"""The bodies of requests: OpenAI's Images API, with fields of this system's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from scenes.requirements_reader import EXAMPLE
+from studio.config import GatewayConfig
+from studio.episodes.service import TRAINED_MODEL
+
+MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript keeps exactly
+
+
+def _whole(value: Any) -> Any:
+    """JSON's `7.0` is a whole number too; of a form's texts, digits are one, and `+7`, `1_000` or ` 7` are not."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.0+)?", value):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Of a form's texts, only `true` and `false` are truth values."""
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("bool_parsing", "Input should be a valid boolean, true or false")
+    return value
+
+
+WHOLE = BeforeValidator(_whole)
+Truth = Annotated[bool, BeforeValidator(_plain)]
+Word = Annotated[str, Field(max_length=64)]
+SIZE = "^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
+# Fields of OpenAI's API that mean nothing here. Clients that send them to every model get their image all the same.
+IGNORED = ("output_format", "output_compression", "partial_images", "quality", "style", "background", "moderation",
+           "input_fidelity", "user")  # fmt: skip
+
+
+class ImageRequest(BaseModel):
+    """Asks for images that meet the requirements of a prompt."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    prompt: str = Field(min_length=1, examples=[EXAMPLE])
+    """Requirements, as `red circle left of blue square; green star above red circle`, or a sentence that says so."""
+    model: str | None = Field(TRAINED_MODEL, max_length=64)
+    """A model of `GET /v1/models`."""
+    n: Annotated[int, Field(ge=1), WHOLE] | None = 1
+    """How many images; each has a seed of its own."""
+    size: Annotated[str, Field(max_length=11, pattern=SIZE)] | None = "auto"
+    """`auto`, or width and height; the models make one size, which the answer tells. With `gateway.strict`, another one
+    is refused."""
+    response_format: Literal["b64_json", "url"] | None = "b64_json"
+    """PNG in base64, or the same as a `data:` URL."""
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE] | None = None
+    """Image k is made with `seed + k`; without a seed, one is drawn and told in the answer."""
+    turns: Annotated[int, Field(ge=0), WHOLE] | None = None
+    """At most so many turns of reflection and edit; fewer where all requirements hold before."""
+    stream: Truth | None = False
+    """Whether each turn is sent as a server-sent event as soon as it is ready."""
+    trace_images: Truth | None = False
+    """Whether the trace holds the image of each turn."""
+    output_format: Literal["png"] | None = None
+    """The format of the images."""
+    output_compression: Annotated[int, Field(ge=0, le=100), WHOLE] | None = None
+    """Ignored, and named in the answer, as the fields below are."""
+    partial_images: Annotated[int, Field(ge=0, le=3), WHOLE] | None = None
+    """Ignored; a stream sends each turn."""
+    quality: Word | None = None
+    """Ignored."""
+    style: Word | None = None
+    """Ignored."""
+    background: Word | None = None
+    """Ignored; images have no transparent parts."""
+    moderation: Word | None = None
+    """Ignored."""
+    input_fidelity: Word | None = None
+    """Ignored."""
+    user: str | None = Field(None, max_length=256)
+    """Ignored; a name for the end user."""
+
+    def ignored(self, image_size: int) -> list[str]:
+        """The fields that were given and change nothing."""
+        given = [name for name in IGNORED if getattr(self, name) is not None]
+        return given if self.size in (None, "auto", f"{image_size}x{image_size}") else [*given, "size"]
+
+    @classmethod
+    def limited(cls, config: GatewayConfig, image_size: int) -> type[ImageRequest]:
+        """This request with the limits of an endpoint, so that its OpenAPI document tells them."""
+        fields: dict[str, Any] = {
+            "prompt": Annotated[str, Field(min_length=1, max_length=config.max_prompt_chars)],
+            "n": Annotated[int, Field(ge=1, le=config.max_n), WHOLE] | None,
+            "turns": Annotated[int, Field(ge=0, le=config.max_turns), WHOLE] | None,
+        }
+        if config.strict:
+            fields["size"] = Literal["auto", f"{image_size}x{image_size}"] | None
+        fields = {name: (kind, _unlimited(cls.model_fields[name])) for name, kind in fields.items()}
+        return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
+
+
+def _unlimited(field: FieldInfo) -> Any:
+    """A field with the default and the meaning of another."""
+    default = {} if field.is_required() else {"default": field.default}
+    return Field(**default, description=field.description, examples=field.examples)
+
+
+class GenerationRequest(ImageRequest):
+    """Asks for new images that meet the requirements of a prompt."""
+
+
+class EditRequest(ImageRequest):
+    """Asks for an uploaded image to be edited until it meets the requirements of a prompt. The form's fields `image`
+    and `image[]` hold the file: one square PNG, JPEG or WebP."""

@@ -1,0 +1,1 @@
+"""Episodes for many clients at once, on models that are deployed."""

@@ -1,0 +1,1 @@
+"""Studio, and the pages of runs."""
