@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, results, chaos, doctor, pretrain.
+"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, try-vlm, doctor, pretrain and more.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -7,29 +7,37 @@ are imported inside the commands, so that `--help` and bad input answer at once.
 from __future__ import annotations
 
 import json
-import time
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
 
-from rollout.cluster.cluster_cli import plan, submit
-from rollout.command import FAILED, TINY, Json, Preset, Quiet, Run, Set, exit_codes, preset_at, settings
-from rollout.config import RunConfig
-from rollout.config_checks import changed_on_resume
-from rollout.config_file import load_config, load_run_config
-from rollout.errors import BadInput, RunFailed
+from presets.checks import changed_on_resume
+from presets.errors import BadInput, RunFailed
+from presets.places import TINY, preset_at
+from presets.run_config import RunConfig
+from presets.run_file import load_config, load_run_config
+from rlrig.checks.output import writable_file, writable_folder
+from rlrig.cluster.cli import plan, submit
+from rlrig.command import FAILED, Json, Preset, Quiet, Run, Set, dated, exit_codes, settings
+from rlrig.pages_cli import pages
+from rlrig.progress_display import make_progress
+from rlrig.serve_cli import serve
+from rlrig.status_cli import status
+from rlrig.vlms.calibration import calibrate
+from rlrig.vlms.trial import try_vlm
+from rlrig.vlms.tuning import sft_actor
+from rollout.checkpoint import TRUST
 from rollout.local_ray import only_ray_of_process
-from rollout.pages_cli import pages
-from rollout.progress import Progress, make_progress
-from rollout.serve_cli import serve
-from rollout.watching.status_cli import status
+from rollout.progress import Progress
+from scenes.harmless_text import harmless
 
 if TYPE_CHECKING:
-    from rollout.storage import Mirror
+    from reports.storage import Mirror
 
-JUDGE = Path(__file__).resolve().parent.parent / "presets" / "tiny" / "models" / "judge"
+ADDED = "rlrig.commands"  # entry points of this group are commands, too; `experiments/` brings some
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,22 +48,36 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"rlrig {version('rlrig')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 def new_run_folder(preset: Path) -> Path:
     """`runs/<preset>-<time>`."""
-    return Path("runs") / f"{preset.resolve().parent.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / dated(preset.resolve().parent.name)
 
 
 def _place_of(out: str, resume: bool) -> tuple[Mirror | None, Path]:
     """The folder that the run works in, and its mirror where `out` is a URI; to resume, the folder is made from it."""
     if "://" not in out:
         return None, Path(out)
-    from rollout.storage import Mirror
+    from reports.storage import Mirror
 
     mirror = Mirror(out)
     folder = Path("runs") / mirror.name
     if resume:
         if folder.exists():  # what lies at the URI is what counts; nothing that was computed is thrown away
-            folder.rename(folder.with_name(f"{folder.name}-before-{time.strftime('%Y%m%d-%H%M%S')}"))
+            folder.rename(folder.with_name(dated(f"{folder.name}-before")))
         mirror.pull(folder)
     elif mirror.exists():
         raise BadInput(f"--out {out}: holds a run; choose another, or go on with --resume")
@@ -83,11 +105,16 @@ def train(
         typer.Option(help="Folder of the run, or a URI (s3://…) that runs/NAME is kept at; default runs/PRESET-TIME."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    trust_pickles: Annotated[
+        bool, typer.Option(TRUST, help="Go on from a checkpoint of an older version, too; executes what it holds.")
+    ] = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Train, and write models, trajectories, metrics and a report into the run's folder."""
     with exit_codes(json_) as out_:
+        if trust_pickles and not resume:
+            raise BadInput(f"{TRUST}: goes with --resume only")
         if resume and out is None:
             raise BadInput("--resume: say which run with --out runs/NAME")
         mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
@@ -99,13 +126,14 @@ def train(
             config = load_config(preset_at(preset), settings(set_))
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
-        from rollout.run import train as run_training
+        from rlrig.training import train as run_training
 
+        writable_folder(folder)
         with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
-            run_training(config, folder, resume, progress, mirror)
+            run_training(config, folder, resume, progress, mirror, trust_pickles)
 
 
-for command in (submit, plan, status, serve, pages):
+for command in (submit, plan, status, serve, pages, try_vlm, calibrate, sft_actor):
     app.command()(command)
 
 
@@ -115,6 +143,10 @@ def evaluate(
     set_: Set = None,
     run: Run = None,
     prompts: Annotated[int | None, typer.Option(min=1, help="Held-out prompts; default evaluation.prompts.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of means, intervals and scores; default eval-TIME.json in the run or in runs."),
+    ] = None,
     extractor: Annotated[
         Literal["exact", "openai"] | None,
         typer.Option(
@@ -147,14 +179,15 @@ def evaluate(
     with exit_codes(json_) as out_:
         overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
         config = _config_of(run, preset, overrides)
-        from rollout.measuring.measures import MeasureOptions, choose_measures, unmeasured
+        from measuring.measures import MeasureOptions, choose_measures, unmeasured
 
         options = MeasureOptions(extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout)
         measures = choose_measures(options, config.data.source)
-        from rollout.run import evaluate as run_evaluation
+        from rlrig.evaluation import evaluate as run_evaluation
 
-        with make_progress(quiet, json_, out=out_) as progress:
-            metrics = run_evaluation(config, run, progress, measures)
+        file = writable_file(out or (run or Path("runs")) / f"{dated('eval')}.json")
+        with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
+            metrics = run_evaluation(config, run, progress, file, measures)
             _show(metrics, progress, json_, out_)
         if problem := unmeasured(metrics):
             raise RunFailed(problem)
@@ -173,18 +206,18 @@ def generate(
 ) -> None:
     """Draw one prompt and correct it turn by turn; write every image and trace.json."""
     with exit_codes(json_) as out_:
-        from scenes.scene_graph import parse_prompt
+        from scenes.requirements_reader import read_requirements
         from scenes.shape_world import PREDICATES
 
         try:
-            graph = parse_prompt(prompt, PREDICATES)
+            graph = read_requirements(prompt, PREDICATES)
         except ValueError as error:
             raise BadInput(str(error)) from error
         config = _config_of(run, preset, set_ or [])
-        folder = out or Path("runs") / f"generate-{time.strftime('%Y%m%d-%H%M%S')}"
-        from rollout.run import generate as run_generation
+        folder = writable_folder(out or Path("runs") / dated("generate"))
+        from rlrig.generation import generate as run_generation
 
-        with make_progress(quiet, json_, out=out_) as progress:
+        with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
             trace = run_generation(config, graph, run, folder, seed, progress)
         if json_:
             _show(trace, progress, json_, out_)
@@ -202,10 +235,11 @@ def report(
 ) -> None:
     """Write report.html, report.parquet and report.json about a run, or about several beside each other."""
     with exit_codes():
-        from rollout.reporting.report import write_report
+        from reports.report import write_report
 
         alone = len(runs) == 1 and "://" not in runs[0]
-        print(write_report(runs, out or (None if alone else Path("runs") / f"report-{time.strftime('%Y%m%d-%H%M%S')}")))
+        folder = out or (None if alone else Path("runs") / dated("report"))
+        print(harmless(str(write_report(runs, folder))))
 
 
 @app.command()
@@ -217,7 +251,7 @@ def doctor(
 ) -> None:
     """Say whether this machine can run the preset, and what to do where it cannot."""
     with exit_codes(json_) as out_:
-        from rollout.doctor import examine, show
+        from rlrig.doctor import examine, show
 
         with Console(stderr=True).status("looking" if quick else "starting each engine once, about 30 s"):
             findings = examine(preset_at(preset), set_ or [], engines=not quick)
@@ -228,59 +262,6 @@ def doctor(
             show(findings, preset)
         if any(finding.blocks for finding in findings):
             raise typer.Exit(FAILED)
-
-
-@app.command()
-def results(
-    preset: Preset = TINY,
-    fast: Annotated[bool, typer.Option("--fast", help="A quick look: one seed, fewer prompts and updates.")] = False,
-    judge: Annotated[Path, typer.Option(help="Folder of the judge, a VLM that is not the Checker.")] = JUDGE,
-    work: Annotated[Path | None, typer.Option(help="Folder of runs and rows; what is there is not done again.")] = None,
-    rows: Annotated[
-        Path | None, typer.Option(help="Folder of what was measured, which is not measured again; default in --work.")
-    ] = None,
-    docs: Annotated[Path | None, typer.Option(help="Folder of the page; default docs, with --fast --work.")] = None,
-    train_: Annotated[bool, typer.Option("--train/--no-train", help="Train what is missing, or leave it out.")] = True,
-) -> None:
-    """Train and evaluate every arm and sweep, and write the page with the results."""
-    with exit_codes():
-        from experiments.plan import FAST, FULL
-        from experiments.results import make_results
-
-        work = work or Path("runs") / ("results-fast" if fast else "results")
-        page = docs or (work if fast else Path("docs"))
-        console = Console()
-        say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)  # noqa: E731
-        plan = FAST if fast else FULL
-        failures = make_results(plan, preset_at(preset), judge, work, rows or work / "rows", page, say, train_)
-        say(f"page: {page / 'results.md'}")
-        if failures:
-            raise RunFailed(f"{len(failures)} runs failed and are left out of the page; the same command tries again")
-
-
-@app.command()
-def chaos(
-    preset: Preset = TINY,
-    fast: Annotated[bool, typer.Option("--fast", help="Each part, fault and phase at least once.")] = False,
-    kills: Annotated[bool, typer.Option("--kills", help="Only the 20 kills of a whole run at random moments.")] = False,
-    work: Annotated[Path | None, typer.Option(help="Folder of the runs; what is there is not done again.")] = None,
-    page: Annotated[Path | None, typer.Option(help="Default docs/faults.md; for a part, in --work.")] = None,
-) -> None:
-    """Hurt training runs, one part at a time, and write down what came of it."""
-    with exit_codes():
-        from experiments.faults.chaos import make_chaos
-
-        if fast and kills:
-            raise BadInput("--fast, --kills: give one of them; without either, all faults and kills are done")
-        work = work or Path("runs") / ("chaos-fast" if fast else "chaos")
-        page = page or (work if fast or kills else Path("docs")) / "faults.md"
-        console = Console()
-        say = lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)  # noqa: E731
-        wanted = "fast" if fast else "kills" if kills else "all"
-        report = make_chaos(wanted, preset_at(preset), work, page, say)
-        say(f"page: {page}")
-        if not report.sound:
-            raise RunFailed(f"a fault lost a prompt, was trained on twice or could not be done; see {page}")
 
 
 @app.command(
@@ -294,6 +275,9 @@ def pretrain(context: typer.Context) -> None:
 
         pretraining(args=context.args, prog_name="rlrig pretrain")
 
+
+for added in sorted(entry_points(group=ADDED), key=lambda entry: entry.name):
+    app.command(added.name)(added.load())
 
 if __name__ == "__main__":
     app()

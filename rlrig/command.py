@@ -1,4 +1,4 @@
-"""What all commands of `rlrig` share: exit codes, options, where the preset lies."""
+"""What all commands of `rlrig` share: exit codes and options."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
-from rollout.errors import BadInput, RunFailed
-from rollout.watching.job_progress import JOB_VARIABLE
+from presets.errors import BadInput, RunFailed
+from rlrig.this_job import JOB_VARIABLE
+from scenes.harmless_text import harmless
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-TINY = Path("presets/tiny/run.yaml")
 
 Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
@@ -52,16 +53,29 @@ def exit_codes(as_json: bool = False) -> Iterator[TextIO]:
     finally:
         signal.signal(signal.SIGTERM, previous)
     if code:
-        print(f"rlrig: {message}", file=sys.stderr)
+        print(f"rlrig: {harmless(message)}", file=sys.stderr)
         if as_json:
             print(json.dumps({"event": "error", "exit_code": code, "message": message}), flush=True)
         raise typer.Exit(code)
 
 
-def preset_at(path: Path) -> Path:
-    """The run file; the default one is found from any working folder."""
-    repository = Path(__file__).resolve().parent.parent
-    return repository / TINY if path == TINY and not path.exists() else path
+@contextmanager
+def naming(flags: Mapping[str, str]) -> Iterator[None]:
+    """What is refused within the block is called as it was given: `--port`, not `gateway.port`.
+
+    Args:
+        flags: the flags that were given, by the keys that they set.
+    """
+    try:
+        yield
+    except BadInput as error:
+        parts = [line.partition(":") for line in str(error).splitlines()]
+        raise type(error)("\n".join(f"{flags.get(key, key)}{colon}{rest}" for key, colon, rest in parts)) from error
+
+
+def dated(name: str) -> str:
+    """`name`, and the time as files and folders bear it."""
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def settings(given: list[str] | None) -> list[str]:

@@ -16,16 +16,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rollout.config import RunConfig
-from rollout.config_file import load_config
-from rollout.engine_checks import engine_codes, start_engine
-from rollout.errors import BadInput
+from presets.checks import own_code
+from presets.errors import BadInput
+from presets.places import in_checkout
+from presets.run_config import RunConfig
+from presets.run_file import load_config
+from rlrig.checks import torchvision_hook
+from rlrig.checks.engine_checks import engine_codes, start_engine
+from rlrig.checks.preflight import check_own_code
 from rollout.local_ray import port_is_free
-from rollout.preflight import LOGGER_PACKAGES, check_own_code, own_code
+from rollout.watching.loggers import LOGGER_PACKAGES
 
 GIB = 2**30
 _PACKAGES = ("ray", "torch", "transformers", "diffusers", "deepspeed", "peft", "pyarrow")
-_CUDA_WHEELS = ("torchvision", "torchaudio", "torchcodec")
+_CUDA_WHEELS = ("torchaudio", "torchcodec")
+_HOOK = "python -m rlrig.checks.torchvision_hook"
+_LOCK = "pip install --no-deps -r cpu.lock, on a GPU machine gpu.lock, from requirements/ in the sources of rlrig"
 _RAY_ADDRESS_FILE = Path("/tmp/ray/ray_current_cluster")
 
 
@@ -80,7 +86,7 @@ def _version(package: str) -> str | None:
 
 def packages() -> Iterator[Finding]:
     """Versions of what the loop is made of."""
-    remedy = "`make venv` installs the lock file; on a GPU machine: pip install -e '.[gpu]'"
+    remedy = "`make venv` installs the lock file; on a GPU machine: pip install -e '.[gpu]'" if in_checkout() else _LOCK
     for package in _PACKAGES:
         version = _version(package)
         yield Finding(
@@ -98,6 +104,20 @@ def packages() -> Iterator[Finding]:
             if (version := _version(package)) and "+cpu" not in version:
                 problem = f"a CUDA build of {package} beside a CPU torch raises on import"
                 yield Finding(package, version, problem, f"pip uninstall {package}", blocks=True)
+    yield torchvision()
+
+
+def torchvision() -> Finding:
+    """Whether the processors of Qwen-VL models can be loaded, which import it."""
+    version = _version("torchvision")
+    if version is None:
+        remedy = f"pip install --no-deps torchvision, then {_HOOK}"
+        return Finding("torchvision", "–", "not installed; VLMs of the Qwen family need it", remedy)
+    foreign = "+cpu" in (_version("torch") or "") and "+cpu" not in version
+    if foreign and not torchvision_hook.watched():
+        problem = "a CUDA build beside a CPU torch raises on import"
+        return Finding("torchvision", version, problem, _HOOK, blocks=True)
+    return Finding("torchvision", f"{version}, made ready for a CPU torch" if foreign else version)
 
 
 def users_code(config: RunConfig) -> Iterator[Finding]:
@@ -233,7 +253,7 @@ def started_engines(config: RunConfig | None) -> Iterator[Finding]:
         if start.works:
             yield Finding(f"{engine} starts", f"{start.detail} ({start.seconds:.1f} s)")
         else:
-            remedy = "`rm -r .venv; make venv` installs the tested versions"
+            remedy = "`rm -r .venv; make venv` installs the tested versions" if in_checkout() else _LOCK
             if engine == "diffusers" and flux is not None:
                 remedy = f"make {flux} again with `rlrig pretrain`"
             yield Finding(f"{engine} starts", "no", start.detail, remedy, blocks=True)
@@ -256,4 +276,4 @@ def show(findings: Sequence[Finding], preset: Path, console: Console | None = No
             console.print(f"  → {escape(finding.remedy)}", highlight=False)
     blocking = sum(finding.blocks for finding in findings)
     verdict = f"{preset} cannot run here: {blocking} problem(s)" if blocking else f"{preset} can run here"
-    console.print(f"\n{verdict}", style="red" if blocking else "green", highlight=False)
+    console.print(f"\n{verdict}", style="red" if blocking else "green", highlight=False, markup=False)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rollout.command import exit_codes
+from rlrig.command import exit_codes
+from scenes.harmless_text import harmless
 
 
 def pages(
@@ -19,6 +20,6 @@ def pages(
 ) -> None:
     """Write the pages of a run as files: curves, groups, trajectories, and Studio with recorded episodes."""
     with exit_codes():
-        from serving.pages.static_site import write_pages
+        from studio.pages.static_site import write_pages
 
-        print(write_pages(run, out or run / "pages", updates))
+        print(harmless(str(write_pages(run, out or run / "pages", updates))))

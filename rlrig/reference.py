@@ -1,6 +1,7 @@
-"""Reference pages that are made from the code: `docs/configuration.md`, and the tables in `docs/trajectories.md`.
+"""Reference pages that are made from the code: `docs/configuration.md`, and tables of two other pages.
 
-`python -m rollout.reference` prints the configuration reference; with `--write`, it writes both pages.
+`python -m rlrig.reference` prints the configuration reference; with `--write`, it writes it, the columns in
+`docs/trajectories.md` and the rooms and files in `docs/architecture.md`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from rollout.config import DERIVED, RunConfig
-from rollout.config_file import section_of
-from rollout.config_section import OrOwn
-from rollout.reporting.held_out import HELD_OUT_SCHEMA
-from rollout.reporting.number import NUMBERS_SCHEMA
+from presets.errors import BadInput
+from presets.mistakes import section_of
+from presets.places import BASE, checkout
+from presets.run_config import DERIVED, RunConfig
+from reports.held_out import HELD_OUT_SCHEMA
+from reports.number import NUMBERS_SCHEMA
+from rlrig.house import with_rooms
+from rlrig.page_parts import with_part
 from rollout.trajectory import SCHEMA
+from scenes.section import OrOwn
 from scenes.whole_file import whole_file
-from serving.gateway.gateway_config import GatewayConfig
+from studio.config import GatewayConfig
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = BASE / "docs"
 TABLES = {"trajectory": SCHEMA, "held_out": HELD_OUT_SCHEMA, "report": NUMBERS_SCHEMA}
 _BOUNDS = {
     Ge: ("ge", "≥"),
@@ -43,7 +48,7 @@ The keys of a run file, as `presets/tiny/run.yaml` is one. `--set KEY=VALUE` set
 example `--set rollout.group_size=6`. A key that is unknown, of a wrong type or out of its range is refused by name
 before anything starts. *needed* marks a key that has no default; one that *follows* another key is set by that.
 
-This page is made from the types in the code: `python -m rollout.reference --write` writes it anew.
+This page is made from the types in the code: `python -m rlrig.reference --write` writes it anew.
 """
 
 
@@ -186,12 +191,7 @@ def with_tables(page: str) -> str:
         ValueError: a mark is missing.
     """
     for name, schema in TABLES.items():
-        begin, end = f"<!-- table {name}: begin -->\n", f"<!-- table {name}: end -->"
-        before, mark, rest = page.partition(begin)
-        _, closing, after = rest.partition(end)
-        if not mark or not closing:
-            raise ValueError(f"the page lacks {begin.strip()} or {end}")
-        page = f"{before}{begin}{schema_table(schema)}\n{end}{after}"
+        page = with_part(page, f"table {name}", schema_table(schema))
     return page
 
 
@@ -200,6 +200,7 @@ def write_pages(docs: Path = DOCS) -> list[Path]:
     pages = {
         "configuration.md": configuration_page(),
         "trajectories.md": with_tables((docs / "trajectories.md").read_text(encoding="utf-8")),
+        "architecture.md": with_rooms((docs / "architecture.md").read_text(encoding="utf-8"), BASE),
     }
     for name, text in pages.items():
         with whole_file(docs / name) as partial:
@@ -209,8 +210,11 @@ def write_pages(docs: Path = DOCS) -> list[Path]:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        print("\n".join(map(str, write_pages())))
+        try:
+            print("\n".join(map(str, write_pages(checkout("docs")))))
+        except BadInput as error:
+            sys.exit(str(error))
     elif sys.argv[1:]:
-        sys.exit(f"python -m rollout.reference [--write]: {sys.argv[1:]} is not known")
+        sys.exit(f"python -m rlrig.reference [--write]: {sys.argv[1:]} is not known")
     else:
         print(configuration_page(), end="")

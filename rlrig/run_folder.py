@@ -8,15 +8,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from learner.checkpoint import atomic_directory, recover
-from rollout.config_file import dump_config
-from rollout.errors import BadInput
-from rollout.inventory import damage, write_inventory
-from rollout.trajectory import Turn, write_parquet
+from learner.saving.atomic_directory import atomic_directory, recover
+from presets.errors import BadInput
+from presets.run_file import dump_config
+from presets.yaml_text import parse_yaml
+from reports.starts import STARTS
+from rollout.checkpoint import HEAD, OLD_HEAD
 from scenes.whole_file import whole_file
+from weights.inventory import damage, write_inventory
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
+    from rollout.trajectory import Turn
+
+WITHOUT_SIGNAL = "without_signal.parquet"
+_MOST_WITHOUT_SIGNAL = 256  # turns, with their pictures
 
 
 class RunFolder:
@@ -27,16 +33,46 @@ class RunFolder:
         self.models = path / "models"
         self.metrics = path / "metrics.jsonl"
 
-    def create(self, config: RunConfig) -> None:
-        """Make the folder and write the configuration."""
+    def begin(self, config: RunConfig, update: int, now: float) -> None:
+        """Make the folder, write the configuration, and add to the starts of the run one that goes on with `update`.
+        `now` is in seconds since the epoch."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        text = dump_config(config)
+        with whole_file(self.path / "config.yaml") as partial:
+            partial.write_text(text, encoding="utf-8")
+        self._end_of_last_start()
+        self._add_to_starts({"update": update, "began": now, "config": parse_yaml(text, "config.yaml")})
+
+    def ended(self, seconds: float) -> None:
+        """Say how long the start took that `begin` told of."""
+        self._add_to_starts({"seconds": seconds})
+
+    def _end_of_last_start(self) -> None:
+        """A start that was killed said no end: take the last time that its `progress.json` was written."""
+        lines = (self.path / STARTS).read_text(encoding="utf-8").splitlines() if (self.path / STARTS).is_file() else []
+        if not lines or "config" not in (last := json.loads(lines[-1])):
+            return
+        progress = self.read_json("progress.json") or {}
+        if progress.get("at", 0.0) >= last["began"]:
+            self.ended(progress["at"] - last["began"])
+
+    def _add_to_starts(self, values: dict[str, Any]) -> None:
+        with (self.path / STARTS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
 
     def add_update(self, metrics: dict[str, Any], turns: Sequence[Turn]) -> None:
         """Write the trajectories of an update, then its line of metrics."""
+        from rollout.trajectory import write_parquet  # it loads Arrow, which a run that is finished can do without
+
         write_parquet(turns, self.path / "trajectories" / f"{metrics['update']:05}.parquet")
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
+
+    def keep_without_signal(self, turns: Sequence[Turn]) -> Path:
+        """Keep the last of the turns that a run could learn nothing from, for somebody to look at. Returns the file."""
+        from rollout.trajectory import write_parquet
+
+        return write_parquet(turns[-_MOST_WITHOUT_SIGNAL:], self.path / WITHOUT_SIGNAL)
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write `values` as `name`."""
@@ -63,7 +99,8 @@ class RunFolder:
         folder = self.path / "checkpoints"
         for path in folder.glob("[0-9]*"):
             recover(path.resolve())
-        return sorted(path for path in folder.glob("[0-9]*") if (path / "rllib_checkpoint.json").is_file())
+        heads = (HEAD, OLD_HEAD)
+        return sorted(path for path in folder.glob("[0-9]*") if any((path / head).is_file() for head in heads))
 
     def last_checkpoint(self, note: Callable[[str], None] = lambda _: None) -> Path:
         """The newest checkpoint that is as it was written; `note` hears of those that are not.
@@ -78,6 +115,23 @@ class RunFolder:
             note(f"checkpoint {path.name} is damaged and left out: {problem}")
         what = f"all {len(found)} checkpoints are damaged" if found else "it holds no checkpoint"
         raise BadInput(f"--resume: {self.path}: {what}; start a new run without --resume")
+
+    def finished_with(self, updates: int, asked: int) -> bool:
+        """Whether a run of which `updates` are done, and `asked` are asked for, has come to its end: measured again,
+        its models written, its summary complete.
+
+        Raises:
+            BadInput: fewer updates are asked for than are done.
+        """
+        if updates > asked:
+            raise BadInput(
+                f"stages: {asked} updates are fewer than the {updates} that are done; ask for at least as many, or "
+                "start a new run"
+            )
+        summary = self.read_json("summary.json") or {}
+        return (
+            updates == asked and "minutes" in summary and all((self.path / one).exists() for one in summary["models"])
+        )
 
     def forget_after(self, updates: int) -> None:
         """Remove metrics and trajectories of updates that a checkpoint does not know; they will be done again."""

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import psutil
 
-from rollout.watching.status import LiveRecord, RunStatus
-from rollout.watching.status_reader import metrics_lines, status_of
+from reports.status.reader import PROGRESS, metrics_lines, status_of
+from reports.status.status import LiveRecord, RunStatus
 from scenes.whole_file import whole_file
 
 if TYPE_CHECKING:
+    from rlrig.run_folder import RunFolder
     from rollout.progress import Progress
-    from rollout.run_folder import RunFolder
-
-PROGRESS = "progress.json"
 
 
 class Listener(Protocol):
@@ -141,8 +139,8 @@ def process_exists(record: LiveRecord) -> bool | None:
     try:
         process = psutil.Process(record.pid)
         same = abs(process.create_time() - record.pid_started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # also of a number that no process can have
         return False
     except psutil.AccessDenied:
         return None

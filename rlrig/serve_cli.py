@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from rollout.command import TINY, Json, Quiet, exit_codes, preset_at, settings
-from rollout.config_file import ConfigError, apply_overrides, explain, load_config, load_run_config
-from rollout.errors import BadInput
+from presets.errors import BadInput, ConfigError
+from presets.mistakes import explain
+from presets.places import TINY, preset_at
+from presets.run_file import apply_overrides, load_config, load_run_config
+from rlrig.command import Json, Quiet, exit_codes, naming, settings
 from rollout.local_ray import only_ray_of_process
 
 if TYPE_CHECKING:
-    from rollout.serving_run import ServingPlan
-    from serving.gateway.gateway_config import GatewayConfig
+    from rlrig.serving_run import ServingPlan
+    from studio.config import GatewayConfig
 
 _SECTION = "gateway"
 
@@ -47,6 +49,13 @@ def serve(
         bool, typer.Option("--compare", help="Serve the models that the run started from as rlrig-raw besides.")
     ] = False,
     runs: Annotated[Path, typer.Option(help="Folder whose runs the pages show.")] = Path("runs"),
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Proxy or network whose X-Forwarded-For counts; may be repeated."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a size that the models do not make, instead of telling theirs.")
+    ] = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -54,29 +63,31 @@ def serve(
 
     A bearer token is taken from the environment variable RLRIG_TOKEN.
     """
-    with exit_codes(json_) as out:
+    given = {"host": host, "port": port, "trusted_proxy": trusted_proxy or None, "strict": strict or None}
+    flags = {f"{_SECTION}.{key}": f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None}
+    with exit_codes(json_) as out, naming(flags):
         overrides = settings(set_)
-        gateway = gateway_config([one for one in overrides if one.startswith(f"{_SECTION}.")], host, port)
+        gateway = gateway_config([one for one in overrides if one.startswith(f"{_SECTION}.")], **given)
         others = [one for one in overrides if not one.startswith(f"{_SECTION}.")]
         plan = replace(serving_plan(source, follow, compare, others), runs=runs)
         token = os.environ.pop(gateway.token_env, "")  # the processes of the models need not know it
-        from rollout.progress import make_progress
-        from rollout.serving_run import serve as run_service
+        from rlrig.progress_display import make_progress
+        from rlrig.serving_run import serve as run_service
 
         with only_ray_of_process(plan.config.ray), make_progress(quiet, json_, out=out) as progress:
             run_service(plan, gateway, token, progress)
 
 
-def gateway_config(overrides: list[str], host: str | None = None, port: int | None = None) -> GatewayConfig:
-    """The endpoint's settings: its defaults, with `gateway.KEY=VALUE` and the given address on top.
+def gateway_config(overrides: list[str], **given: Any) -> GatewayConfig:
+    """The endpoint's settings: its defaults, with `gateway.KEY=VALUE` and the given keys that are not None on top.
 
     Raises:
         BadInput: an unknown key or a value that is refused.
     """
-    from serving.gateway.gateway_config import GatewayConfig
+    from studio.config import GatewayConfig
 
     values = apply_overrides({_SECTION: {}}, overrides)[_SECTION]
-    values |= {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    values |= {key: value for key, value in given.items() if value is not None}
     try:
         return GatewayConfig.model_validate(values)
     except ValidationError as error:
@@ -90,9 +101,9 @@ def serving_plan(source: Path | None, follow: Path | None, compare: bool, overri
     Raises:
         BadInput: a folder that is no run's, a run that has trained nothing, or one to serve and another to follow.
     """
-    from rollout.run import trained_models
-    from rollout.serving_run import ServingPlan
-    from serving.gateway.follow import last_versions
+    from rlrig.serving_run import ServingPlan
+    from rlrig.trained_models import trained_models
+    from studio.episodes.follow import last_versions
 
     untrained = {"actor": 0, "editor": 0}
     run = source if source is not None and source.is_dir() else None

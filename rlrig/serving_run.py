@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.site import last_line
+from rlrig.checks.preflight import check_models
 from rollout.local_ray import ray_for_run
-from rollout.preflight import check_models
-from serving.gateway.exposure import check_exposure
-from serving.gateway.follow import CheckpointGone, RunFollower
+from studio.episodes.follow import CheckpointGone, RunFollower
+from studio.exposure import check_exposure
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
     from rollout.progress import Progress
-    from serving.gateway.deployed_service import DeployedService
-    from serving.gateway.gateway_config import GatewayConfig
+    from studio.config import GatewayConfig
+    from studio.deployed_service import DeployedService
 
 _POLL_S = 2.0
 
@@ -54,7 +54,7 @@ def serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progr
             check_models(config)
     progress.start("serve", [])
     with ray_for_run(plan.config.ray):
-        from serving.gateway.deployed_service import DeployedService  # it loads the image models' libraries
+        from studio.deployed_service import DeployedService  # it loads the image models' libraries
 
         with progress.phase("start"):
             service = DeployedService(
@@ -104,8 +104,8 @@ class ServiceWatch:
             self._catch_up(self._follower)
 
     def _catch_up(self, follower: RunFollower) -> None:
-        from learner.weights import WeightMismatch
-        from serving.gateway.loss import is_loss
+        from studio.episodes.loss import is_loss
+        from weights.manifest import WeightMismatch
 
         checkpoint = follower.newest()
         if checkpoint is None or checkpoint == self._checkpoint:

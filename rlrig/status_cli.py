@@ -13,14 +13,18 @@ import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from rollout.command import Json, exit_codes
-from rollout.errors import BadInput, RunFailed
-from rollout.watching.run_watch import process_exists
-from rollout.watching.status_page import jobs_page, run_page
-from rollout.watching.status_reader import read_status
+from presets.errors import BadInput, RunFailed
+from reports.status.page import jobs_page, run_page
+from reports.status.reader import read_status
+from rlrig.command import Json, exit_codes
+from rlrig.run_watch import process_exists
 
 if TYPE_CHECKING:
-    from rollout.watching.status import RunStatus
+    from reports.status.status import RunStatus
+
+
+MOST_BYTES = 1 << 28
+"""Of one file of a run."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,14 @@ def _at_run(run: str) -> Callable[[], View]:
 
 def _at_cluster(address: str, run: str | None) -> Callable[[], View]:
     """The runs among a cluster's jobs; with `run` those of that run, whose curves come from there."""
-    from rollout.cluster.submission import connect
-    from rollout.watching.job_status import choose, jobs_of
+    from rlrig.cluster.job_status import choose, jobs_of
+    from rlrig.cluster.submission import connect
 
     client = connect(address)
     read = _reader(run) if run else None
 
     def look() -> View:
-        jobs = jobs_of(client, _in_folder)
+        jobs = jobs_of(client, run_in)
         if run and read:
             jobs = choose(jobs, run)
             if (found := read()) is not None:
@@ -109,21 +113,31 @@ def _at_cluster(address: str, run: str | None) -> Callable[[], View]:
 
 def _reader(run: str) -> Callable[[], RunStatus | None]:
     if "://" not in run:
-        return lambda: _in_folder(Path(run))
-    from rollout.storage import Mirror
+        return lambda: run_in(Path(run))
+    from reports.storage import Mirror
 
     mirror = Mirror(run, "--run")
     return lambda: read_status(mirror.name, mirror.read_text)
 
 
-def _in_folder(folder: Path) -> RunStatus | None:
+def run_in(folder: Path) -> RunStatus | None:
+    """The status of the run in a folder; None where none lies there.
+
+    Raises:
+        RunFailed: a file cannot be read.
+    """
+
     def read(name: str) -> str | None:
+        path = folder / name
         try:
-            return (folder / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RunFailed(f"{folder / name} cannot be read: {error}") from error
+            if not path.exists():
+                return None
+            if not path.is_file():
+                raise RunFailed(f"{path} cannot be read: it is no file")
+            with path.open("rb") as file:
+                return file.read(MOST_BYTES).decode("utf-8", errors="replace")
+        except OSError as error:
+            raise RunFailed(f"{path} cannot be read: {error}") from error
 
     return read_status(folder.resolve().name, read, process_exists)
 

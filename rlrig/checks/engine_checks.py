@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from rollout.config_file import REPOSITORY
+from presets.places import BASE
 
 _RAY = """
 import ray
@@ -63,7 +63,7 @@ def start_engine(engine: str, code: str, *arguments: str, deadline_s: float = 18
     try:
         process = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code, *arguments],
-            cwd=REPOSITORY,
+            cwd=BASE,  # the folder of the user may hold what looks like one of the packages
             env=environment,
             capture_output=True,
             text=True,

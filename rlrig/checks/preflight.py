@@ -3,33 +3,19 @@ and that the cluster has room."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollout.config_file import model_source
-from rollout.errors import BadInput
-from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
+from presets.checks import own_code
+from presets.errors import BadInput
+from presets.run_file import model_source
+from scenes.entry_point import EntryPointError, load_entry_point
 from serving.model_folder import BrokenModelFolder, check_model_folder
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
 
-LOGGER_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _PIPELINE_PARTS = ("vae", "transformer", "text_encoder", "text_encoder_2")
-
-
-def own_code(config: RunConfig) -> dict[str, str]:
-    """The keys of a run file that name code of the user's own, with what they name."""
-    given = {
-        "data.source": config.data.source,
-        "rollout.reward": config.rollout.reward,
-        "rollout.checker": config.rollout.checker,
-        "diffuser.family": config.diffuser.family or "",
-        "editor.family": config.editor.family or "",
-    }
-    return {key: value for key, value in given.items() if is_entry_point(value)}
 
 
 def check_own_code(config: RunConfig) -> None:
@@ -42,7 +28,8 @@ def check_own_code(config: RunConfig) -> None:
     for key, value in own_code(config).items():
         try:
             if key.endswith(".family"):
-                from actors.model_families import ModelLoadError, own_drawer, own_editor  # they load torch
+                from actors.image_model import ModelLoadError  # these load torch
+                from actors.model_families import own_drawer, own_editor
 
                 try:
                     (own_drawer if key == "diffuser.family" else own_editor)(value)
@@ -57,11 +44,11 @@ def check_own_code(config: RunConfig) -> None:
 
 
 def check_models(config: RunConfig) -> None:
-    """Look at the user's own code, and at the headers and sizes of all weights.
+    """Look at the user's own code, at the headers and sizes of all weights, and at the form of answers.
 
     Raises:
         BadInput: weights that are missing, damaged or cut short; the message names the key and the file. Or as
-            `check_own_code`.
+            `check_own_code` and `check_answer_form`.
     """
     check_own_code(config)
     models = config.models
@@ -76,6 +63,7 @@ def check_models(config: RunConfig) -> None:
                 check_model_folder(part)
             except BrokenModelFolder as error:
                 raise BadInput(f"{key}: {error}") from error
+    check_answer_form(config)
 
 
 def check_adapters(config: RunConfig) -> None:
@@ -87,8 +75,8 @@ def check_adapters(config: RunConfig) -> None:
     for policy in sorted(config.trained):
         if (lora := getattr(config.learner, policy).lora) is None:
             continue
-        from learner.lora import bindings  # it loads torch and peft
         from learner.skeleton import skeleton
+        from weights.lora import bindings  # it loads torch and peft
 
         model = model_source(config.models.actor if policy == "actor" else config.models.edits_with)
         try:
@@ -97,19 +85,24 @@ def check_adapters(config: RunConfig) -> None:
             raise BadInput(f"learner.{policy}, model {model}: {error}") from error
 
 
-def check_loggers(names: Sequence[str]) -> None:
-    """Refuse loggers whose package is not installed here.
+def check_answer_form(config: RunConfig) -> None:
+    """Compile `rollout.answer_form` for the Actor's tokenizer. It does nothing without one.
 
     Raises:
-        BadInput: the message names the package and how to get it.
+        BadInput: it cannot be compiled.
     """
-    for name in names:
-        package = LOGGER_PACKAGES[name]
-        if find_spec(package) is None:
-            raise BadInput(
-                f"loggers: {name!r} is refused: the package {package} is not installed here; `pip install {package}`, "
-                "or leave it out"
-            )
+    if (form := config.rollout.answer_form) is None:
+        return
+    from transformers import AutoConfig, AutoTokenizer
+
+    from serving.answers.grammar import AnswerGrammar  # it loads torch
+
+    model = model_source(config.models.actor)
+    try:
+        vocabulary = AutoConfig.from_pretrained(model).get_text_config().vocab_size
+        AnswerGrammar(form, AutoTokenizer.from_pretrained(model), vocabulary, [])
+    except (OSError, ValueError) as error:
+        raise BadInput(f"rollout.answer_form, model {model}: {error}") from error
 
 
 def check_room(config: RunConfig) -> None:
@@ -118,9 +111,9 @@ def check_room(config: RunConfig) -> None:
     Raises:
         BadInput: it could not; the message has a line for each role that finds no room.
     """
-    from rollout.cluster.cluster_nodes import joined_cluster
-    from rollout.cluster.plan import make_plan
-    from rollout.cluster.room import refusals
+    from rlrig.cluster.nodes import joined_cluster
+    from rlrig.cluster.plan import make_plan
+    from rlrig.cluster.room import refusals
 
     if problems := refusals(make_plan(config, memory=False), joined_cluster()):
         where = "Ray on this machine" if config.ray.address is None else f"the cluster at {config.ray.address}"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rollout.command import FAILED, TINY, Json, Preset, Set, exit_codes, preset_at
-from rollout.config_file import load_config
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.places import TINY, preset_at
+from presets.run_file import load_config
+from rlrig.command import FAILED, Json, Preset, Set, dated, exit_codes
 
 
 def submit(
@@ -34,12 +34,16 @@ def submit(
             raise BadInput("--resume: say which run with --out, a folder of the head node or a URI")
         if retries and not wait:
             raise BadInput(f"--retries {retries}: only a job that is waited for can be retried; leave out --no-wait")
-        config = load_config(preset_at(preset), set_ or [])
+        preset = preset_at(preset)
+        config = load_config(preset, set_ or [])
         if not preset.resolve().is_relative_to(working_dir.resolve()):
-            raise BadInput(f"{preset}: is outside of --working-dir {working_dir.resolve()}, which is all that travels")
-        from rollout.cluster import submission
+            raise BadInput(
+                f"{preset}: is outside of --working-dir {working_dir.resolve()}, which is all that travels; copy it "
+                "there, with its models"
+            )
+        from rlrig.cluster import submission
 
-        folder = out or f"~/rlrig-runs/{preset.resolve().parent.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = out or dated(f"~/rlrig-runs/{preset.resolve().parent.name}")
         relative = preset.resolve().relative_to(working_dir.resolve())
         job = submission.Job(working_dir.resolve(), relative, tuple(set_ or ()), folder, resume)
         submission.check_job(job, config)
@@ -67,10 +71,10 @@ def plan(
     with exit_codes(json_) as out:
         joins = [f"ray.address={address or 'auto'}"] if address or cluster else []
         config = load_config(preset_at(preset), [*joins, *(set_ or [])])
-        from rollout.cluster.cluster_nodes import Cluster, cluster_at, node_types
-        from rollout.cluster.plan import make_plan
-        from rollout.cluster.plan_page import plan_as_dict, show_plan
-        from rollout.cluster.room import judge
+        from rlrig.cluster.nodes import Cluster, cluster_at, node_types
+        from rlrig.cluster.plan import make_plan
+        from rlrig.cluster.plan_page import plan_as_dict, show_plan
+        from rlrig.cluster.room import judge
 
         types = node_types(cluster) if cluster else None
         found = cluster_at(address, types) if address else Cluster(types=types) if types else None

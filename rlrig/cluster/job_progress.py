@@ -8,23 +8,22 @@ this uses the class that Ray's own job manager keeps jobs with, and changes noth
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from rollout.progress_tables import clock_text
-from rollout.watching.status import RunStatus
-from rollout.watching.status_reader import thinned
+from reports.status.reader import thinned
+from reports.status.status import RunStatus
+from reports.tables import clock_text
+from rlrig.this_job import this_job
 
 if TYPE_CHECKING:
     from ray.dashboard.modules.job.common import JobInfo
 
-JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it in the entry point of a job
 STATUS_KEY, FOLDER_KEY = "rlrig_status", "rlrig_folder"
 _POINTS = 60  # of a curve: Ray hands all jobs' metadata out at once
 _DEADLINE_S, _EVERY_S = 10, 1.0
@@ -38,18 +37,13 @@ class JobStore(Protocol):
     async def put_info(self, job_id: str, job_info: JobInfo, overwrite: bool, timeout: int) -> bool: ...
 
 
-def this_job(environment: Mapping[str, str]) -> str | None:
-    """The submission id of the job whose entry point has this environment; None outside of a job."""
-    text = environment.get(JOB_VARIABLE)
-    return json.loads(text).get("metadata", {}).get("job_submission_id") if text else None
-
-
 def job_store(gcs_address: str) -> JobStore:
     """The jobs of the cluster whose GCS (Ray's head service) is at HOST:PORT."""
     from ray._raylet import GcsClient
     from ray.dashboard.modules.job.common import JobInfoStorageClient
 
-    return JobInfoStorageClient(GcsClient(address=gcs_address))
+    store: JobStore = JobInfoStorageClient(GcsClient(address=gcs_address))
+    return store
 
 
 def metadata_of(status: RunStatus, folder: str) -> dict[str, str]:

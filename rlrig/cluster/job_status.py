@@ -8,45 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from ray.exceptions import AuthenticationError
 
-from rollout.errors import BadInput, RunFailed
-from rollout.watching.job_progress import FOLDER_KEY, STATUS_KEY
-from rollout.watching.status import RunStatus
+from presets.errors import BadInput, RunFailed
+from reports.status.job_run import JobRun
+from reports.status.status import RunStatus
+from rlrig.cluster.job_progress import FOLDER_KEY, STATUS_KEY
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 _OURS, _OUT_KEY = "rlrig_", "rlrig_out"
-
-
-class JobRun(BaseModel):
-    """A job, and how the run in it goes."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    job: str
-    """Ray's submission id."""
-    job_status: str
-    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
-    message: str | None = None
-    """What Ray's dashboard shows beside it."""
-    submitted: float | None = None
-    """Seconds since 1970."""
-    out: str | None = None
-    """Folder or URI of the run, as it was submitted; the folder on the head node where that is not known."""
-    run: RunStatus | None = None
-    """None where the run has not said anything yet."""
-    source: str | None = None
-    """Where `run` comes from: `folder`, where the run's folder can be read here, or `job`."""
-    faults: list[str] = []
-    """What could not be read."""
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return self.job_status in ("STOPPED", "SUCCEEDED", "FAILED")
+_COMMANDS = ("rlrig.cli train", "rollout.cli train")  # the second is what older versions submitted
 
 
 def jobs_of(client: JobSubmissionClient, read: Callable[[Path], RunStatus | None]) -> list[JobRun]:
@@ -97,7 +71,9 @@ def _name_of(out: str | None) -> str | None:
 
 
 def _is_run(job: JobDetails) -> bool:
-    return any(key.startswith(_OURS) for key in job.metadata or {}) or "rollout.cli train" in (job.entrypoint or "")
+    return any(key.startswith(_OURS) for key in job.metadata or {}) or any(
+        command in (job.entrypoint or "") for command in _COMMANDS
+    )
 
 
 def _status(job: JobDetails, read: Callable[[Path], RunStatus | None]) -> JobRun:

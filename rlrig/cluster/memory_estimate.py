@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from rollout.cluster.model_size import DTYPE_BYTES, ModelSize, UnknownSize, adapter_parameters, local_folder, model_size
+from rlrig.cluster.model_size import DTYPE_BYTES, ModelSize, UnknownSize, adapter_parameters, local_folder, model_size
 
 if TYPE_CHECKING:
-    from learner.learner_config import LearnerConfig
-    from rollout.config import RunConfig
-    from rollout.image_config import PipelineConfig
-    from serving.vlm_config import VlmConfig
+    from learner.config import LearnerConfig
+    from presets.images import PipelineConfig
+    from presets.run_config import RunConfig
+    from serving.config import VlmConfig
 
 PIPELINE_BATCH = 16  # ImageModel's max_batch
 _FLOAT = 4  # bytes of a float32, in which optimizers keep their state
@@ -37,7 +37,7 @@ class Memory:
     @property
     def known(self) -> float:
         """The sum of what is known."""
-        return sum(part for part in astuple(self) if part is not None)
+        return sum(part for part in self.parts().values() if part is not None)
 
     @property
     def complete(self) -> bool:
@@ -142,8 +142,8 @@ def learner_rank(config: RunConfig, policy: str) -> Estimate:
             activations = _vlm_training(config, size)
         else:
             tokens, width, blocks = _flux(parts, config.diffuser.image_size, config.editor.max_prompt_tokens)
-            sizes = (learner.micro_batch * tokens, width, blocks, width_of_number)
-            activations = training_activations(*sizes, again=learner.gradient_checkpointing)
+            layers = (learner.micro_batch * tokens, width, blocks, width_of_number)
+            activations = training_activations(*layers, again=learner.gradient_checkpointing)
     except UnknownSize as error:
         problems.append(f"activations: {error}")
         activations = None
@@ -183,7 +183,7 @@ def model_states(
     """
     module = trained + frozen
     bucket = _BUCKET if on_gpu and stage in (1, 2) else min(trained, _BUCKET)
-    weights = module + copied + beside
+    weights: float = module + copied + beside
     if stage == 3:
         weights = (module + copied) / ranks + min(module, _LIVE) + beside
     gradients = trained * width if stage < 2 else trained * (width + _FLOAT) / ranks
@@ -214,7 +214,7 @@ def _vlm_training(config: RunConfig, size: ModelSize) -> float:
     hidden, layers, words = (_number(text, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
     tokens = learner.micro_batch * length
     width = DTYPE_BYTES[learner.dtype]
-    total = training_activations(tokens, hidden, layers, width) + 2 * tokens * words * width
+    total: float = training_activations(tokens, hidden, layers, width) + 2 * tokens * words * width
     vision = settings.get("vision_config") or {}
     depth = vision.get("num_hidden_layers") or vision.get("depth")
     if depth and {"hidden_size", "patch_size"} <= vision.keys():

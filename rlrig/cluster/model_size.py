@@ -14,10 +14,10 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from rollout.config_file import model_source
+from presets.run_file import model_source
 
 if TYPE_CHECKING:
-    from learner.learner_config import LoraConfig
+    from weights.lora_config import LoraConfig
 
 DTYPE_BYTES = {
     **dict.fromkeys(("float64", "f64", "int64", "i64", "u64"), 8),
@@ -158,6 +158,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnknownSize(f"{path} cannot be read: {error}") from error
+    return found

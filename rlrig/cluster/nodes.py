@@ -9,13 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from rollout.cluster.packing import Node
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from rlrig.cluster.packing import Node
+from rollout.local_ray import BOOTSTRAP, NODE_GROUP
 
 DEADLINE_S = 30.0
-BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
-"""What `ray up` leaves on the head node; Ray Tune, too, takes it for the sign of an autoscaler."""
-_NODE_GROUP = "ray.io/node-group"  # a label that Ray sets on nodes which an autoscaler or KubeRay started
 _ALIVE = "ALIVE"
 
 
@@ -45,7 +43,7 @@ class Cluster:
         """The nodes that are there, and as many of each type as may still come."""
         added = []
         for kind in self.types or ():
-            there = sum(node.labels.get(_NODE_GROUP) == kind.node.name for node in self.nodes)
+            there = sum(node.labels.get(NODE_GROUP) == kind.node.name for node in self.nodes)
             added += [kind.node] * (0 if kind.head and self.nodes else max(0, kind.most - there))
         return (*self.nodes, *added)
 
@@ -72,7 +70,7 @@ def cluster_at(address: str, types: tuple[NodeType, ...] | None = None, deadline
 def cluster_of(nodes: tuple[Node, ...], types: tuple[NodeType, ...] | None = None) -> Cluster:
     """A cluster of these nodes. Where `types` is None, it can grow only if a node belongs to a node group, as those do
     that an autoscaler or KubeRay started; which nodes may come then, Ray does not tell."""
-    if types is None and not any(_NODE_GROUP in node.labels for node in nodes):
+    if types is None and not any(NODE_GROUP in node.labels for node in nodes):
         types = ()
     return Cluster(nodes, types)
 
@@ -143,7 +141,7 @@ def _of_dashboard(address: str, deadline_s: float) -> tuple[Node, ...]:
     from ray.util.state.common import RAY_MAX_LIMIT_FROM_API_SERVER, ListApiOptions, StateResource
     from ray.util.state.exception import RayStateApiException
 
-    from rollout.cluster.submission import authorization, connect
+    from rlrig.cluster.submission import authorization, connect
 
     connect(address)  # says what is wrong with the address or the token
     options = ListApiOptions(limit=RAY_MAX_LIMIT_FROM_API_SERVER, timeout=round(deadline_s))

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from rollout.cluster.memory_estimate import Estimate, learner_rank, pipeline_replica, vlm_replica
-from rollout.cluster.packing import Demand, Resources
+from presets.checks import deployed_vlms
+from rlrig.cluster.memory_estimate import Estimate, learner_rank, pipeline_replica, vlm_replica
+from rlrig.cluster.packing import Demand, Resources
 
 if TYPE_CHECKING:
-    from rollout.config import RunConfig
+    from presets.run_config import RunConfig
 
 RunsAs = Literal["process", "Ray actor", "Serve replica"]
 
@@ -97,8 +98,8 @@ class Plan:
 def make_plan(config: RunConfig, *, memory: bool = True) -> Plan:
     """What a training run with this configuration asks of Ray.
 
-    It follows the places where processes are made: `rollout.models` (image models), `serving.vlm` (a placement group
-    for each replica), `learner.deepspeed_learner` (ranks), RLlib (EnvRunners), `learner.transports` (senders of
+    It follows the places where processes are made: `rollout.models` (image models), `serving.vlm_application` (a
+    placement group for each replica), `learner.ranks` (ranks), RLlib (EnvRunners), `weights.transports` (senders of
     weights). Actors that hold no resource (Serve's controller, the board of weights) are left out.
 
     Args:
@@ -145,6 +146,8 @@ def _image_models(config: RunConfig, memory: bool) -> list[Role]:
 
 
 def _vlms(config: RunConfig, memory: bool) -> list[Role]:
+    deployed = deployed_vlms(config)
+    names = ["VLM Actor", "VLM Checker"] if len(deployed) == 2 else ["VLM Actor and Checker"]
     return [
         Role(
             name,
@@ -158,10 +161,7 @@ def _vlms(config: RunConfig, memory: bool) -> list[Role]:
             estimate=vlm_replica(settings) if memory else None,
             most=settings.most_replicas,
         )
-        for name, role, settings in (
-            ("VLM Actor", "actor", config.vlm.actor),
-            ("VLM Checker", "checker", config.vlm.checker),
-        )
+        for name, (role, settings) in zip(names, deployed.items(), strict=True)
     ]
 
 

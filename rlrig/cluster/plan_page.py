@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rollout.cluster.placement import LABEL
-from rollout.cluster.plan import Plan, Role
-from rollout.cluster.room import Verdict, resources_text
+from presets.placement import LABEL
+from rlrig.cluster.plan import Plan, Role
+from rlrig.cluster.room import Verdict, resources_text
 
 _GIB = 2**30
 _UNCOUNTED = (
     "Bundles are those of the placement group (PACK) of each Serve replica. Memory is an estimate for one process, or "
     "for each of its GPUs: libraries, CUDA's context and an allocator's reserve are not in it; "
-    "rollout/cluster/memory_estimate.py says how each number is made."
+    "rlrig/cluster/memory_estimate.py says how each number is made."
 )
 
 
@@ -97,6 +97,7 @@ def _roles_table(plan: Plan) -> Table:
 def _memory_table(title: str, roles: list[Role]) -> Table:
     table = _table(title, "weights", "gradients", "optimizer", "activations", "KV cache", "sum", "× count")
     for role in roles:
+        assert role.estimate is not None, "only roles that hold a model are here"
         memory = role.estimate.memory
         known = memory.known / _GIB
         more = "" if memory.complete else "≥ "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollout.cluster.cluster_nodes import Cluster
-from rollout.cluster.packing import Demand, Node, Resources, impossible, pack
-from rollout.cluster.plan import Plan, Role
+from rlrig.cluster.nodes import Cluster
+from rlrig.cluster.packing import Demand, Node, Resources, impossible, pack
+from rlrig.cluster.plan import Plan, Role
 
 UNKNOWN_GROWTH = (
     "its nodes belong to node groups, so that an autoscaler may add some, and Ray does not tell which: "

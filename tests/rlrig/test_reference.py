@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from rollout.config import RunConfig
-from rollout.config_file import section_of
-from rollout.reference import DOCS, TABLES, configuration_page, schema_table, with_tables, write_pages
-from tests.rollout.synthetic_run import write_run
+from presets.mistakes import section_of
+from presets.run_config import RunConfig
+from rlrig.reference import DOCS, TABLES, configuration_page, schema_table, with_tables, write_pages
+from tests.reports.synthetic_run import write_run
 
 TRAJECTORIES = (DOCS / "trajectories.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", TRAJECTORIES, re.DOTALL)
@@ -23,7 +23,7 @@ def models(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 
 def test_the_committed_pages_agree_with_the_types() -> None:
-    """`python -m rollout.reference --write` makes them agree."""
+    """`python -m rlrig.reference --write` makes them agree."""
     assert (DOCS / "configuration.md").read_text() == configuration_page()
     assert with_tables(TRAJECTORIES) == TRAJECTORIES
 
@@ -65,8 +65,13 @@ def test_a_page_without_a_mark_is_refused_and_pages_are_written(tmp_path: Path) 
     (tmp_path / "trajectories.md").write_text(
         re.sub(r"(begin -->\n).*?(<!-- table)", r"\1\2", TRAJECTORIES, flags=re.S)
     )
+    architecture = (DOCS / "architecture.md").read_text()
+    (tmp_path / "architecture.md").write_text(
+        re.sub(r"(begin -->\n).*?(<!-- \w+: end)", r"\1\2", architecture, flags=re.S)
+    )
     write_pages(tmp_path)
     assert (tmp_path / "trajectories.md").read_text() == TRAJECTORIES
+    assert (tmp_path / "architecture.md").read_text() == architecture
 
 
 def run_snippet(code: str, folder: Path) -> str:
@@ -85,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, its report, and an editor's flow in its last update."""
     folder = tmp_path_factory.mktemp("snippets")
     run = write_run(folder / "runs" / "NAME", updates=2, flow=True)
-    from rollout.reporting.report import write_report
+    from reports.report import write_report
 
     write_report([str(run)])
     return folder
@@ -114,6 +119,7 @@ def test_a_snippet_prints_what_it_promises(code: str, folder: Path) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.long
 def test_ray_data_reads_trajectories(folder: Path) -> None:
     (code,) = (code for code in SNIPPETS if "import ray" in code)
     printed = run_snippet(code, folder)

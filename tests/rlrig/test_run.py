@@ -7,18 +7,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from rollout.trajectory import read_parquet
+from tests.places import ROOT
 from tests.tutorial import Tutorial
 
 pytestmark = pytest.mark.engines
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 UPDATES = 2
+AT_ONCE_S = 20.0  # 4 on an idle machine
 
 REPRODUCE = """
 import json, sys
@@ -62,8 +64,8 @@ print(json.dumps({"answers": answers, "differences": differences}))
 
 
 def rlrig(*arguments: str, deadline_s: float = 600) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "rollout.cli", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=deadline_s)
+    command = [sys.executable, "-m", "rlrig.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=deadline_s)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_the_folder_holds_summary_checkpoints_models_and_a_report_without_outsid
     summary = json.loads((run / "summary.json").read_text())
     for name in ("diffuser", "before", "after"):
         assert 0 <= summary[name]["sg_iou"] <= 1
-    assert (run / "checkpoints" / "00004" / "rllib_checkpoint.json").is_file()
+    assert (run / "checkpoints" / "00004" / "checkpoint.json").is_file()
     assert (run / "models" / "actor" / "model.safetensors").is_file()
     assert (run / "models" / "editor" / "model_index.json").is_file()
     report = (run / "report.html").read_text()
@@ -148,16 +150,18 @@ def test_exported_models_reproduce_the_run_s_greedy_outputs_with_plain_libraries
     assert max(result["differences"]) <= 2  # of 255
 
 
-@pytest.mark.parametrize("moment", ["InverseDiffuser: 1 ready", pytest.param('"evaluate"', marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "moment", ["Diffuser: 1 ready", *(pytest.param(one, marks=pytest.mark.long) for one in ('"evaluate"', '"update"'))]
+)
 def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_path, moment):
-    one_each = ["--set", "diffuser.workers=1", "--set", "editor.workers=1"]
-    command = [sys.executable, "-m", "rollout.cli", "train", *one_each, "--json", "--out", str(tmp_path / "run")]
+    one_each = ["--set", "diffuser.workers=1", "--set", "editor.workers=1", "--set", "evaluation.prompts=8"]
+    command = [sys.executable, "-m", "rlrig.cli", "train", *one_each, "--json", "--out", str(tmp_path / "run")]
     # A process started in the background may inherit that interrupts are ignored; a terminal's does not.
     restore = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", restore, *command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", restore, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout:  # ends with the process, whose start has deadlines of its own
             if moment in line:
@@ -165,9 +169,11 @@ def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_pa
         else:
             pytest.fail("the run ended before it was interrupted")
         children = psutil.Process(process.pid).children(recursive=True)
+        interrupted = time.monotonic()
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(timeout=120) == 130
+        assert time.monotonic() - interrupted < AT_ONCE_S
     assert len(children) > 5
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []

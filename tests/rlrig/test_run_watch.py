@@ -7,11 +7,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rollout.errors import RunFailed
+from presets.errors import RunFailed
+from reports.status.status import LiveRecord, RunStatus
+from rlrig.run_folder import RunFolder
+from rlrig.run_watch import RunWatch, process_exists
 from rollout.progress import Progress
-from rollout.run_folder import RunFolder
-from rollout.watching.run_watch import RunWatch, process_exists
-from rollout.watching.status import LiveRecord, RunStatus
 
 
 class Listener:

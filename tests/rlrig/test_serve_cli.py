@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rollout.cli import app
-from rollout.errors import BadInput
-from rollout.serve_cli import gateway_config, serving_plan
+from presets.errors import BadInput
+from rlrig.cli import app
+from rlrig.serve_cli import gateway_config, serving_plan
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError
 
-from learner.weights import WeightMismatch
+from rlrig.serving_run import ServiceWatch
 from rollout.progress import Progress
-from rollout.serving_run import ServiceWatch
-from serving.gateway.follow import CheckpointGone
+from studio.episodes.follow import CheckpointGone
+from weights.manifest import WeightMismatch
 
 
 class Followed:

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rollout.cli import app
+from reports.status.reader import status_of
+from rlrig.cli import app
+from rlrig.cluster.job_progress import FOLDER_KEY, metadata_of
+from rlrig.run_folder import RunFolder
+from rlrig.run_watch import RunWatch
 from rollout.progress import Progress
-from rollout.run_folder import RunFolder
-from rollout.watching.job_progress import FOLDER_KEY, metadata_of
-from rollout.watching.run_watch import RunWatch
-from rollout.watching.status_reader import status_of
-from tests.rollout.synthetic_run import write_run
+from tests.reports.synthetic_run import write_run
 
 TOKEN = "a" * 64
 runner = CliRunner()
@@ -59,7 +59,7 @@ def test_a_finished_run_is_shown_with_its_curve_versions_and_evaluations(tmp_pat
         "█",
         "s an update",
         "actor 4, editor 4",
-        "3 groups dropped",
+        "6 % of the groups, which taught nothing",
         "+0.200",
     ):
         assert expected in result.output
@@ -108,7 +108,7 @@ def test_watching_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             watch.__exit__(None, None, None)
 
     watch.__enter__()
-    monkeypatch.setattr("rollout.watching.status_cli.time.sleep", wait)
+    monkeypatch.setattr("rlrig.status_cli.time.sleep", wait)
     result = runner.invoke(app, ["status", "--json", "--watch", "7", "--run", str(folder.path)])
     states = [json.loads(line)["run"]["state"] for line in result.stdout.splitlines()]
     assert states == ["running", "running", "finished"]
@@ -136,7 +136,7 @@ def job(name: str, state: str = "RUNNING", **more: object) -> dict:
         "type": "SUBMISSION",
         "submission_id": name,
         "status": state,
-        "entrypoint": "python -m rollout.cli train presets/tiny/run.yaml --out x",
+        "entrypoint": "python -m rlrig.cli train presets/tiny/run.yaml --out x",
         "message": "Job is currently running.",
         "start_time": 1_700_000_000_000,
         "metadata": {},

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rollout.config_file import load_config
-from rollout.errors import BadInput
-from rollout.preflight import check_adapters, check_models
-
-PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
+from presets.errors import BadInput
+from presets.run_file import load_config
+from rlrig.checks.preflight import check_adapters, check_answer_form, check_models
+from tests.places import PRESET
 
 
 @pytest.fixture
@@ -63,3 +62,11 @@ def test_an_adapter_that_binds_to_nothing_is_refused_by_name_before_anything_sta
 def test_an_adapter_of_a_policy_that_does_not_train_is_not_looked_at():
     overrides = ["stages=[{stage: editor, updates: 1}]", "learner.actor.lora={target_modules: [nowhere]}"]
     check_adapters(load_config(PRESET, overrides))
+
+
+def test_a_form_of_answers_that_cannot_be_compiled_is_refused_before_anything_starts():
+    check_answer_form(load_config(PRESET, ["rollout.answer_form.regex='reflection:[a-z_]+'"]))
+    config = load_config(PRESET, ["rollout.answer_form.regex='(a'"])
+    assert config.actor_vlm.engine_arguments["structured_outputs_config"] == {"backend": "xgrammar"}
+    with pytest.raises(BadInput, match=r"rollout\.answer_form, model .*: rollout\.answer_form cannot be compiled"):
+        check_models(config)

@@ -1,13 +1,12 @@
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from rollout.cli import app
+from rlrig.cli import app
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PRESET = str(ROOT / "presets" / "tiny" / "run.yaml")
 CLUSTER = str(ROOT / "cluster.yaml")
 runner = CliRunner()

@@ -13,21 +13,20 @@ import pytest
 from ray.dashboard.modules.job.common import JobInfo, JobStatus
 
 from actors.replica import Replica
-from rollout.watching.job_progress import (
+from reports.status.reader import status_of
+from reports.status.status import RunStatus
+from rlrig.cluster.job_progress import (
     FOLDER_KEY,
-    JOB_VARIABLE,
     STATUS_KEY,
     JobProgress,
     job_store,
     message_of,
     metadata_of,
     put_progress,
-    this_job,
 )
-from rollout.watching.status import RunStatus
-from rollout.watching.status_reader import status_of
+from tests.local_cluster import shared_ray
+from tests.places import ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 LINES = [
     {"update": n, "stage": "editor", "reward_mean": 0.25 * n, "actor_version": 0, "seconds": {"learn": 2.0}}
     for n in range(3)
@@ -56,12 +55,6 @@ class MemoryStore:
     async def put_info(self, job_id: str, job_info: JobInfo, overwrite: bool, timeout: int) -> bool:
         self.jobs[job_id] = job_info
         return True
-
-
-def test_the_job_of_this_process_is_the_one_in_its_environment() -> None:
-    assert this_job({}) is None
-    assert this_job({JOB_VARIABLE: json.dumps({"metadata": {"job_submission_id": "rlrig-1"}})}) == "rlrig-1"
-    assert this_job({JOB_VARIABLE: json.dumps({"runtime_env": {}})}) is None
 
 
 def test_a_job_keeps_its_own_metadata_and_gets_lines_for_people_and_the_whole_status() -> None:
@@ -148,15 +141,7 @@ def test_ray_s_own_store_keeps_the_progress_and_knows_actors_by_their_roles() ->
     from ray._private.state import state
     from ray.core.generated.gcs_pb2 import ActorTableData
 
-    environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    ray.init(
-        address="local",
-        num_cpus=1,
-        include_dashboard=False,
-        object_store_memory=2**28,
-        runtime_env={"env_vars": environment},
-    )
-    try:
+    with shared_ray():
         address = ray.get_runtime_context().gcs_address
         store, notes = job_store(address), []
         submitted = JobInfo(status=JobStatus.RUNNING, entrypoint="x", metadata={"rlrig_out": "o"}, driver_node_id="n")
@@ -182,9 +167,8 @@ def test_ray_s_own_store_keeps_the_progress_and_knows_actors_by_their_roles() ->
 
         accessor = state._connect_and_get_accessor()
         rows = [ActorTableData.FromString(row) for row in accessor.get_actor_table(None, None)]
-        assert sorted(row.repr_name for row in rows) == ["Diffuser-0", "Diffuser-0", "Diffuser-1"]
-    finally:
-        ray.shutdown()
+        alive = [row.repr_name for row in rows if row.state == ActorTableData.ALIVE and row.repr_name in names]
+        assert sorted(alive) == ["Diffuser-0", "Diffuser-0", "Diffuser-1"]
 
 
 STARTED_S = 600.0  # a dashboard, its agent and a job need minutes on a busy machine
@@ -192,10 +176,10 @@ ENTRYPOINT = """
 import sys, time
 from pathlib import Path
 import ray
-from rollout.watching.job_progress import progress_of_this_job
+from rlrig.cluster.job_progress import progress_of_this_job
 from rollout.progress import Progress
-from rollout.run_folder import RunFolder
-from rollout.watching.run_watch import RunWatch
+from rlrig.run_folder import RunFolder
+from rlrig.run_watch import RunWatch
 
 from actors.replica import Replica
 
@@ -231,8 +215,8 @@ def test_a_real_job_shows_its_progress_and_its_actors_by_name(
     from ray.util.state import list_actors
     from typer.testing import CliRunner
 
-    from rollout.cli import app
-    from rollout.cluster.submission import connect
+    from rlrig.cli import app
+    from rlrig.cluster.submission import connect
 
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
@@ -244,7 +228,7 @@ def test_a_real_job_shows_its_progress_and_its_actors_by_name(
     try:
         address = f"http://{context.dashboard_url}"
         client = connect(address)
-        command = f"PYTHONPATH={REPOSITORY} OMP_NUM_THREADS=1 {sys.executable} {script} {folder}"
+        command = f"PYTHONPATH={ROOT} OMP_NUM_THREADS=1 {sys.executable} {script} {folder}"
         ends = time.monotonic() + STARTED_S
         while True:
             try:

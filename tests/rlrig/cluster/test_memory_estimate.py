@@ -1,20 +1,19 @@
 import inspect
-from pathlib import Path
 
 import pytest
 
-from rollout.cluster import memory_estimate
-from rollout.cluster.memory_estimate import (
+from presets.run_file import load_config
+from rlrig.cluster import memory_estimate
+from rlrig.cluster.memory_estimate import (
     learner_rank,
     model_states,
     pipeline_replica,
     training_activations,
     vlm_replica,
 )
-from rollout.cluster.model_size import model_size
-from rollout.config_file import load_config
+from rlrig.cluster.model_size import model_size
+from tests.places import PRESET
 
-PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny" / "run.yaml"
 MODELS = PRESET.parent / "models"
 TRANSFORMER = model_size(MODELS / "flux" / "transformer").parameters
 PIPELINE = sum(model_size(MODELS / "flux" / part).parameters for part in ("vae", "text_encoder", "text_encoder_2"))

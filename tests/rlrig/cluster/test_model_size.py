@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from learner.learner_config import LoraConfig
-from rollout.cluster.model_size import ModelSize, UnknownSize, adapter_parameters, local_folder, model_size
+from rlrig.cluster.model_size import ModelSize, UnknownSize, adapter_parameters, local_folder, model_size
+from tests.places import TINY
+from weights.lora_config import LoraConfig
 
-FLUX = Path(__file__).resolve().parents[3] / "presets" / "tiny" / "models" / "flux"
+FLUX = TINY / "models" / "flux"
 
 
 def write(path: Path, **shapes: tuple[int, ...]) -> Path:
@@ -85,8 +86,8 @@ def test_an_adapter_has_rank_times_both_sides_of_each_matrix():
 
 
 def test_an_adapter_is_as_large_as_the_layers_of_the_learner_say():
-    from learner.lora import bindings
     from learner.skeleton import skeleton
+    from weights.lora import bindings
 
     lora = LoraConfig(rank=4, target_modules=("to_q", "to_k", "proj_mlp"))
     module = skeleton("editor", str(FLUX))

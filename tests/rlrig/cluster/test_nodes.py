@@ -1,15 +1,14 @@
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from rollout.cluster.cluster_nodes import Cluster, NodeType, cluster_at, cluster_of, node_types
-from rollout.cluster.packing import Node
-from rollout.config_file import load_config
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.run_file import load_config
+from rlrig.cluster.nodes import Cluster, NodeType, cluster_at, cluster_of, node_types
+from rlrig.cluster.packing import Node
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PRESET = ROOT / "presets" / "tiny" / "run.yaml"
 
 
@@ -96,9 +95,9 @@ def test_a_cluster_says_its_nodes_holds_a_plan_or_not_and_actors_go_where_their_
 
     from actors.fleet import Fleet
     from actors.replica import Replica
-    from rollout.cli import app
-    from rollout.cluster.placement import PlacementConfig
-    from rollout.preflight import check_room
+    from presets.placement import PlacementConfig
+    from rlrig.checks.preflight import check_room
+    from rlrig.cli import app
 
     class Standing(Replica):
         """Says on which node it is."""

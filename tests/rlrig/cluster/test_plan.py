@@ -1,12 +1,10 @@
-from pathlib import Path
-
 import pytest
 
-from rollout.cluster.plan import Plan, Role, make_plan
-from rollout.config_checks import cpu_demand
-from rollout.config_file import load_config
+from presets.checks import cpu_demand
+from presets.run_file import load_config
+from rlrig.cluster.plan import Plan, Role, make_plan
+from tests.places import PRESET
 
-PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny" / "run.yaml"
 GPUS = [
     "ray.address=auto",
     "diffuser.gpus=1",

@@ -1,17 +1,15 @@
 import io
 import json
-from pathlib import Path
 
 from rich.console import Console
 
-from rollout.cluster.cluster_nodes import Cluster
-from rollout.cluster.packing import Node
-from rollout.cluster.plan import make_plan
-from rollout.cluster.plan_page import plan_as_dict, show_plan, totals_text
-from rollout.cluster.room import judge
-from rollout.config_file import load_config
-
-PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny" / "run.yaml"
+from presets.run_file import load_config
+from rlrig.cluster.nodes import Cluster
+from rlrig.cluster.packing import Node
+from rlrig.cluster.plan import make_plan
+from rlrig.cluster.plan_page import plan_as_dict, show_plan, totals_text
+from rlrig.cluster.room import judge
+from tests.places import PRESET
 
 
 def page(*overrides: str, nodes: tuple[Node, ...] = ()) -> str:

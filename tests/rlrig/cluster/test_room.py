@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import pytest
 
-from rollout.cluster.cluster_nodes import Cluster, NodeType
-from rollout.cluster.packing import Node
-from rollout.cluster.plan import Plan, make_plan
-from rollout.cluster.room import judge, refusals, resources_text
-from rollout.config_file import load_config
-
-PRESET = Path(__file__).resolve().parents[3] / "presets" / "tiny" / "run.yaml"
+from presets.run_file import load_config
+from rlrig.cluster.nodes import Cluster, NodeType
+from rlrig.cluster.packing import Node
+from rlrig.cluster.plan import Plan, make_plan
+from rlrig.cluster.room import judge, refusals, resources_text
+from tests.places import PRESET
 
 
 def plan_of(*overrides: str) -> Plan:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from rollout.cli import app
-from rollout.cluster import submission
-from rollout.cluster.submission import Job, check_job, connect, package_sizes
-from rollout.config_file import load_config
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.run_file import load_config
+from rlrig.cli import app
+from rlrig.cluster import submission
+from rlrig.cluster.package import package_sizes
+from rlrig.cluster.submission import Job, check_job, connect
+from tests.places import ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = ROOT
 PRESET = Path("presets/tiny/run.yaml")
 
 
 def test_the_command_survives_the_shell_and_leaves_the_home_to_the_head_node() -> None:
     job = Job(REPOSITORY, PRESET, ("stages=[{stage: actor, updates: 1}]",), "~/rlrig-runs/a b")
     assert job.command(resume=False) == (
-        "python -m rollout.cli train presets/tiny/run.yaml --set 'stages=[{stage: actor, updates: 1}]' "
+        "python -m rlrig.cli train presets/tiny/run.yaml --set 'stages=[{stage: actor, updates: 1}]' "
         "--out ~/'rlrig-runs/a b'"
     )
     bucket = Job(REPOSITORY, PRESET, (), "s3://b/x?scheme=http&region=r")
-    assert bucket.command(resume=True) == ("python -m rollout.cli train --resume --out 's3://b/x?scheme=http&region=r'")
+    assert bucket.command(resume=True) == ("python -m rlrig.cli train --resume --out 's3://b/x?scheme=http&region=r'")
 
 
 def test_models_that_do_not_travel_are_refused_by_name(tmp_path: Path) -> None:
@@ -54,6 +57,25 @@ def test_what_is_left_out_has_no_size_and_what_is_too_large_is_named(
     config = config.model_copy(update={"models": config.models.model_copy(update=on_hub)})
     with pytest.raises(BadInput, match=r"--working-dir .*largest are w \(0 MiB\), rollout"):
         check_job(Job(tmp_path, PRESET, (), "~/x"), config)
+
+
+def test_files_that_an_ignore_file_names_are_told_before_the_job_is_sent(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "presets" / "tiny", tmp_path / "presets", ignore=shutil.ignore_patterns("judge"))
+    job = Job(tmp_path, Path("presets/run.yaml"), (), "~/x")
+    (tmp_path / "own.py").write_text("def reward(*_): return 1.0\n")
+    config = load_config(tmp_path / job.preset, ["rollout.reward=own:reward"])
+    check_job(job, config)
+    (tmp_path / ".gitignore").write_text("*.safetensors\nown.py\n")
+    (tmp_path / "presets" / ".rayignore").write_text("run.yaml\n")
+    with pytest.raises(BadInput) as error:
+        check_job(job, config)
+    message = str(error.value)
+    assert "models.actor: presets/models/actor/model.safetensors would not travel to the cluster" in message
+    assert "rollout.reward: own.py would not travel" in message
+    assert "the run file: presets/run.yaml would not travel" in message
+    assert "models.flux: presets/models/flux/" in message
+    assert "RAY_RUNTIME_ENV_IGNORE_GITIGNORE=1" in message
+    assert sum(package_sizes(tmp_path).values()) < 1_000_000
 
 
 def test_an_address_without_a_cluster_is_bad_input_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,15 @@ import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
-from learner.checksums import tensors_digest
-from learner.weight_parts import distinct
-from rollout.cluster.submission import Job, connect, run_job, submit
-from rollout.errors import BadInput, RunFailed
-from rollout.reporting.run_record import read_metrics
-from rollout.storage import Mirror
+from presets.errors import BadInput, RunFailed
+from reports.reading.metrics import read_metrics
+from reports.storage import Mirror
+from rlrig.cluster.submission import Job, connect, run_job, submit
+from tests.places import ROOT
+from weights.checksums import tensors_digest
+from weights.parts import distinct
 
 pytestmark = pytest.mark.engines
-REPOSITORY = Path(__file__).resolve().parents[3]
 SMALL = (
     "stages=[{stage: actor, updates: 1}]",
     "rollout.turns=1",
@@ -127,7 +127,7 @@ def test_a_job_trains_on_the_cluster_and_leaves_its_results_in_the_bucket(
     cluster: str, bucket: str, tmp_path: Path
 ) -> None:
     out, said = bucket.format("first"), []
-    job = Job(REPOSITORY, Path("presets/tiny/run.yaml"), SMALL, out)
+    job = Job(ROOT, Path("presets/tiny/run.yaml"), SMALL, out)
     client = connect(cluster)
     try:
         name = run_job(client, job, 0, said.append)
@@ -150,7 +150,7 @@ def test_a_job_trains_on_the_cluster_and_leaves_its_results_in_the_bucket(
 
 def test_a_job_that_fails_says_why_and_is_retried_from_its_checkpoint(cluster: str, bucket: str) -> None:
     out, said = bucket.format("second"), []
-    job = Job(REPOSITORY, Path("presets/tiny/run.yaml"), (*SMALL, "models.actor=nowhere"), out)
+    job = Job(ROOT, Path("presets/tiny/run.yaml"), (*SMALL, "models.actor=nowhere"), out)
     with pytest.raises(RunFailed, match=r"failed: .*--resume --out s3://runs/second"):
         run_job(connect(cluster), job, 1, said.append)
     log = "".join(said)
@@ -175,6 +175,6 @@ def test_a_wrong_token_is_refused_with_where_to_put_the_right_one(
 
 def test_without_waiting_the_name_of_the_job_comes_back_at_once(cluster: str, bucket: str) -> None:
     client = connect(cluster)
-    job = Job(REPOSITORY, Path("presets/tiny/run.yaml"), (*SMALL, "models.actor=nowhere"), bucket.format("third"))
+    job = Job(ROOT, Path("presets/tiny/run.yaml"), (*SMALL, "models.actor=nowhere"), bucket.format("third"))
     name = submit(client, job, resume=False)
     assert name in {details.submission_id for details in client.list_jobs()}

@@ -1,0 +1,1 @@
+"""The command line: train, eval, generate, serve, report, status, doctor."""

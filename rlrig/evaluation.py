@@ -1,0 +1,74 @@
+"""What `rlrig eval` does: held-out metrics of a preset's models or of a run's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from presets.errors import BadInput
+from rlrig.checks.dry_run import check_before_start
+from rlrig.checks.preflight import check_models
+from rlrig.trained_models import trained_models
+from rollout.local_ray import ray_for_run
+
+if TYPE_CHECKING:
+    from measuring.measures import Measures
+    from presets.run_config import RunConfig
+    from rollout.progress import Progress
+
+
+def evaluate(
+    config: RunConfig, run_dir: Path | None, progress: Progress, file: Path, measures: Measures | None = None
+) -> dict[str, Any]:
+    """Held-out metrics of the preset's models, or of a run's, by `measures` or those that fit the data.
+
+    Args:
+        file: is written: the metrics with their intervals, the scores of single prompts, and the settings.
+
+    Returns:
+        The metrics, and `intervals`.
+
+    Raises:
+        BadInput, RunFailed: an endpoint that `measures` asks refuses or does not answer; before any model starts.
+    """
+    from measuring.measures import default_measures
+
+    config = trained_models(config, run_dir)
+    if not config.evaluation.prompts:
+        raise BadInput("evaluation.prompts: 0 leaves nothing to measure; give --prompts 64, for example")
+    check_models(config)
+    check_before_start(config)
+    progress.start("evaluate", [])
+    measures = measures or default_measures(config.data.source)
+    with progress.phase("probe"):
+        measures.probe()
+    from measuring.evaluation import evaluate_models
+    from rollout.models import start_models
+    from rollout.prompts import load_prompts
+
+    data = load_prompts(config.data, config.seed)
+    for note in data.notes:
+        progress.note(note)
+    graphs = data.held_out[: config.evaluation.prompts]
+    with ray_for_run(config.ray):
+        with progress.phase("start"):
+            models = start_models(config, progress)
+        try:
+            with progress.phase("evaluate"):
+                metrics, _, scores = evaluate_models(models, graphs, config.rollout.turns, measures)
+        finally:
+            models.close(keep_serve=config.ray.address is None)
+    for block in ("extraction", "judge"):
+        for reason, count in metrics.get(block, {}).get("reasons", {}).items():
+            progress.note(f"{block}: {count} images not scored: {reason}")
+    from reports.evaluation_file import write_evaluation
+
+    made_of = {
+        "run": None if run_dir is None else str(run_dir),
+        "prompts": len(graphs),
+        "turns": config.rollout.turns,
+        "settings": config.model_dump(mode="json"),
+    }
+    written = write_evaluation(file, made_of, metrics, scores)
+    progress.note(f"written: {file}")
+    return {"prompts": len(graphs), **metrics, "intervals": written["intervals"]}
