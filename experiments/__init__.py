@@ -1,0 +1,1 @@
+"""Claims: the arms of the comparison, their intervals and the page."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.rows import Row, made_from, read_rows, write_rows
-from rollout.errors import BadInput
+from presets.errors import BadInput
 from scenes.whole_file import whole_file
 
 
@@ -47,7 +47,7 @@ class Archive:
         path = self.folder / f"{name}.json"
         if not path.is_file():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         self._check(path, record["made_from"], source)
         return record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollout.reporting.intervals import Bootstrap, Difference, Scores
+from reports.intervals import Bootstrap, Difference, Scores
 
 CLAIM_METRIC = "sg_iou"
 # Resampled means are sums of rounded products: two arms that are equal may differ by this much.

@@ -102,8 +102,10 @@ class Evaluation:
 
     def _outcome(self, cell: Cell, first: FirstImages) -> Outcome:
         for policy in ("actor", "editor"):
-            trained = cell.job and policy in cell.arm.policies
-            self.weights.serve(policy, self.work / cell.job.folder / "models" / policy if trained else None)
+            trained = None
+            if cell.job is not None and policy in cell.arm.policies:
+                trained = self.work / cell.job.folder / "models" / policy
+            self.weights.serve(policy, trained)
         if cell.arm.kind == "diffuser":
             return only_first(first)
         if cell.arm.kind == "best_of_n":

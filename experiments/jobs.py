@@ -12,12 +12,12 @@ from pathlib import Path
 
 from experiments.plan import TrainingJob
 from experiments.provenance import settings_digest
-from rollout.config import RunConfig
-from rollout.config_file import load_config
-from rollout.errors import BadInput, RunFailed
-from rollout.run_folder import RunFolder
+from presets.errors import BadInput, RunFailed
+from presets.run_config import RunConfig
+from presets.run_file import load_config
+from rlrig.run_folder import RunFolder
 
-RLRIG_TRAIN = (sys.executable, "-c", "from rollout.cli import app; app()", "train")
+RLRIG_TRAIN = (sys.executable, "-c", "from rlrig.cli import app; app()", "train")
 _KILL_AFTER_S = 60.0
 
 
@@ -68,7 +68,7 @@ def _check_settings(folder: Path, asked: RunConfig) -> None:
         raise BadInput(f"{folder}: holds a run with other settings or models; remove it, or name another --work")
 
 
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """Interrupt the job, which then stops its own workers, and kill its group if it does not."""
     process.send_signal(signal.SIGINT)
     try:

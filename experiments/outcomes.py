@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from actors.fleet import Fleet
 from experiments.random_actor import RandomActor
+from measuring.evaluation import EVALUATION_SEED
 from rollout.episode import draw_states, play
-from rollout.measuring.evaluation import EVALUATION_SEED
 from rollout.models import Models
 from rollout.seeds import derive_seed
 from rollout.state import Frame, State, reward_of
 from scenes.scene_graph import SceneGraph
+from serving.actor import Actor
+from serving.checker import Checker
+from serving.own_checker import OwnChecker
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ class FirstImages:
 class LoopModels:
     """The four models of the loop, as `rollout.episode.play` takes them."""
 
-    diffuser: Any
-    editor: Any
-    actor: Any
-    checker: Any
+    diffuser: Fleet
+    editor: Fleet
+    actor: Actor | RandomActor
+    checker: Checker | OwnChecker
 
 
 def computed(models: Models | LoopModels) -> float:

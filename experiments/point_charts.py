@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rollout.reporting.charts import COLOURS, nice_ticks
-from rollout.reporting.intervals import Interval
+from reports.drawing.charts import COLOURS, nice_ticks
+from reports.intervals import Interval
 
 WIDTH = 720
 LEFT, RIGHT, TOP, BOTTOM = 150, 190, 40, 48

@@ -11,8 +11,8 @@ from typing import Any
 
 from experiments.cells import Cell
 from experiments.plan import TrainingJob
-from rollout.config import RunConfig
-from rollout.config_file import load_config
+from presets.run_config import RunConfig
+from presets.run_file import load_config
 
 _METHOD = 2  # is raised where the same settings come to train in another way
 # What no trained weight depends on: where and how fast a run is done.

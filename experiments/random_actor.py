@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from scenes.dialogue import Reflection, edit_prompt
+from scenes.dialogues.dialogue import SHAPES
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
-from serving.vlm_actor import ActorAnswer
+from serving.actor import ActorAnswer
 
 _GOAL = "goal : "
 
@@ -18,6 +19,7 @@ class RandomActor:
     """Moves one random object of the goal in a random direction of another one. It sees neither image nor judgement."""
 
     compute_seconds = 0.0
+    dialogue = SHAPES
 
     def reflect(
         self,

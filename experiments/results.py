@@ -21,14 +21,14 @@ from experiments.plan import Plan, TrainingJob
 from experiments.provenance import Provenance
 from experiments.rows import Row
 from experiments.served_weights import ServedWeights
-from rollout.config_file import load_config
-from rollout.errors import BadInput, RunFailed
+from measuring.reward_gap import trends
+from presets.errors import BadInput, RunFailed
+from presets.run_file import load_config
+from reports.reading.metrics import read_metrics
+from rlrig.run_folder import RunFolder
 from rollout.local_ray import ray_for_run
-from rollout.measuring.reward_gap import trends
 from rollout.models import start_models
 from rollout.progress import Progress
-from rollout.reporting.run_record import read_metrics
-from rollout.run_folder import RunFolder
 from scenes.whole_file import whole_file
 
 JOB_DEADLINE_S = 3600.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollout.errors import BadInput
-from rollout.reporting.intervals import Scores
+from presets.errors import BadInput
+from reports.intervals import Scores
 from scenes.whole_file import whole_file
 
 SCHEMA_VERSION = 1
@@ -148,9 +148,10 @@ def made_from(path: Path) -> str:
         BadInput: not a Parquet file; the message names it.
     """
     try:
-        return (pq.read_schema(path).metadata or {}).get(b"rlrig.made_from", b"").decode()
+        made_from: bytes = (pq.read_schema(path).metadata or {}).get(b"rlrig.made_from", b"")
     except pa.ArrowInvalid as error:
         raise BadInput(f"{path}: {error}") from error
+    return made_from.decode()
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from learner.checksums import tensors_digest
-from learner.weights import publish_tensors
 from rollout.models import Models
+from weights.checksums import tensors_digest
+from weights.manifest import publish_tensors
+
+if TYPE_CHECKING:
+    import torch
 
 
-def policy_tensors(policy: str, folder: Path) -> dict:
+def policy_tensors(policy: str, folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of a policy that lies in a folder: a transformers folder (`actor`), or a pipeline (`editor`)."""
+    tensors: dict[str, torch.Tensor]
     if policy == "actor":
         from transformers import Idefics3ForConditionalGeneration
 
-        return Idefics3ForConditionalGeneration.from_pretrained(folder).state_dict()
+        tensors = Idefics3ForConditionalGeneration.from_pretrained(folder).state_dict()
+        return tensors
     from diffusers import FluxTransformer2DModel
 
-    return FluxTransformer2DModel.from_pretrained(folder / "transformer").state_dict()
+    tensors = FluxTransformer2DModel.from_pretrained(folder / "transformer").state_dict()
+    return tensors
 
 
 @dataclass

@@ -16,8 +16,8 @@ from experiments.faults.injury import injure
 from experiments.faults.matrix import NODE, WHOLE, Cell, Placed
 from experiments.faults.outcome import LOST, RESUMED, WENT_ON, Result
 from experiments.faults.small_run import RUN_DEADLINE_S, SmallRun, resume
-from rollout.errors import RunFailed
-from rollout.run_folder import RunFolder
+from presets.errors import RunFailed
+from rlrig.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from experiments.faults.two_nodes import TwoNodes
@@ -45,7 +45,8 @@ def hurt_run(series: Sequence[Placed], shape: SmallRun, folder: Path, reference:
         FaultFailed: a fault could not be done.
     """
     with ExitStack() as stack:
-        nodes, settings = None, ()
+        nodes: TwoNodes | None = None
+        settings: tuple[str, ...] = ()
         if series[0].cell.role == NODE:
             from experiments.faults.two_nodes import TwoNodes
 

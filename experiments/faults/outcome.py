@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from experiments.faults.audit import Audit
 from experiments.faults.matrix import Cell
 from scenes.whole_file import whole_file
 
-WENT_ON, RESUMED, LOST = "went on", "resumed", "lost"
+WENT_ON: Final = "went on"
+RESUMED: Final = "resumed"
+LOST: Final = "lost"
 
 
 @dataclass(frozen=True)

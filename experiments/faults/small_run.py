@@ -9,8 +9,8 @@ from pathlib import Path
 from experiments.faults.audit import Ledger, read_ledger
 from experiments.faults.watched_run import WatchedRun
 from experiments.plan import stages_setting
-from rollout.errors import RunFailed
-from rollout.reporting.run_record import read_metrics
+from presets.errors import RunFailed
+from reports.reading.metrics import read_metrics
 
 _SETTINGS = (
     "rollout.turns=1",
@@ -71,7 +71,7 @@ class SmallRun:
     def update_s(self, work: Path) -> float:
         """Seconds that the shortest update of the undisturbed run took, of which the first one does not count."""
         lines, _ = read_metrics(self._undisturbed(work) / "metrics.jsonl")
-        return min(line["seconds_total"] for line in lines[1:])
+        return float(min(line["seconds_total"] for line in lines[1:]))
 
     def _undisturbed(self, work: Path) -> Path:
         return work / f"undisturbed-{self.actor}-{self.editor}"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 from ray.cluster_utils import Cluster
 
+from experiments.faults.processes import bearing, end_all, running
 from experiments.faults.watched_run import TITLES
-from rollout.errors import RunFailed
+from presets.errors import RunFailed
 
 _CPUS = 4.0  # of each node; a run of the small models needs more than one node has
 STORE_BYTES = 512 << 20
 _REGISTERED_S = 60.0
-_END_S = 20.0
+_MARK = "RLRIG_TWO_NODES"  # every process of the nodes inherits it, also one whose raylet is gone
 
 
 class TwoNodes:
@@ -28,9 +31,11 @@ class TwoNodes:
 
     def __init__(self) -> None:
         options = {"num_cpus": _CPUS, "object_store_memory": STORE_BYTES}
-        self._cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
-        self._options = options
-        self._nodes = [self._cluster.add_node(**options)]
+        self._mark = uuid.uuid4().hex
+        with self._marked():
+            self._cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+            self._options = options
+            self._nodes = [self._cluster.add_node(**options)]
         self._cluster.wait_for_nodes(_REGISTERED_S)
         self.address: str = self._cluster.address
 
@@ -47,21 +52,37 @@ class TwoNodes:
 
     def replace(self) -> None:
         """A node like the second one comes, as an autoscaler would bring it."""
-        self._nodes.append(self._cluster.add_node(wait=False, **self._options))
+        with self._marked():
+            self._nodes.append(self._cluster.add_node(wait=False, **self._options))
 
     def take_out(self) -> None:
         """End what is left of the second node, as whoever looks after a cluster does with a node that Ray takes for
         alive, but on which nothing can start."""
-        _end(_processes_of(self._nodes[:1]))
+        end_all(lambda: _processes_of(self._nodes[:1]))
 
     def parts(self) -> list[psutil.Process]:
         """The processes of a run that are there, on any node."""
         return [process for process in _processes_of([self._cluster.head_node, *self._nodes]) if _is_part(process)]
 
     def close(self) -> None:
-        """End every process of every node, those that are stopped included."""
-        _end(_processes_of([self._cluster.head_node, *self._nodes]))
-        self._cluster.shutdown()
+        """End every process of every node, those that are stopped included.
+
+        Raises:
+            RunFailed: some do not end.
+        """
+        try:
+            end_all(lambda: bearing(_MARK, self._mark))
+        finally:
+            self._cluster.shutdown()
+
+    @contextmanager
+    def _marked(self) -> Iterator[None]:
+        """What is started meanwhile bears this cluster's mark."""
+        os.environ[_MARK] = self._mark
+        try:
+            yield
+        finally:
+            del os.environ[_MARK]
 
     def __enter__(self) -> Self:
         return self
@@ -80,14 +101,7 @@ def _processes_of(nodes: Iterable[Any]) -> list[psutil.Process]:
             with suppress(psutil.NoSuchProcess):  # it has ended already
                 process = psutil.Process(started.process.pid)
                 found += [process, *process.children(recursive=True)]
-    return found
-
-
-def _end(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=_END_S)
+    return running(found)
 
 
 def _is_part(process: psutil.Process) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -15,8 +14,9 @@ from typing import Any, Self
 
 import psutil
 
+from experiments.faults.processes import end_all, running
 from experiments.jobs import RLRIG_TRAIN
-from rollout.errors import RunFailed
+from presets.errors import RunFailed
 
 # Each role by the beginning of its processes' titles.
 TITLES = {
@@ -54,6 +54,7 @@ class WatchedRun:
         self._reader.start()
 
     def _read(self) -> None:
+        assert self.process.stdout is not None, "it is a pipe"
         for line in self.process.stdout:
             try:
                 self.events.append((time.monotonic(), json.loads(line)))
@@ -109,7 +110,7 @@ class WatchedRun:
                     found.append(process)
             except (ProcessLookupError, psutil.NoSuchProcess):
                 continue
-        return found
+        return running(found)
 
     def of_role(self, role: str) -> list[psutil.Process]:
         """The processes of a role, those that started first before the others.
@@ -132,15 +133,8 @@ class WatchedRun:
 
     def kill_all(self) -> None:
         """End every process of the run at once, without a word to any of them."""
-        for _ in range(3):  # a process may start another one meanwhile
-            processes = self.processes()
-            for process in processes:
-                try:
-                    os.kill(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            self.process.wait(_END_S)  # before psutil takes its exit code
-            psutil.wait_procs(processes, timeout=_END_S)
+        end_all(self.processes)
+        self.process.wait(_END_S)
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.archive import Archive
 from experiments.rows import write_rows
-from rollout.errors import BadInput
+from presets.errors import BadInput
 from tests.experiments.synthetic_rows import arm_rows
 
 SYNTH = arm_rows("RL-RIG raw", 0.5, count=5)

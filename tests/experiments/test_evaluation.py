@@ -19,14 +19,15 @@ from experiments.plan import Plan
 from experiments.provenance import Provenance
 from experiments.served_weights import ServedWeights
 from experiments.sweeps import Setting, Sweep
-from rollout.config_file import load_config
+from presets.run_file import load_config
 from rollout.local_ray import ray_for_run
 from rollout.models import start_models
 from rollout.progress import Progress
+from tests.places import TINY
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.long]
 
-MODELS = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "models"
+MODELS = TINY / "models"
 TURNS = Sweep("turns", "edits at evaluation", "both", (Setting("1", turns=1), Setting("2")))
 PLAN = Plan(seeds=(0,), prompts=8, harder=4, sweep_prompts=5, sweeps=(TURNS,), weak_checker=None)
 

@@ -7,11 +7,11 @@ import pytest
 
 from experiments.jobs import is_done, run_job
 from experiments.plan import TrainingJob
-from rollout.config_file import dump_config, load_config
-from rollout.errors import BadInput, RunFailed
+from presets.errors import BadInput, RunFailed
+from presets.run_file import dump_config, load_config
+from tests.places import PRESET
 
 JOB = TrainingJob("stages", 3, ("seed=3",))
-PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
 
 
 def test_a_job_that_is_done_is_not_done_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from experiments.outcomes import FirstImages, best_of, first_images, images_for, only_first, run_loop
 from rollout.state import State
+from scenes.dialogues.dialogue import SHAPES
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
 
@@ -33,8 +34,12 @@ class Sees(Model):
         return [[1 - image[0, 0, 0] / 256 for _ in wanted] for image, wanted in zip(images, requirements, strict=True)]
 
 
+class Reflects(Model):
+    dialogue = SHAPES
+
+
 class Loop:
-    diffuser, checker, editor, actor = Draws(), Sees(), Model(), Model()
+    diffuser, checker, editor, actor = Draws(), Sees(), Model(), Reflects()
 
 
 def test_best_of_takes_the_image_with_the_highest_reward() -> None:

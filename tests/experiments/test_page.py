@@ -1,18 +1,15 @@
 import json
 import re
-from itertools import pairwise
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from experiments.arms import ARMS as EVALUATED
 from experiments.claims import CLAIMS, find, percent
 from experiments.page import ARMS, HEADINGS, Sweep, SweepPoint, measure, plots, render, write_page
-from experiments.point_charts import LEFT, RIGHT, WIDTH, Point, interval_chart, scatter_chart
 from experiments.rows import METRICS, scores_of
-from rollout.errors import BadInput
-from rollout.reporting.intervals import Bootstrap, Interval
+from presets.errors import BadInput
+from reports.intervals import Bootstrap, Interval
 from tests.experiments.synthetic_rows import all_rows, arm_rows
 
 GOOD = {
@@ -36,7 +33,6 @@ FULL = {
     "command": "make results",
 }
 QUICK = Bootstrap(resamples=1000)
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def page(rows: list, facts: dict | None = None, sweeps: tuple[Sweep, ...] = ()) -> str:
@@ -272,30 +268,6 @@ def test_tables_are_whole() -> None:
         assert re.fullmatch(r"(\|---)+\|", table.splitlines()[1])
     assert "\n\n\n" not in text
     assert "{{" not in text
-
-
-def test_plots_place_points_where_their_values_are() -> None:
-    points = [
-        Point("a <b>", Interval(0.25, 0.2, 0.3), Interval(1.0, 1.0, 1.0)),
-        Point("c", Interval(0.4, 0.4, 0.4)),
-        Point("d", None),
-    ]
-    root = ElementTree.fromstring(interval_chart("SG-IoU", "SG-IoU", points))
-    dots = [float(dot.get("cx", "nan")) for dot in root.iter(f"{SVG}circle")]
-    assert dots == pytest.approx([LEFT + (WIDTH - RIGHT - LEFT) * 0.25, WIDTH - RIGHT], abs=0.1)
-    texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert {"a <b>", "not run", "0.250 [0.200, 0.300]"} <= set(texts)
-    scatter = ElementTree.fromstring(scatter_chart("t", "seconds", "SG-IoU", points))
-    names = [text.text for text in scatter.iter(f"{SVG}text") if text.get("class") == "name"]
-    assert names == ["a <b>"]
-
-
-def test_names_of_a_scatter_never_overlap() -> None:
-    same = Interval(0.5, 0.45, 0.55)
-    points = [Point(name, same, same) for name in ARMS]
-    root = ElementTree.fromstring(scatter_chart("t", "seconds", "SG-IoU", points))
-    heights = sorted(float(text.get("y", "nan")) for text in root.iter(f"{SVG}text") if text.get("class") == "name")
-    assert min(b - a for a, b in pairwise(heights)) >= 17.9
 
 
 def test_nothing_to_plot_gives_no_plot() -> None:

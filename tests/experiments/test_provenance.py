@@ -6,9 +6,9 @@ from pathlib import Path
 from experiments.cells import arm_cells, sweep_cells
 from experiments.plan import FULL, Plan
 from experiments.provenance import Provenance, settings_digest
-from rollout.config_file import load_config
+from presets.run_file import load_config
+from tests.places import TINY
 
-TINY = Path(__file__).resolve().parents[2] / "presets" / "tiny"
 JUDGE = TINY / "models" / "judge"
 PROVENANCE = Provenance(TINY / "run.yaml", JUDGE)
 

@@ -12,11 +12,11 @@ from experiments.cells import arm_cells
 from experiments.plan import Plan
 from experiments.provenance import Provenance
 from experiments.results import make_results
-from rollout.config_file import dump_config, load_config
-from rollout.errors import BadInput
+from presets.errors import BadInput
+from presets.run_file import dump_config, load_config
 from tests.experiments.synthetic_rows import arm_rows
+from tests.places import PRESET
 
-PRESET = Path(__file__).resolve().parents[2] / "presets" / "tiny" / "run.yaml"
 JUDGE = PRESET.parent / "models" / "judge"
 PLAN = Plan(seeds=(0,), prompts=12, harder=6, sweeps=(), weak_checker=None)
 

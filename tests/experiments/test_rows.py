@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.rows import METRICS, SCHEMA, SHARES, Row, from_table, read_rows, scores_of, to_table, write_rows
-from rollout.errors import BadInput
+from presets.errors import BadInput
 
 ROW = Row("RL-RIG", 0, "two_three", "p1", 0.25, 0.5, 0.75, 0.0, 0.6, 0.7, 2.0, 0.8)
 ANY_ROW = st.builds(

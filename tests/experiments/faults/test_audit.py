@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.faults.audit import Audit, Ledger, audit, read_ledger
-from tests.rollout.synthetic_run import write_run
+from tests.reports.synthetic_run import write_run
 
 LEDGER = Ledger({0: frozenset({0, 1}), 1: frozenset({2, 3})}, {"actor": "a", "editor": "b"})
 

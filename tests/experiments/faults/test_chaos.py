@@ -18,17 +18,26 @@ UNHARMED = Audit(lost=0, twice=0, updates=0, same_weights=True)
 ALONE = [Cell("env_runner", "kill", "rollout", 0.5)]
 
 
-def test_a_run_that_is_hurt_and_three_times_killed_at_a_random_moment_ends_like_one_that_was_not(
-    tmp_path: Path,
-) -> None:
-    reference = SHAPE.undisturbed(tmp_path)
+def check(kills: int, folder: Path) -> None:
+    """Hurt a run's EnvRunner, and kill so many whole runs at random moments: all end like one that was not hurt."""
+    reference = SHAPE.undisturbed(folder)
     assert len(reference.prompts) == SHAPE.updates
-    kills = kills_at_random(3, 12, SHAPE.update_s(tmp_path))
-    results = run_cells(ALONE + kills, SHAPE, tmp_path, reference, print)
-    assert [one.audit for one in results] == [UNHARMED] * 4
-    assert [one.outcome for one in results] == ["went on", "resumed", "resumed", "resumed"]
-    assert [one.cell.role for one in results[1:]] == [WHOLE] * 3
+    moments = kills_at_random(kills, 12, SHAPE.update_s(folder))
+    results = run_cells(ALONE + moments, SHAPE, folder, reference, print)
+    assert [one.audit for one in results] == [UNHARMED] * (1 + kills)
+    assert [one.outcome for one in results] == ["went on", *["resumed"] * kills]
+    assert [one.cell.role for one in results[1:]] == [WHOLE] * kills
     assert all(one.left_over == 0 and 0 < one.seconds < 600 for one in results)
+
+
+@pytest.mark.long
+def test_a_run_that_is_hurt_or_killed_at_a_random_moment_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    check(1, tmp_path)
+
+
+@pytest.mark.long
+def test_three_runs_that_are_killed_at_random_moments_end_like_one_that_was_not(tmp_path: Path) -> None:
+    check(3, tmp_path)
 
 
 @pytest.mark.long
