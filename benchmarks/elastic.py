@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import ray
 import typer
@@ -36,7 +36,7 @@ from benchmarks.elastic_run import (
     watch,
 )
 
-_PAGE, _PLOT = REPOSITORY / "docs" / "elastic.md", REPOSITORY / "docs" / "elastic.svg"
+_PAGE, _PLOT = REPOSITORY / "docs" / "elastic.md", REPOSITORY / "docs" / "pictures" / "elastic.svg"
 _START_S, _GROWN_S, _STEP_S = 600.0, 300.0, 300.0
 
 
@@ -130,8 +130,8 @@ def _grown(now: Sight) -> bool:
     return now.nodes == MOST_NODES and now.workers["editor"] == MOST_NODES
 
 
-def _is_update(event: dict) -> bool:
-    return event["event"] == "update"
+def _is_update(event: dict[str, Any]) -> bool:
+    return bool(event["event"] == "update")
 
 
 def page(course: Course) -> str:
@@ -154,26 +154,26 @@ def page(course: Course) -> str:
     return f"""\
 # A run on a cluster that grows and shrinks
 
-![Nodes, workers and images over time](elastic.svg)
+![Nodes, workers and images over time](pictures/elastic.svg)
 
-Ray's real autoscaler (version 2) on one machine with {course.cores} cores: each node is a set of Ray processes with
-logical CPUs of its own. A training of the editor with the small models begins on one node. Its backlog asks for up to
-{MOST_NODES} Inverse Diffusers, of which the head has room for one. Once {MOST_NODES} nodes are there, all processes of
-one of them are killed at once, as a spot interruption does. Later all rollouts are done, the learner takes its last
-steps, and the fleet shrinks.
+This run uses Ray's real autoscaler (version 2) on one machine with {course.cores} cores. Each node is a set of Ray
+processes with logical CPUs of its own. The run trains the editor with the small models:
 
-| | |
+1. It begins on one node. Its backlog asks for up to {MOST_NODES} Inverse Diffusers, and the head node has room for one.
+2. Once {MOST_NODES} nodes are up, all processes of one node are killed at once, as in a spot interruption.
+3. When all rollouts are done, the learner takes its last steps and the fleet shrinks.
+
+| what | measured |
 |---|---|
 {table}
 
 **Throughput does not rise with the nodes here, and cannot:** they share {course.cores} cores. A second Inverse
-Diffuser takes from the first one what it computes with, and starting one takes from all. What this shows is that
-workers come and go under a run without a group being lost. How throughput grows with real machines has not been
-measured. Images count in the update that learns from them; the last updates are the fastest because theirs were made
-before.
+Diffuser takes its computing time from the first one, and starting one slows down all others. The run shows that workers
+can join and leave without losing a group. How throughput grows with real machines has not been measured. An image
+counts in the update that learns from it. The last updates are the fastest because their images were made earlier.
 
-`python -m benchmarks.elastic --write` makes this page; `tests/rollout/elastic/test_autoscaling.py` checks the same.
-[cluster.md](cluster.md#fleets-that-follow-the-backlog) says how it works.
+`python -m benchmarks.elastic --write` makes this page. `tests/rollout/elastic/test_autoscaling.py` checks the same.
+[cluster.md](cluster.md#fleets-that-follow-the-backlog) explains how it works.
 """
 
 

@@ -8,7 +8,7 @@ from html import escape
 from itertools import pairwise
 
 from benchmarks.elastic_run import Sight
-from rollout.reporting.charts import COLOURS, DASHES, nice_ticks
+from reports.drawing.charts import COLOURS, DASHES, nice_ticks
 
 WIDTH = 720
 _LEFT, _RIGHT, _TOP = 52, 16, 66
@@ -71,7 +71,7 @@ def plot(
         for key, name in _NAMES.items()
     }
     end = max(sights[-1].seconds, images[-1][1])
-    counts = _Panel(_TOP, _HEIGHTS[0], end, max(v for line in lines.values() for _, v in line), "there are")
+    counts = _Panel(_TOP, _HEIGHTS[0], end, max(v for line in lines.values() for _, v in line), "nodes and processes")
     rates = _Panel(
         _TOP + _HEIGHTS[0] + _GAP,
         _HEIGHTS[1],
@@ -90,9 +90,10 @@ def plot(
         parts.append(f'<path d="M{x},20h30" stroke="{COLOURS[index]}"{dash}/><text x="{x + 36}" y="24">{name}</text>')
     parts += [*counts.axes(False), *rates.axes(True)]
     for at, name in marks:
-        x = counts.x(at)
-        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{rates.top + rates.height:g}"/>')
-        parts.append(f'<text x="{x + 4:.1f}" y="{_TOP + 12}">{escape(name)}</text>')
+        when = counts.x(at)
+        ends = f'y1="{_TOP}" y2="{rates.top + rates.height:g}"'
+        parts.append(f'<line class="mark" x1="{when:.1f}" x2="{when:.1f}" {ends}/>')
+        parts.append(f'<text x="{when + 4:.1f}" y="{_TOP + 12}">{escape(name)}</text>')
     parts += [counts.steps(_changes(line), index) for index, line in enumerate(lines.values())]
     starts = [(begun, rate) for begun, _, rate in images]
     parts.append(rates.steps([*starts, images[-1][1:]], len(lines)))

@@ -16,7 +16,7 @@ from ray._private.state import state
 
 from benchmarks.local_autoscaler import LocalAutoscaler
 from experiments.faults.watched_run import WatchedRun
-from rollout.errors import RunFailed
+from presets.errors import RunFailed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 UPDATES, PROMPTS, MOST_NODES = 12, 4, 5
@@ -112,7 +112,7 @@ def actors(role: str) -> list[dict[str, Any]]:
 
 def node_of(actor: dict[str, Any]) -> str:
     """Id of the node that an actor is on."""
-    return actor["Address"]["NodeID"]
+    return str(actor["Address"]["NodeID"])
 
 
 def sight(began: float) -> Sight:

@@ -28,14 +28,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rollout.command import TINY, Set, exit_codes, preset_at
-from rollout.config import RunConfig
-from rollout.config_file import load_config
+from presets.places import TINY, preset_at
+from presets.run_config import RunConfig
+from presets.run_file import load_config
+from rlrig.command import Set, exit_codes
+from rlrig.progress_display import LineProgress
 from rollout.local_ray import ray_for_run
-from rollout.progress import LineProgress, Progress
+from rollout.progress import Progress
 from rollout.prompts import load_prompts
 from scenes.scene_graph import SceneGraph
-from serving.gateway.gateway_config import GatewayConfig
+from studio.config import GatewayConfig
 
 _MOST = 4096
 _TIMEOUT_S = 300.0
@@ -161,7 +163,7 @@ def _bare_throughput(config: RunConfig, graphs: Sequence[SceneGraph], progress: 
 def _endpoint_loads(
     config: RunConfig, graphs: Sequence[SceneGraph], clients: Sequence[int], seconds: float, progress: Progress
 ) -> list[Load]:
-    from serving.gateway.deployed_service import DeployedService
+    from studio.deployed_service import DeployedService
 
     gateway = GatewayConfig(port=0, max_requests=_MOST, max_requests_per_client=_MOST)
     service = DeployedService(config, gateway, note=progress.note)

@@ -25,14 +25,15 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.flow_path import FlowSde
+from benchmarks.training_batches import editor_sample
 from learner.advantages import group_advantages, has_signal
 from learner.flow_policy import FlowPolicy
 from learner.samples import EditorSample
-from rollout.config import RunConfig
-from rollout.config_file import load_config
-from rollout.errors import BadInput
-from rollout.measuring.reward_gap import holds_in
+from presets.errors import BadInput
+from presets.run_config import RunConfig
+from presets.run_file import load_config
 from rollout.trajectory import Turn, read_parquet
+from rollout.truth import holds_in
 
 
 @dataclass
@@ -56,7 +57,7 @@ class GradientSums:
         Raises:
             ValueError: fewer than two groups, or gradients that are all zero.
         """
-        if self.groups < 2 or self.squares == 0.0:
+        if self.total is None or self.groups < 2 or self.squares == 0.0:
             raise ValueError(f"{self.groups} groups with squares {self.squares}: two with a gradient are needed")
         common = (float(self.total @ self.total) - self.squares) / (self.groups * (self.groups - 1))
         return common / (self.squares / self.groups)
@@ -86,13 +87,14 @@ def asked(run: Path) -> list[Turn]:
 def groups(policy: FlowPolicy, turns: Sequence[Turn], sde: FlowSde, size: int) -> Iterator[list[EditorSample]]:
     """The samples of each group whose rewards differ, one group of `size` edits for each turn."""
     for number, turn in enumerate(turns):
+        assert turn.edit_prompt is not None, "`asked` leaves those out"
         seeds = [number * size + member for member in range(size)]
         edits = policy.model.edit([turn.image_before] * size, [turn.edit_prompt] * size, seeds, sde)
         rewards = np.array([np.mean(holds_in(edit.image, turn.requirements)) for edit in edits])
         if has_signal(rewards):
             advantages = group_advantages(rewards)
             yield [
-                EditorSample(turn.image_before, turn.edit_prompt, edit.path, float(advantage))
+                editor_sample(turn.image_before, turn.edit_prompt, edit, float(advantage))
                 for edit, advantage in zip(edits, advantages, strict=True)
             ]
 

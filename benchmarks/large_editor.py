@@ -33,12 +33,13 @@ from actors.fleet import Fleet
 from actors.flow_path import FlowSde
 from actors.inverse_diffuser import InverseDiffuser
 from benchmarks.random_flux import build
-from learner.deepspeed_learner import Learner
-from learner.receipts import verify_receipts
+from benchmarks.training_batches import editor_sample
+from learner.ranks import Learner
 from learner.samples import EditorSample
-from rollout.cluster.memory_estimate import learner_rank, pipeline_replica
-from rollout.config import RunConfig
-from rollout.config_file import load_config
+from presets.run_config import RunConfig
+from presets.run_file import load_config
+from rlrig.cluster.memory_estimate import learner_rank, pipeline_replica
+from weights.receipts import verify_receipts
 
 _DEADLINE_S = 900.0
 _PROMPTS = ("move the red mug to the left of the laptop", "put the cat under the table")
@@ -125,7 +126,7 @@ def _measure(config: RunConfig, folder: str, sources: list[np.ndarray], gpus: in
 
     def samples(found: list[Edit]) -> list[EditorSample]:
         signs = [1.0 if k % 4 < 2 else -1.0 for k in range(len(found))]
-        return [EditorSample(*parts) for parts in zip(sources, prompts, [e.path for e in found], signs, strict=True)]
+        return [editor_sample(*parts) for parts in zip(sources, prompts, found, signs, strict=True)]
 
     fleet = worker("worker")
     first = samples(edit(f"worker, {sde.steps} steps, stochastic", fleet, 1, sde=sde))

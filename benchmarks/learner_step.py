@@ -31,12 +31,12 @@ from rich.table import Table
 
 from benchmarks.clock import Clock, Seconds, total
 from benchmarks.training_batches import actor_batch, editor_batch
-from learner import learner_rank
-from learner.deepspeed_learner import Learner
-from learner.learner_config import LearnerConfig
-from learner.learner_rank import LearnerRank, new_policy
-from rollout.config import RunConfig
-from rollout.config_file import load_config
+from learner import rank as learner_rank
+from learner.config import LearnerConfig
+from learner.rank import LearnerRank, new_policy
+from learner.ranks import Learner
+from presets.run_config import RunConfig
+from presets.run_file import load_config
 
 _LOOPBACK = "127.0.0.1"
 _PARTS = ("forward and loss", "backward", "clip and AdamW", "processor and batches", "checksums", "all else")
@@ -129,7 +129,7 @@ class RankInRay:
 
     def _cpu(self) -> float:
         times = self._process.cpu_times()
-        return times.user + times.system
+        return float(times.user + times.system)
 
 
 def median(runs: Sequence[dict[str, Seconds]]) -> dict[str, Seconds]:

@@ -67,7 +67,11 @@ class LocalAutoscaler(AutoscalingCluster):
         )
 
     def _generate_config(
-        self, head_resources: dict, worker_node_types: dict, autoscaler_v2: bool = False, **config_kwargs: Any
+        self,
+        head_resources: dict[str, Any],
+        worker_node_types: dict[str, Any],
+        autoscaler_v2: bool = False,
+        **config_kwargs: Any,
     ) -> dict[str, Any]:
         # The base class reads an example.yaml, which Ray's wheel does not hold.
         types = copy.deepcopy(worker_node_types)
@@ -223,7 +227,7 @@ def _is_raylet(process: psutil.Process, node: str) -> bool:
 
 def _alive(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

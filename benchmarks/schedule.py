@@ -1,7 +1,7 @@
 """Throughput of rollout schedules from 8 to 4,096 simulated workers: `python -m benchmarks.schedule`.
 
 Workers, latencies and failures are simulated (`benchmarks/simulated_fleet.py`); the scheduler is the one of
-`rollout/scheduler.py`. Exit code 1 if a target is missed.
+`rollout/scheduling/scheduler.py`. Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.simulated_fleet import Call, Measurement, Setting, Simulation, make_scheduler
 from benchmarks.synchronous_rounds import SynchronousRounds
-from rollout.scheduler import Scheduler
+from rollout.scheduling.scheduler import Scheduler
 
 SIZES = (8, 64, 512, 4096)
 STALENESS = (0, 1, 2)
@@ -99,7 +99,7 @@ def targets(rows: Sequence[Row], heavy_tailed: bool = True) -> list[Target]:
     busy = min(row.measured.busy - row.measured.wasted for row in found)
     speedup = min(row.speedup for row in found)
     oldest = max(row.measured.max_age - row.max_staleness for row in rows if row.max_staleness is not None)
-    costs = [row.driver_us for row in found]
+    costs = [row.driver_us for row in found if row.driver_us is not None]
     growth = max(costs) / min(costs)
     gain = Target(f"throughput at least {MIN_SPEEDUP} times synchronous", f"{speedup:.2f}", speedup >= MIN_SPEEDUP)
     return [

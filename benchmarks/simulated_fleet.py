@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from rollout.scheduler import Assignment, Outcome, Scheduler
-from rollout.staleness import Backpressure
+from rollout.scheduling.assignment import Assignment, Outcome
+from rollout.scheduling.scheduler import Scheduler
+from rollout.scheduling.staleness import Backpressure
 
 LOOK_EVERY_S = 30.0  # between two looks of the driver for late groups
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -92,10 +93,13 @@ class Draws:
         shape = (turns, setting.group_size)
         seconds = self._log_normal(setting.edit_s, setting.edit_sigma, shape)
         pareto = (1 + self._random.pareto(setting.straggler_alpha, shape)) * setting.straggler_scale
-        return np.where(self._random.random(shape) < setting.straggler_rate, seconds * pareto, seconds).sum(axis=1)
+        late = self._random.random(shape) < setting.straggler_rate
+        each: np.ndarray = np.where(late, seconds * pareto, seconds).sum(axis=1)
+        return each
 
     def _log_normal(self, median: float, sigma: float, shape: Any) -> np.ndarray:
-        return median * np.exp(sigma * self._random.standard_normal(shape))
+        drawn: np.ndarray = median * np.exp(sigma * self._random.standard_normal(shape))
+        return drawn
 
     def _stream(self, draw: Callable[[int], np.ndarray]) -> Callable[[], Any]:
         def values() -> Iterator[Any]:

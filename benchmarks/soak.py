@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.faults.watched_run import DRIVER, TITLES, WatchedRun
-from rollout.errors import RunFailed
+from presets.errors import RunFailed
 
 _SETTINGS = (
     "stages=[{stage: alternate, updates: 20000, switch_every: 3}]",

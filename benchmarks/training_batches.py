@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.model_families import load_editor
 from learner.samples import ActorSample, EditorSample
 from learner.vlm_policy import VlmPolicy
-from rollout.config import RunConfig
+from presets.run_config import RunConfig
 from scenes.dialogue import Reflection, actor_request, edit_prompt
 from scenes.scene_graph import Requirement
 from scenes.shape_world import DrawnScene, sample_scene
@@ -53,7 +54,7 @@ def editor_batch(config: RunConfig, count: int, seed: int = 0) -> list[EditorSam
     sde = FlowSde(config.editor.eta, config.editor.steps, config.editor.sde_window)
     edits = model.edit(images, prompts, list(range(count)), sde)
     return [
-        EditorSample(image, prompt, edit.path, _advantage(index))
+        editor_sample(image, prompt, edit, _advantage(index))
         for index, (image, prompt, edit) in enumerate(zip(images, prompts, edits, strict=True))
     ]
 
@@ -68,3 +69,9 @@ def _move(requirement: Requirement) -> str:
 
 def _answer(requirement: Requirement) -> str:
     return Reflection(requirement.text, _move(requirement)).text
+
+
+def editor_sample(image: np.ndarray, prompt: str, edit: Edit, advantage: float) -> EditorSample:
+    """What the learner trains on, of an edit that was sampled with the SDE."""
+    assert edit.path is not None, "an edit by the ODE has no path"
+    return EditorSample(image, prompt, edit.path, advantage)

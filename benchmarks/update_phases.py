@@ -19,8 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rollout.errors import BadInput
-from rollout.reporting.run_record import read_metrics
+from presets.errors import BadInput
+from reports.reading.metrics import read_metrics
 
 PHASES = ("draw", "reflect", "edit", "check", "learn", "sync")
 _KEYS = ("stage", "seconds", "compute_seconds", "seconds_total")

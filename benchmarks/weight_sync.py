@@ -25,10 +25,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from learner.receipts import verify_receipts
-from learner.weight_board import WeightBoard
-from learner.weight_holder import WeightHolder
-from learner.weights import WeightUpdate, publish_tensors
+from weights.board import WeightBoard
+from weights.holder import WeightHolder
+from weights.manifest import WeightUpdate, publish_tensors
+from weights.receipts import verify_receipts
 
 _DEADLINE_S = 300.0
 _WARMING = 10
@@ -45,7 +45,6 @@ def tensors_of(megabytes: float, count: int, seed: int) -> dict[str, torch.Tenso
     return {f"layer.{k}.weight": torch.rand(each, generator=generator) for k in range(count)}
 
 
-@ray.remote
 class Sender:
     """Holds the weights as a learner does."""
 
@@ -80,7 +79,6 @@ class Sender:
         return time.perf_counter() - began
 
 
-@ray.remote
 class Receiver:
     """Holds the weights as a replica does."""
 
@@ -104,8 +102,9 @@ class Receiver:
 
 def measure(megabytes: float, receivers: int, count: int, repeats: int) -> list[float]:
     """Seconds: gather, transfer and check, load, all, floor, board, naive."""
-    sender = Sender.remote(megabytes, count)
-    replicas = [Receiver.remote(f"replica-{k}", megabytes, count) for k in range(receivers)]
+    sender = ray.remote(Sender).remote(megabytes, count)
+    receiver = ray.remote(Receiver)
+    replicas = [receiver.remote(f"replica-{k}", megabytes, count) for k in range(receivers)]
     board = WeightBoard(_DEADLINE_S)
     rows = []
     for _ in range(_WARMING + repeats):

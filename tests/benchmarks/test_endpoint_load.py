@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI, Response
 
 from benchmarks.endpoint_load import Load, measure
-from tests.serving.gateway.loopback import served
+from tests.studio.loopback import served
 
 
 def test_a_row_has_throughput_percentiles_and_the_share_of_the_bare_models() -> None:

@@ -6,7 +6,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from benchmarks.gradient_signal import GradientSums, _window, main
-from rollout.errors import BadInput
+from presets.errors import BadInput
 
 
 def sums_of(gradients: torch.Tensor) -> GradientSums:

@@ -1,18 +1,18 @@
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.training_batches import actor_batch, editor_batch, group_scenes
 from learner.vlm_policy import VlmPolicy
-from rollout.config import RunConfig
-from rollout.config_file import load_config
+from presets.run_config import RunConfig
+from presets.run_file import load_config
+from tests.places import PRESET
 
 
 @pytest.fixture(scope="module")
 def run() -> RunConfig:
-    preset = Path(__file__).parents[2] / "presets" / "tiny" / "run.yaml"
+    preset = PRESET
     return load_config(preset, ["rollout.group_size=2", "editor.steps=3", "editor.sde_window=[0, 2]"])
 
 

@@ -6,7 +6,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from benchmarks.update_phases import main, phases_table, stage_phases
-from rollout.errors import BadInput
+from presets.errors import BadInput
 
 
 def line(stage: str, total: float, edit: float = 9.0, learn: float = 1.0) -> dict[str, Any]:
@@ -65,7 +65,8 @@ def test_metrics_that_cannot_be_used_are_refused(lines, skip, named):
 def test_the_command_prints_the_share_and_refuses_a_folder_without_metrics(tmp_path):
     app = Typer()
     app.command()(main)
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line("actor", t)) + "\n" for t in (50.0, 12.5)) + "{")
+    lines = [json.dumps({"update": number, **line("actor", total)}) for number, total in enumerate((50.0, 12.5))]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, "{"]))
     result = CliRunner().invoke(app, [str(tmp_path)])
     assert result.exit_code == 0
     assert "models compute 74.0 % of the wall time" in result.output
