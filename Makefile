@@ -2,8 +2,9 @@
 #   make train PRESET=presets/tiny/run.yaml ARGS="--set rollout.group_size=6 --out runs/mine"
 PRESET ?= presets/tiny/run.yaml
 ARGS ?=
-PYTEST = .venv/bin/python -m pytest
-SOURCES = actors benchmarks experiments learner rollout scenes serving tests
+QUICK = .venv/bin/python -m pytest -n 2 --dist worksteal
+ENGINES = .venv/bin/python -m pytest
+SOURCES = actors benchmarks experiments learner measuring presets reports rlrig rollout scenes serving studio tests weights
 
 .PHONY: train results chaos test test-all test-fast lint format venv clean help
 .DEFAULT_GOAL := help
@@ -15,7 +16,7 @@ help:
 	@echo 'make test       lint, then all tests, those that start the engines last'
 	@echo 'make test-all   the same, and whole runs whose parts the others run, too'
 	@echo 'make test-fast  lint, then the tests that start no engine (minutes)'
-	@echo 'make lint       ruff check and format check;  make format  applies them'
+	@echo 'make lint       imports, ruff check and format check, types;  make format  applies what ruff can'
 	@echo 'make clean      remove .venv and caches; runs/ stays'
 
 venv:
@@ -30,23 +31,27 @@ results: venv
 chaos: venv
 	@.venv/bin/rlrig chaos $(PRESET) $(if $(FAST),--fast) $(if $(KILLS),--kills) $(ARGS)
 
-test: test-fast
-	$(PYTEST) -m "engines and not long" --durations=30
+test: lint
+	$(QUICK) -m "not engines and not long"
+	$(ENGINES) -m "engines and not long"
 
-test-all: test-fast
-	$(PYTEST) -m engines --durations=30
+test-all: lint
+	$(QUICK) -m "not engines"
+	$(ENGINES) -m engines
 
 test-fast: lint
-	$(PYTEST) -n 2 --dist worksteal -m "not engines"
+	$(QUICK) -m "not engines and not long"
 
 lint: venv
+	.venv/bin/lint-imports
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/mypy
 
 format: venv
 	.venv/bin/ruff check --fix $(SOURCES)
 	.venv/bin/ruff format $(SOURCES)
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +

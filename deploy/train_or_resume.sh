@@ -8,7 +8,7 @@ set -euo pipefail
 readonly out=${1%/}
 shift
 
-if compgen -G "$out/checkpoints/[0-9]*/rllib_checkpoint.json" >/dev/null; then
+if compgen -G "$out/checkpoints/[0-9]*/checkpoint.json" >/dev/null; then
     echo "going on with $out" >&2
     exec rlrig train "$@" --out "$out" --resume
 fi

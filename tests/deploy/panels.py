@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DASHBOARD = REPOSITORY / "deploy" / "grafana" / "rlrig.json"
+from tests.places import ROOT
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "rlrig.json"
 
 
 class Query(NamedTuple):

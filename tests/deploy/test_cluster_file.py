@@ -13,13 +13,14 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.scripts.scripts import start
 
-from tests.deploy.panels import REPOSITORY
+from tests.places import ROOT
+from tests.rooms import ROOMS
 
 ROLES = {"image", "vlm", "learner"}
 
 
 def cluster_file() -> dict[str, Any]:
-    return yaml.safe_load((REPOSITORY / "cluster.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
 
 
 def workers() -> dict[str, dict[str, Any]]:
@@ -100,14 +101,13 @@ def test_no_port_but_ssh_is_open_and_every_request_needs_the_token():
 
 def test_everything_that_a_node_imports_and_runs_is_mounted():
     mounts = cluster_file()["file_mounts"]
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
-    needed = packages | {"deploy", "presets", "requirements", "pyproject.toml", project["project"]["readme"]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {*ROOMS, "deploy", "requirements", "pyproject.toml", project["project"]["readme"]}
     assert {local for remote, local in mounts.items() if remote.startswith("~/rl-rig/")} == needed
     for remote, local in mounts.items():
         if remote.startswith("~/rl-rig/"):
             assert remote == f"~/rl-rig/{local}"
-            assert (REPOSITORY / local).exists()
+            assert (ROOT / local).exists()
 
 
 def test_setup_runs_scripts_and_lock_files_that_are_mounted():
@@ -117,8 +117,8 @@ def test_setup_runs_scripts_and_lock_files_that_are_mounted():
     assert Path("deploy/setup_node.sh") in used
     assert Path("requirements/aws.lock") in used
     for path in used:
-        assert (REPOSITORY / path).is_file()
-        assert path.suffix != ".sh" or (REPOSITORY / path).stat().st_mode & 0o100
+        assert (ROOT / path).is_file()
+        assert path.suffix != ".sh" or (ROOT / path).stat().st_mode & 0o100
     _, lock, results = next(command.split() for command in commands if "setup_node.sh" in command)
     assert lock == "gpu"
     assert "CHANGE-ME" in results  # setup_node.sh refuses it, so that no run is written to a disk that goes away

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 import yaml
 
-from tests.deploy.panels import REPOSITORY
+from tests.places import ROOT
 
-DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
+DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -31,8 +31,18 @@ def test_both_lock_files_can_be_chosen_and_are_installed_as_they_are():
     assert any(argument.startswith("requirements/${LOCK}.lock ") for argument in arguments("COPY"))
     (install,) = [run for run in arguments("RUN") if "-r /tmp/lock" in run]
     assert "--no-deps" in install
+    assert "--compile-bytecode" in install  # the image's user cannot write there
     for lock in ("cpu", "gpu"):
-        assert (REPOSITORY / "requirements" / f"{lock}.lock").is_file()
+        assert (ROOT / "requirements" / f"{lock}.lock").is_file()
+
+
+def test_what_installs_them_is_pinned_where_the_set_up_of_a_checkout_pins_it():
+    assert "requirements/uv.txt /tmp/uv.txt" in arguments("COPY")
+    assert any("pip install" in run and "-r /tmp/uv.txt" in run for run in arguments("RUN"))
+    script = (ROOT / "deploy" / "setup_venv.sh").read_text(encoding="utf-8")
+    assert "-r requirements/uv.txt" in script
+    (pin,) = re.findall(r"^[^#].*$", (ROOT / "requirements" / "uv.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.fullmatch(r"uv==[\d.]+", pin)
 
 
 def test_code_does_not_come_before_the_packages():
@@ -52,14 +62,14 @@ def test_nothing_runs_as_root():
 
 def test_the_image_says_whether_it_is_well():
     (check,) = arguments("HEALTHCHECK")
-    manifest = yaml.safe_load((REPOSITORY / "deploy/kuberay/raycluster.yaml").read_text(encoding="utf-8"))
+    manifest = yaml.safe_load((ROOT / "deploy/kuberay/raycluster.yaml").read_text(encoding="utf-8"))
     probe = manifest["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]
     assert f"http://127.0.0.1:{probe['port']}{probe['path']}" in check
     assert "--start-period=180s" in check
 
 
 def test_what_a_build_does_not_need_stays_out():
-    ignored = (REPOSITORY / "deploy" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    ignored = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert {".git", ".venv", "runs"} <= set(ignored)
     for needed in ("deploy", "requirements", "presets", "rollout", "pyproject.toml", "README.md"):
         assert needed not in ignored

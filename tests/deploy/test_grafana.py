@@ -10,9 +10,10 @@ from ray.dashboard.modules.metrics.dashboards.default_dashboard_panels import DE
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
 from rollout.watching.metric_names import METRICS, RUN_TAG
-from tests.deploy.panels import REPOSITORY, Query, dashboard, panels, queries
+from tests.deploy.panels import Query, dashboard, panels, queries
+from tests.places import ROOT
 
-GRAFANA = REPOSITORY / "deploy" / "grafana"
+GRAFANA = ROOT / "deploy" / "grafana"
 
 
 def rays_own() -> set[str]:

@@ -9,11 +9,11 @@ import ray
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from rollout.config_file import load_config
+from presets.run_file import load_config
 from tests.deploy.crd_schema import closed, strict_schemas
-from tests.deploy.panels import REPOSITORY
+from tests.places import ROOT
 
-FOLDER = REPOSITORY / "deploy" / "kuberay"
+FOLDER = ROOT / "deploy" / "kuberay"
 KINDS = {"raycluster.yaml": "RayCluster", "rayjob.yaml": "RayJob", "rayservice.yaml": "RayService"}
 UNITS = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
 SLOW_LOAD_S = 300
@@ -106,7 +106,7 @@ def test_what_the_operator_asks_beyond_the_schema(name):
 
 
 def test_roles_are_those_of_the_cluster_file():
-    file = yaml.safe_load((REPOSITORY / "cluster.yaml").read_text(encoding="utf-8"))["available_node_types"]
+    file = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))["available_node_types"]
     for group, spec in groups("raycluster.yaml"):
         assert spec["labels"] == file[group]["labels"]
         if group != "head":
@@ -166,7 +166,7 @@ def test_results_are_one_claim_that_every_node_mounts():
 def test_the_job_runs_a_preset_that_exists_with_settings_that_load():
     spec = manifest("rayjob.yaml")["spec"]
     script, out, preset, *options = spec["entrypoint"].split()
-    local = {path: REPOSITORY / Path(path).relative_to("/opt/rl-rig") for path in (script, preset)}
+    local = {path: ROOT / Path(path).relative_to("/opt/rl-rig") for path in (script, preset)}
     assert local[script].stat().st_mode & 0o100
     assert out.startswith("/results/")
     config = load_config(local[preset], options[1::2])
@@ -215,5 +215,5 @@ def test_only_named_pods_reach_the_cluster():
 
 def test_the_image_has_the_ray_that_the_operator_is_told_of():
     for lock in ("cpu", "gpu"):
-        packages = (REPOSITORY / "requirements" / f"{lock}.lock").read_text(encoding="utf-8")
+        packages = (ROOT / "requirements" / f"{lock}.lock").read_text(encoding="utf-8")
         assert f"\nray=={cluster_of('raycluster.yaml')['rayVersion']}\n" in packages

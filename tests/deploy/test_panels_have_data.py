@@ -16,7 +16,8 @@ import ray
 from ray.util.metrics import Counter, Gauge
 
 from rollout.watching.metric_names import METRICS, RUN_TAG
-from tests.deploy.panels import REPOSITORY, panels, queries
+from tests.deploy.panels import panels, queries
+from tests.places import ROOT
 
 pytestmark = [
     pytest.mark.engines,
@@ -56,7 +57,7 @@ def prometheus(exporter, tmp_path_factory):
     """The address of a Prometheus that scrapes this Ray. Only its target file has another path than what is shipped."""
     folder = tmp_path_factory.mktemp("prometheus")
     session = Path(ray._private.worker._global_node.get_session_dir_path())
-    text = (REPOSITORY / "deploy" / "grafana" / "prometheus.yml").read_text(encoding="utf-8")
+    text = (ROOT / "deploy" / "grafana" / "prometheus.yml").read_text(encoding="utf-8")
     assert "/tmp/ray/" in text
     (folder / "prometheus.yml").write_text(text.replace("/tmp/ray/", f"{session}/"))
     with socket.socket() as listener:

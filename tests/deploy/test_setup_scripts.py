@@ -1,13 +1,16 @@
 import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.panels import REPOSITORY
+from tests.places import ROOT
 
-DEPLOY = REPOSITORY / "deploy"
+DEPLOY = ROOT / "deploy"
 NFS = "files.example.com:/share"
 
 
@@ -117,13 +120,161 @@ def test_a_share_that_does_not_answer_is_named(machine, tmp_path):
     assert "2049" in output
 
 
-def test_an_unknown_lock_is_refused():
-    environment = {**os.environ, "LOCK": "rocm"}
+@pytest.mark.parametrize("lock", ["rocm", "aws"])  # that of aws is an addition to another one
+def test_an_unknown_lock_is_refused(lock):
+    environment = {**os.environ, "LOCK": lock}
     done = subprocess.run(
         [DEPLOY / "setup_venv.sh"], env=environment, timeout=30, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "requirements/rocm.lock" in done.stderr
+    assert f"requirements/{lock}.lock" in done.stderr
+    assert "use LOCK=cpu or LOCK=gpu" in done.stderr
+
+
+STAND_IN_PYTHON = """\
+#!/bin/sh
+case "$*" in
+    -V) echo Python 3.11.9 ;;
+    "-m venv --clear "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    "-m pip install "*uv.txt) test ! -e "{root}/no-uv" && cp "{root}/uv" "$(dirname "$0")/uv" ;;
+    "-m pip install "*) echo "pip $*" >> "{root}/log"; test ! -e "{root}/pip-fails" ;;
+    "-m rlrig."*) echo "python $*" >> "{root}/log" ;;
+    deploy/pip_sources.py*) exec "{python}" "$@" ;;
+esac
+"""
+STAND_IN_UV = """\
+#!/bin/sh
+echo "uv $*" >> "{root}/log"
+env | grep -E '^(UV_|SSL_CERT_FILE|ALL_PROXY)' > "{root}/environment"
+if test -e "{root}/uv-hangs"; then touch "{root}/hanging"; exec sleep 60; fi
+if test -e "{root}/no-torch" && echo "$*" | grep -q "torch==" && ! echo "$*" | grep -q extra-index-url; then
+    echo "  cause: Because there is no version of torch==1.0 and you require torch==1.0"
+    exit 1
+fi
+test ! -e "{root}/uv-fails"
+"""
+SECRET = "a-password"
+PIP_CONFIGURATION = f"""\
+[global]
+index-url = https://someone:{SECRET}@packages.example.com/simple
+extra-index-url =
+    https://one.example.com/simple
+    https://two.example.com/simple
+cert = /etc/our-authority.pem
+constraint = /etc/constraints.txt
+"""
+
+
+class SetUp:
+    """`deploy/setup_venv.sh` of a repository of its own, whose Python, pip and uv are stand-ins."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.repository = root, root / "rl-rig"
+        for folder in ("deploy", "requirements"):
+            (self.repository / folder).mkdir(parents=True)
+        for name in ("setup_venv.sh", "pip_sources.py"):
+            shutil.copy(DEPLOY / name, self.repository / "deploy")
+        hook = "rlrig/checks/torchvision_hook.py"
+        (self.repository / hook).parent.mkdir(parents=True)
+        for name, text in (("requirements/cpu.lock", "six==2.0\ntorch==1.0\n"), ("pyproject.toml", ""), (hook, "")):
+            (self.repository / name).write_text(text)
+        executable(root / "python", STAND_IN_PYTHON.format(root=root, python=sys.executable))
+        executable(root / "uv", STAND_IN_UV.format(root=root))
+        (root / "pip.conf").write_text(PIP_CONFIGURATION)
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(root), "PYTHON": str(root / "python")}
+        self.environment |= {"PIP_CONFIG_FILE": str(root / "pip.conf"), "PIP_FIND_LINKS": f"{root} {root}/missing"}
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.repository / "deploy" / "setup_venv.sh"], env=self.environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        )  # fmt: skip
+
+    def __call__(self, *events: str) -> tuple[int, str, list[str]]:
+        """Exit code, output and installing commands where these things happen: no-uv, uv-fails, no-torch, pip-fails."""
+        for event in events:
+            (self.root / event).touch()
+        started = self.start()
+        output, _ = started.communicate(timeout=300)
+        log = self.root / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return started.returncode, output, lines
+
+
+@pytest.fixture
+def set_up(tmp_path: Path) -> SetUp:
+    return SetUp(tmp_path)
+
+
+def test_uv_installs_the_lock_and_a_second_time_changes_nothing(set_up):
+    code, output, commands = set_up()
+    assert code == 0, output
+    assert output.startswith("[set-up ")
+    assert "ready: .venv" in output
+    uv = "uv pip install --python .venv/bin/python --no-deps"
+    hook = "python -m rlrig.checks.torchvision_hook"
+    assert commands == [f"{uv} torch==1.0", f"{uv} -r requirements/cpu.lock", f"{uv} --no-build-isolation -e .", hook]
+    assert set_up("no-uv", "pip-fails") == (0, "", [])
+
+
+@pytest.mark.parametrize(("event", "says"), [("no-uv", "pip cannot get uv"), ("uv-fails", "going on with pip")])
+def test_pip_installs_the_lock_where_uv_does_not(set_up, event, says):
+    code, output, commands = set_up(event)
+    assert code == 0, output
+    assert says in output
+    by_pip = [command.partition("--no-deps ")[2] for command in commands if command.startswith("pip ")]
+    assert by_pip == ["torch==1.0", "-r requirements/cpu.lock", "--no-build-isolation -e ."]
+
+
+def test_a_set_up_that_failed_names_the_log_and_is_not_taken_for_done(set_up):
+    code, output, _ = set_up("no-uv", "pip-fails")
+    assert code == 2
+    assert "pip failed; the log is .venv/setup.log" in output
+    (set_up.root / "pip-fails").unlink()
+    assert set_up()[0] == 0
+
+
+def test_uv_gets_the_sources_that_pip_is_configured_for(set_up):
+    code, output, commands = set_up()
+    assert code == 0, output
+    assert set((set_up.root / "environment").read_text().splitlines()) >= {
+        "SSL_CERT_FILE=/etc/our-authority.pem",
+        f"UV_DEFAULT_INDEX=https://someone:{SECRET}@packages.example.com/simple",
+        f"UV_FIND_LINKS={set_up.root}",
+        "UV_INDEX=https://one.example.com/simple https://two.example.com/simple",
+        "UV_INDEX_STRATEGY=unsafe-best-match",
+    }
+    assert SECRET not in output + "".join(commands) + (set_up.repository / ".venv/setup.log").read_text()
+
+
+def test_torch_comes_from_its_own_index_where_the_sources_lack_it(set_up):
+    code, output, commands = set_up("no-torch")
+    assert code == 0, output
+    assert "the package sources have no torch==1.0" in output
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu torch==1.0" in commands[1]
+    assert not any(command.startswith("pip ") for command in commands)
+
+
+def test_packages_are_compiled_where_python_may_not_keep_what_it_compiles(set_up):
+    set_up.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    code, output, commands = set_up()
+    assert code == 0, output
+    assert ["--compile" in command for command in commands] == [False, True, False, False]
+
+
+def test_an_interrupt_ends_the_installer(set_up):
+    (set_up.root / "uv-hangs").touch()
+    started = set_up.start()
+    deadline = time.monotonic() + 120
+    while not (set_up.root / "hanging").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (set_up.root / "hanging").exists()
+    os.kill(started.pid, signal.SIGINT)
+    started.communicate(timeout=120)  # the installer holds the pipe, so this waits for its end, too
+    assert started.returncode == 130
+    assert not (set_up.repository / ".venv" / "setup.sha256").exists()
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed (Debian: shellcheck)")

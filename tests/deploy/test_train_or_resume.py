@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.panels import REPOSITORY
+from tests.places import ROOT
 
-SCRIPT = REPOSITORY / "deploy" / "train_or_resume.sh"
+SCRIPT = ROOT / "deploy" / "train_or_resume.sh"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def start(tmp_path: Path):
 def checkpoint(out: Path, name: str = "00004") -> None:
     folder = out / "checkpoints" / name
     folder.mkdir(parents=True)
-    (folder / "rllib_checkpoint.json").write_text("{}")
+    (folder / "checkpoint.json").write_text("{}")
 
 
 def test_the_first_start_is_a_plain_train(start, tmp_path):
@@ -44,7 +44,7 @@ def test_a_later_start_goes_on_from_a_checkpoint(start, tmp_path):
     out = tmp_path / "run"
     checkpoint(out)
     assert start(f"{out}/", "preset.yaml") == ["train", "preset.yaml", "--out", str(out), "--resume"]
-    assert (out / "checkpoints" / "00004" / "rllib_checkpoint.json").is_file()
+    assert (out / "checkpoints" / "00004" / "checkpoint.json").is_file()
 
 
 def test_a_folder_without_a_whole_checkpoint_is_kept_beside_the_new_one(start, tmp_path):
