@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
+
 DOCS = ROOT / "docs"
 
 _BLOCK = re.compile(
@@ -41,7 +42,7 @@ def files_of(page: str) -> dict[str, str]:
 def environment_with_rlrig(folder: Path) -> Mapping[str, str]:
     """An environment in which `rlrig` and `python` are those of this repository; `folder` is made for their scripts."""
     folder.mkdir(parents=True)
-    for name, command in (("rlrig", "-m rollout.cli"), ("python", "")):
+    for name, command in (("rlrig", "-m rlrig.cli"), ("python", "")):
         script = folder / name
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
         script.chmod(0o755)

@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.config_file import load_config
-from rollout.preflight import check_own_code
+from presets.run_file import load_config
+from rlrig.checks.preflight import check_own_code
+from rollout.groups.rewards import load_reward
 from rollout.prompts import load_prompts
-from rollout.rewards import load_reward
 from scenes.extractors import extract
 from scenes.laion_sg import write_records
 from scenes.shape_world import sample_graphs, sample_scene
 from serving.own_checker import OwnChecker
 from tests.docs.pages import DOCS, ROOT, blocks_of, files_of
+from tests.places import PRESET
 
 PAGES = {path.stem: path.read_text() for path in sorted((DOCS / "extending").glob("[a-z]*.md"))}
-TINY = ROOT / "presets" / "tiny" / "run.yaml"
+
 COMMANDS = [
     (name, line)
     for name, page in PAGES.items()
@@ -90,10 +91,10 @@ def test_the_settings_of_a_command_are_taken(page: str, command: str, own: Path)
     settings = [words[k + 1] for k, word in enumerate(words) if word == "--set"]
     assert settings, f"{page}: {command} sets nothing"
     (own / "models").mkdir()
-    shutil.copytree(TINY.parent / "models" / "actor", own / "models" / "deep-actor")
+    shutil.copytree(PRESET.parent / "models" / "actor", own / "models" / "deep-actor")
     settings = [setting.replace("=/data/", f"={own}/").replace("=models/", f"={own}/models/") for setting in settings]
-    config = load_config(TINY, settings)
-    assert config != load_config(TINY)
+    config = load_config(PRESET, settings)
+    assert config != load_config(PRESET)
     if config.editor.family is None:  # its class loads torch and diffusers
         check_own_code(config)
 
@@ -143,7 +144,7 @@ def test_the_table_of_the_page_becomes_scene_graphs(own: Path) -> None:
     assert [item.name for item in second.items] == ["yellow triangle", "purple star", "orange circle"]
     with pytest.raises(ValueError, match=r"name the table in data\.path"):
         next(scenes.from_csv(None, 0))
-    config = load_config(TINY, ["data.source=own_scenes:from_csv", "data.path=scenes.csv"])
+    config = load_config(PRESET, ["data.source=own_scenes:from_csv", "data.path=scenes.csv"])
     prompts = load_prompts(config.data, config.seed)
     assert len(prompts.train) > 0.8 * SCENES
     assert prompts.held_out
@@ -153,9 +154,9 @@ def test_the_table_of_the_page_becomes_scene_graphs(own: Path) -> None:
 def test_a_data_set_of_the_hub_becomes_scene_graphs(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(own / "hub"))
     sources = ("data.source=own_scenes:from_datasets", "data.path=records.jsonl")
-    config = load_config(TINY, sources)
+    config = load_config(PRESET, sources)
     prompts = load_prompts(config.data, config.seed)
-    same = load_config(TINY, ["data.source=laion_sg", f"data.path={own}/records.jsonl"])
+    same = load_config(PRESET, ["data.source=laion_sg", f"data.path={own}/records.jsonl"])
     expected = load_prompts(same.data, same.seed)
     assert prompts.train == expected.train
     assert prompts.held_out == expected.held_out

@@ -14,12 +14,13 @@ import pytest
 from rollout.trajectory import Turn, read_parquet
 from scenes.extractors import extract, satisfied
 from scenes.laion_sg import read_record
-from tests.docs.pages import ROOT, environment_with_rlrig
+from tests.docs.pages import environment_with_rlrig
 from tests.docs.test_extending import SCENES, write_files
+from tests.places import TINY
 
 pytestmark = pytest.mark.engines
 
-MODELS = ROOT / "presets" / "tiny" / "models"
+MODELS = TINY / "models"
 OWN = {
     "data.source": "own_scenes:from_csv",
     "data.path": "scenes.csv",
@@ -81,8 +82,8 @@ def test_the_editor_of_the_page_understands_other_words(imported: None) -> None:
     from actors.flow_path import FlowSde
     from actors.flux_model import FluxModel
     from actors.model_families import load_editor
+    from learner.config import LearnerConfig
     from learner.flow_policy import FlowPolicy
-    from learner.learner_config import LearnerConfig
     from learner.samples import EditorSample
 
     known, said = "move red circle left of blue square", "Move the red circle to the left of the blue square"

@@ -43,8 +43,8 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:
-    text = "[a](nowhere.md) [b](README.md#nothing) [c](https://elsewhere) `[d](code)` ![e](docs/episode.png)"
-    assert links_of(text) == ["nowhere.md", "README.md#nothing", "docs/episode.png"]
+    text = "[a](nowhere.md) [b](README.md#nothing) [c](https://elsewhere) `[d](code)` ![e](docs/pictures/episode.png)"
+    assert links_of(text) == ["nowhere.md", "README.md#nothing", "docs/pictures/episode.png"]
     assert broken(ROOT / "README.md", text) == ["nowhere.md", "README.md#nothing"]
 
 

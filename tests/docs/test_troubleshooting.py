@@ -1,12 +1,12 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-_PACKAGES = ("actors", "learner", "rollout", "scenes", "serving")
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
+from tests.rooms import ROOMS
+
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE.splitlines() if line.startswith("| `")]
 
@@ -23,7 +23,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def messages() -> list[str]:
     """What the packages can say; their docstrings are among it, but no documentation and no test."""
-    files = [file for name in _PACKAGES for file in (ROOT / name).rglob("*.py")]
+    files = [file for name in ROOMS for file in (ROOT / name).rglob("*.py")]
     return [text for file in files for text in texts(ast.parse(file.read_text()))]
 
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from rollout.cli import app
-from rollout.config_file import load_config
+from presets.run_file import load_config
+from rlrig.cli import app
 from rollout.local_ray import port_is_free
 from scenes.extractors import extract
 from tests.docs.pages import ROOT
@@ -48,7 +48,7 @@ def test_the_settings_of_the_training_are_taken() -> None:
     (training,) = (block.text for block in STEPS if block.text.startswith("rlrig train"))
     settings = [setting.strip("'") for setting in re.findall(r"--set ('[^']*'|\S+)", training)]
     config = load_config(ROOT / "presets" / "tiny" / "run.yaml", settings)
-    assert config.schedule == ["actor", "actor", "editor", "editor"]
+    assert list(config.schedule) == ["actor", "actor", "editor", "editor"]
     assert config.evaluation.prompts == 12
 
 
@@ -105,6 +105,7 @@ def is_ready() -> bool:
 
 
 @pytest.mark.engines
+@pytest.mark.long  # tests/studio/test_deployed_service.py asks the same service
 @pytest.mark.skipif(not serves(), reason="rlrig has no command serve")
 def test_the_server_answers_curl_and_the_client(server: None, tutorial: Tutorial) -> None:
     asked = [block for block in BLOCKS if block.mark == ASKS]
