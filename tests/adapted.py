@@ -2,7 +2,7 @@
 
 import torch
 
-from learner.learner_config import LoraConfig
+from weights.lora_config import LoraConfig
 
 VLM_LORA = LoraConfig(rank=2, alpha=4.0, target_modules=r"model\.text_model\..*\.(q_proj|down_proj)|lm_head")
 EDITOR_LORA = LoraConfig(rank=2, alpha=4.0, target_modules=("to_q", "add_k_proj", "proj_mlp", "norm.linear"))

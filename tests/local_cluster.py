@@ -5,32 +5,76 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
 
-ROOT = str(Path(__file__).resolve().parents[1])
+from tests.places import ROOT
+
 _MIB = 1 << 20
 _POLL_S = 0.5
 
 
+class _Shared:
+    """The Ray that modules use one after another, because starting one takes seconds of both cores. Whoever starts or
+    joins another in this process ends it first."""
+
+    living = False
+
+    def __init__(self) -> None:
+        self._init = ray.init
+        ray.init = self.init
+
+    def init(self, *arguments: Any, **named: Any) -> Any:
+        """`ray.init`, after the end of what is shared."""
+        self.end()
+        return self._init(*arguments, **named)
+
+    def begin(self) -> None:
+        """Make sure that it is there."""
+        if self.living and ray.is_initialized():
+            return
+        _begin(self._init, 8, 256)
+        self.living = True
+
+    def end(self) -> None:
+        """End it, if it is there."""
+        if self.living:
+            self.living = False
+            ray.shutdown()
+
+
+_shared = _Shared()
+
+
+@contextmanager
+def shared_ray() -> Iterator[None]:
+    """A Ray with 8 logical CPUs, whose workers find the tests. It stays for the next module: end what you start, and
+    hurt nothing but that."""
+    _shared.begin()
+    yield
+
+
 @contextmanager
 def local_ray(num_cpus: int, store_mib: int = 200, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Ray with so many logical CPUs and an object store of so many MiB, ended afterwards; `environment` is that of its
-    workers."""
-    ray.init(
+    """A Ray of your own with so many logical CPUs and an object store of so many MiB, ended afterwards; `environment`
+    is that of its workers besides."""
+    _begin(ray.init, num_cpus, store_mib, **(environment or {}))
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _begin(init: Callable[..., Any], num_cpus: int, store_mib: int, **environment: str) -> None:
+    init(
         address="local",
         num_cpus=num_cpus,
         include_dashboard=False,
         object_store_memory=store_mib * _MIB,
         log_to_driver=False,
-        runtime_env={"env_vars": dict(environment or {})},
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}},
     )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def step_until(done: Callable[[], Any], step: Callable[[], None], deadline_s: float, said: Any) -> None:

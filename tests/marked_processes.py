@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
+
+from experiments.faults.processes import bearing
 
 
 def marked_processes(mark: str) -> list[str]:
     """Command lines of the processes that descend from one with `RLRIG_TEST_MARK=mark`, however they were started."""
     found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("RLRIG_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended, or is not ours
-            continue
+    for process in bearing("RLRIG_TEST_MARK", mark):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            found.append(" ".join(process.cmdline()))
     return found
