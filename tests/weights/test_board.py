@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.faults.two_nodes import STORE_BYTES, TwoNodes
 from tests.local_cluster import eventually
@@ -27,7 +28,7 @@ def cluster():
 
 
 @ray.remote(num_cpus=0)
-class Maker:
+class _Maker:
     """Stands where a learner stands: what it puts into the object store is its own."""
 
     def make(self, version: int, value: float):
@@ -37,10 +38,17 @@ class Maker:
         return publish_tensors("editor", 1, weights)
 
 
+def new_maker():
+    """One on the driver's node. From another node, a copy may be on its way here while its owner ends. Ray then keeps
+    it, and what should be lost can be fetched."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return _Maker.options(scheduling_strategy=here).remote()
+
+
 def test_the_newest_weights_outlive_the_process_that_made_them():
     board = WeightBoard(deadline_s=30)
     assert latest_weights(board.name, "editor", 30) is None
-    maker = Maker.remote()
+    maker = new_maker()
     for version, value in ((1, 1.0), (2, 2.0)):
         board.publish(ray.get(maker.make.remote(version, value), timeout=30))
         assert newest_version(board.name, "editor", 30) == version
@@ -55,7 +63,7 @@ def test_the_newest_weights_outlive_the_process_that_made_them():
 
 
 def test_a_replica_that_asks_before_the_board_has_its_copy_gets_weights_that_outlive_their_maker():
-    board, maker = WeightBoard(deadline_s=30), Maker.remote()
+    board, maker = WeightBoard(deadline_s=30), new_maker()
     board.publish(ray.get(maker.make.remote(3, 3.0), timeout=30))
     update = latest_weights(board.name, "editor", 30)
     ray.kill(maker)
@@ -78,7 +86,7 @@ def lose(maker, update) -> None:
 
 
 def test_weights_that_ended_with_their_maker_are_named_and_newer_ones_take_their_place():
-    board, maker = WeightBoard(deadline_s=30), Maker.remote()
+    board, maker = WeightBoard(deadline_s=30), new_maker()
     board.publish(ray.get(maker.make.remote(1, 1.0), timeout=30))
     board.settle()
     update = ray.get(maker.make.remote(2, 2.0), timeout=30)
@@ -86,14 +94,14 @@ def test_weights_that_ended_with_their_maker_are_named_and_newer_ones_take_their
     lose(maker, update)
     with pytest.raises(WeightsLost, match=r"policy 'editor' version 2: the process that made them, .* ended before"):
         board.settle()
-    maker = Maker.remote()
+    maker = new_maker()
     board.publish(ray.get(maker.make.remote(3, 3.0), timeout=30))
     assert latest_weights(board.name, "editor", 30).manifest.version == 3
     board.close()
 
 
 def test_a_service_s_weights_that_cannot_be_copied_leave_those_before():
-    board, maker = WeightBoard(deadline_s=30), Maker.remote()
+    board, maker = WeightBoard(deadline_s=30), new_maker()
     publish_weights(board.name, ray.get(maker.make.remote(1, 1.0), timeout=30), 30)
     update = ray.get(maker.make.remote(2, 2.0), timeout=30)
     lose(maker, update)
@@ -120,7 +128,7 @@ class Replica:
 
 
 def test_weights_in_use_stay_whole_when_their_maker_ends_and_the_object_store_is_filled():
-    maker, replica = Maker.remote(), Replica.remote()
+    maker, replica = new_maker(), Replica.remote()
     weights = {"a": torch.rand(1000, 1000), "b": torch.rand(7)}
     update = ray.get(maker.send.remote(weights), timeout=60)
     assert ray.get(replica.apply.remote(update), timeout=60) == update.manifest.digest == tensors_digest(weights)
