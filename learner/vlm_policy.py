@@ -23,7 +23,7 @@ from learner.samples import ActorSample
 from learner.saving.model_card import actor_card, write_card
 from learner.trained_weights import TrainedWeights
 from learner.vlm_loss import token_log_probs, vlm_loss
-from scenes.dialogues.dialogue import load_dialogue
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from serving.answers.form import AnswerForm
 from serving.answers.grammar import AnswerGrammar, unpacked
 from serving.generation import IMAGE_BIAS, messages
@@ -82,7 +82,7 @@ class VlmPolicy:
             is on disk; with an adapter, the model without it is that.
 
         system_prompt: before each request, as in the rollout.
-        dialogue: `rollout.dialogue`, for the call that the model card shows.
+        dialogue: of the rollout, for the call that the model card shows.
         answer_form: that the answers were sampled in.
 
     Attributes:
@@ -99,7 +99,7 @@ class VlmPolicy:
         model_path: str | Path,
         config: LearnerConfig,
         system_prompt: str | None = None,
-        dialogue: str = "shapes",
+        dialogue: Dialogue = SHAPES,
         answer_form: AnswerForm | None = None,
     ) -> None:
         avoid_cudnn_attention()
@@ -169,8 +169,7 @@ class VlmPolicy:
         self.module.generation_config.save_pretrained(folder)
         self.processor.save_pretrained(folder)
         surviving = None if written is None else written.surviving
-        dialogue = load_dialogue(self._dialogue)
-        write_card(folder, actor_card("actor", self._base, dialogue, self._system_prompt, surviving))
+        write_card(folder, actor_card("actor", self._base, self._dialogue, self._system_prompt, surviving))
         if written is not None:
             self.module.peft_config[ADAPTER].save_pretrained(folder / "lora")
             tensors = {f"{_PEFT}{name}": tensor for name, tensor in written.adapter.items()}

@@ -19,6 +19,7 @@ SETTLED = (
     "rollout.concurrency",
     "rollout.max_staleness",
     "rollout.dialogue",
+    "rollout.dialogue_texts",
     "rollout.answer_form",
 )
 _TAKES_PATH = {"laion_sg": True, "shape_world": False}  # code of the user's own may take one
@@ -113,6 +114,12 @@ def impossible_combinations(config: RunSettings) -> list[str]:
         problems.append(
             f"data.path: {config.data.path!r} is refused with data.source {config.data.source}: laion_sg needs a path, "
             "shape_world takes none"
+        )
+    if (texts := config.rollout.dialogue_texts) is not None and config.rollout.dialogue != "general":
+        problems.append(
+            f"rollout.dialogue_texts: {sorted(texts.model_fields_set)} is refused with rollout.dialogue "
+            f"{config.rollout.dialogue!r}: they are the words of the general dialogue. Leave them out, or set "
+            "rollout.dialogue=general"
         )
     if config.evaluation.prompts > config.data.held_out_size:
         problems.append(

@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefinedType
 
 from presets.checks import contradictions, impossible_combinations, shares_vlm
 from presets.settings import RunSettings
-from scenes.dialogues.dialogue import load_dialogue
+from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from serving.config import VlmConfig
 from serving.prompt_limits import PromptLimits
 
@@ -32,13 +32,22 @@ class RunConfig(RunSettings):
     """
 
     @property
-    def actor_vlm(self) -> VlmConfig:
-        """`vlm.actor`, with the system prompt of the dialogue where it names none, and room for the learner's adapter.
+    def dialogue(self) -> Dialogue:
+        """The words between the loop and its VLMs.
 
         Raises:
             EntryPointError: `rollout.dialogue` names code that cannot be used.
         """
-        system = self.vlm.actor.system_prompt or load_dialogue(self.rollout.dialogue).system
+        return load_dialogue(self.rollout.dialogue, self.rollout.dialogue_texts)
+
+    @property
+    def actor_vlm(self) -> VlmConfig:
+        """`vlm.actor`, with the system prompt of the dialogue where it names none, and room for the learner's adapter.
+
+        Raises:
+            EntryPointError: see `dialogue`.
+        """
+        system = self.vlm.actor.system_prompt or self.dialogue.system
         lora = self.learner.actor.lora if self.vlm.actor.adapter == "beside" else None
         rank = None if lora is None else lora.rank
         given = {"system_prompt": system, "adapter_rank": rank, "answer_form": self.rollout.answer_form}
@@ -61,7 +70,7 @@ class RunConfig(RunSettings):
             actor.model,
             actor.max_model_len,
             self.diffuser.max_prompt_tokens,
-            self.rollout.dialogue,
+            self.dialogue,
             actor.system_prompt,
         )
 

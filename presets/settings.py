@@ -12,6 +12,7 @@ from presets.elastic import ElasticConfig
 from presets.images import DiffuserConfig, EditorConfig
 from presets.placement import PlacementConfig
 from presets.schedule import Schedule, Stage, StageConfig
+from scenes.dialogues.texts import Texts
 from scenes.section import OrOwn, Section
 from serving.answers.form import AnswerForm
 from serving.config import VlmConfig
@@ -70,6 +71,8 @@ class RolloutConfig(Section):
     dialogue: Annotated[str, OrOwn(("shapes", "general"))] = "shapes"
     """Words between the loop and its VLMs: shapes, the small models' own language; general, plain English for a VLM
     that was not made for this loop; or a class of yours, `module:name`, as `scenes.dialogues.dialogue.Dialogue`."""
+    dialogue_texts: Texts | None = None
+    """Other words for the general dialogue; null: its own. `vlm.actor.system_prompt` replaces its system prompt."""
     least_mass: float = Field(0.05, ge=0, le=1)
     """Least probability of yes and no together in the Checker's answer; below it a requirement counts as unmet, and the
     question as unanswered."""

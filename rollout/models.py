@@ -15,7 +15,7 @@ from actors.inverse_diffuser import InverseDiffuser
 from presets.errors import BadInput
 from presets.run_file import model_source
 from presets.settings import RolloutConfig
-from scenes.dialogues.dialogue import load_dialogue
+from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from serving.actor import Actor
 from serving.application_keeper import ApplicationKeeper
 from serving.checker import Checker
@@ -58,13 +58,17 @@ class Models:
     keeper: ApplicationKeeper | None = None
 
     @cached_property
+    def _dialogue(self) -> Dialogue:
+        return load_dialogue(self.rollout.dialogue, self.rollout.dialogue_texts)
+
+    @cached_property
     def actor(self) -> Actor:
-        return Actor(self.actor_vlm, load_dialogue(self.rollout.dialogue))
+        return Actor(self.actor_vlm, self._dialogue)
 
     @cached_property
     def checker(self) -> Checker | OwnChecker:
         settings = self.rollout
-        return new_checker(settings.checker, self.checker_vlm, load_dialogue(settings.dialogue), settings.least_mass)
+        return new_checker(settings.checker, self.checker_vlm, self._dialogue, settings.least_mass)
 
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """Give new weights to every replica of the policy that they are for, and check what each one then holds. A

@@ -43,7 +43,7 @@ class Policies:
         model = model_source(config.models.actor if policy == "actor" else config.models.edits_with)
         settings: dict[str, Any] = {
             "system_prompt": config.actor_vlm.system_prompt,
-            "dialogue": config.rollout.dialogue,
+            "dialogue": config.dialogue,
             "answer_form": config.rollout.answer_form,
         }
         if policy == "editor":

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scenes.dialogues.dialogue import Dialogue, load_dialogue
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from serving.model_folder import BrokenModelFolder
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class PromptLimits:
     actor: str
     context: int | None = None
     prompt_tokens: int | None = None
-    dialogue: str = "shapes"
+    dialogue: Dialogue = SHAPES
     system_prompt: str | None = None
 
     def refusal(self, graph: SceneGraph, drawn: bool = True) -> str | None:
@@ -125,14 +125,10 @@ class PromptLimits:
         """Tokens of the longest question about requirements: with all of them unmet, and with an image."""
         if self._actor_tokenizer is None:
             return 0
-        asked = self._dialogue.request(requirements, requirements)
+        asked = self.dialogue.request(requirements, requirements)
         texts = [asked] if self.system_prompt is None else [self.system_prompt, asked]
         encode = self._actor_tokenizer.encode
         return self._tokens_around + sum(len(encode(text, add_special_tokens=False).tokens) for text in texts)
-
-    @cached_property
-    def _dialogue(self) -> Dialogue:
-        return load_dialogue(self.dialogue)
 
     @cached_property
     def _actor_tokenizer(self) -> Tokenizer | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from presets.errors import BadInput
 from scenes.dialogue import NO, YES, UnparsableAnswer
-from scenes.dialogues.dialogue import load_dialogue
+from scenes.dialogues.dialogue import Dialogue
 from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
@@ -72,7 +72,7 @@ def check_own_functions(config: RunConfig) -> None:
     size = config.diffuser.image_size
     image = np.full((size, size, 3), 127, np.uint8)
     if is_entry_point(config.rollout.dialogue):
-        _call("rollout.dialogue", config, lambda: _talk(config.rollout.dialogue, graph))
+        _call("rollout.dialogue", config, lambda: _talk(config.dialogue, graph))
     if is_entry_point(config.rollout.checker):
         _call("rollout.checker", config, lambda: _judge(config.rollout.checker, image, graph))
     if is_entry_point(config.rollout.reward):
@@ -81,8 +81,8 @@ def check_own_functions(config: RunConfig) -> None:
         _call("rollout.reward", config, lambda: load_reward(config.rollout.reward)([0.9, 0.1], image, graph))
 
 
-def _talk(name: str, graph: SceneGraph) -> bool:
-    dialogue, wanted = load_dialogue(name), graph.requirements
+def _talk(dialogue: Dialogue, graph: SceneGraph) -> bool:
+    wanted = graph.requirements
     texts = [dialogue.request(wanted, wanted[:1]), dialogue.question(wanted[0]), dialogue.system or ""]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"request, question and system are texts; got {[type(text).__name__ for text in texts]}")

@@ -56,7 +56,6 @@ def asked(config: RunConfig, labelled: list[Labelled]) -> Calibration:
     """
     from measuring.checker_calibration import calibrate as ask_all
     from rlrig.checks.preflight import check_models
-    from scenes.dialogues.dialogue import load_dialogue
     from serving.checker import Checker
     from serving.deployment import checker_of, start_vlms, stop_vlms
 
@@ -65,7 +64,7 @@ def asked(config: RunConfig, labelled: list[Labelled]) -> Calibration:
     with ray_for_run(config.ray):
         try:
             vlm = checker_of(start_vlms({role: config.vlms[role]}), config.vlm.checker)
-            return ask_all(Checker(vlm, load_dialogue(config.rollout.dialogue), config.rollout.least_mass), labelled)
+            return ask_all(Checker(vlm, config.dialogue, config.rollout.least_mass), labelled)
         finally:
             stop_vlms([role], keep_serve=config.ray.address is None)
 

@@ -55,13 +55,12 @@ def asked(config: RunConfig, prompts: int) -> TrialReport:
     """
     from measuring.vlm_trial import pictures, try_vlms
     from rlrig.checks.preflight import check_models
-    from scenes.dialogues.dialogue import load_dialogue
     from serving.actor import Actor
     from serving.checker import Checker
     from serving.deployment import checker_of, start_vlms, stop_vlms
 
     check_models(config)
-    dialogue, rollout = load_dialogue(config.rollout.dialogue), config.rollout
+    dialogue, rollout = config.dialogue, config.rollout
     with ray_for_run(config.ray):
         try:
             vlms = start_vlms(config.vlms)

@@ -89,7 +89,6 @@ def tune(
 
     from rlrig.checks.preflight import check_adapters, check_models
     from rollout.lessons import of_file, of_trajectories, samples_of
-    from scenes.dialogues.dialogue import load_dialogue
 
     check_models(config)
     check_adapters(config)
@@ -99,7 +98,7 @@ def tune(
         elif answers.is_dir() or answers.suffix == ".parquet":
             lessons, left_out = of_trajectories(answers)
         else:
-            lessons, left_out = of_file(answers, load_dialogue(config.rollout.dialogue))
+            lessons, left_out = of_file(answers, config.dialogue)
         tokenizer = AutoProcessor.from_pretrained(model_source(config.models.actor)).tokenizer
         samples, longer = samples_of(lessons, tokenizer, config.rollout.max_answer_tokens)
         left_out = left_out + Counter({"longer than rollout.max_answer_tokens": longer})
@@ -126,7 +125,7 @@ def _train(
     from learner.ranks import Learner
 
     once = {"importance_cap": None, "kl_coefficient": 0.0, "epochs": 1, "minibatches": 1, "decay_updates": None}
-    given = {"system_prompt": config.actor_vlm.system_prompt, "dialogue": config.rollout.dialogue}
+    given = {"system_prompt": config.actor_vlm.system_prompt, "dialogue": config.dialogue}
     options = config.placement.actor_options("learner")
     model = model_source(config.models.actor)
     losses = []
@@ -155,7 +154,6 @@ def _taught(config: RunConfig, teacher: str, model: str, prompts: int) -> Lesson
     from rollout.progress import Progress
     from rollout.prompts import load_prompts
     from rollout.seeds import derive_seed
-    from scenes.dialogues.dialogue import load_dialogue
     from serving.endpoint.config import EndpointConfig
     from serving.endpoint.openai_api import Endpoint, EndpointError
 
@@ -169,7 +167,7 @@ def _taught(config: RunConfig, teacher: str, model: str, prompts: int) -> Lesson
     except EndpointError as error:
         raise (BadInput if error.permanent else RunFailed)(f"--teacher {teacher}: {error}") from error
     graphs = load_prompts(config.data, config.seed).train[:prompts]
-    replacing = Teacher(endpoint, load_dialogue(config.rollout.dialogue), config.actor_vlm.system_prompt)
+    replacing = Teacher(endpoint, config.dialogue, config.actor_vlm.system_prompt)
     models = start_models(config, Progress())
     try:
         players = SimpleNamespace(

@@ -7,6 +7,7 @@ from typing import Protocol
 from scenes import dialogue as shapes
 from scenes.dialogue import Reflection
 from scenes.dialogues.general import General
+from scenes.dialogues.texts import Texts
 from scenes.entry_point import EntryPointError, load_entry_point
 from scenes.scene_graph import Requirement
 
@@ -51,9 +52,12 @@ SHAPES: Dialogue = Shapes()
 _PARTS = ("request", "question", "read")
 
 
-def load_dialogue(name: str) -> Dialogue:
+def load_dialogue(name: str, texts: Texts | None = None) -> Dialogue:
     """The dialogue that `rollout.dialogue` names: `shapes`, `general`, or the class at `module:name`, which is made
     without arguments.
+
+    Args:
+        texts: words of the general one, in the place of its own.
 
     Raises:
         EntryPointError: there is no such code, or what it makes is no dialogue.
@@ -61,7 +65,7 @@ def load_dialogue(name: str) -> Dialogue:
     if name == "shapes":
         return SHAPES
     if name == "general":
-        return General()
+        return General(texts)
     made: Dialogue = load_entry_point("rollout.dialogue", name)()
     missing = [part for part in _PARTS if not callable(getattr(made, part, None))]
     if missing or not hasattr(made, "system"):

@@ -6,6 +6,7 @@ import re
 
 from scenes.dialogue import Reflection
 from scenes.dialogues.free_answer import read_free_answer
+from scenes.dialogues.texts import Texts
 from scenes.scene_graph import Requirement
 
 SYSTEM = (
@@ -13,42 +14,38 @@ SYSTEM = (
     "wrong, and you write one instruction for an image editor that makes the picture meet more of them. The editor "
     "sees the picture and your instruction, and nothing else."
 )
-EXAMPLE = Reflection(
-    "The dog stands to the right of the tree, but it should be to its left.", "Move the dog to the left of the tree."
-)
-_REQUEST = """The picture should meet these requirements:
-{all}
-
-Not met yet: {unmet}
-
-Answer in two lines, as in this example about another picture:
-Reflection: {reflection}
-Edit: {edit}"""
-_QUESTION = "Look at the picture. Is this true: {text}? Answer with yes or no."
 _NUMBERED = re.compile(r"(?P<name>.*\S) (?P<number>[1-9]\d*)")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 class General:
-    """See the module. A requirement keeps its own words, but for items of one name, which `shown` tells apart."""
+    """See the module. A requirement keeps its own words, but for items of one name, which `shown` tells apart.
+
+    Args:
+        texts: its words.
+    """
 
     system = SYSTEM
+
+    def __init__(self, texts: Texts | None = None) -> None:
+        self._texts = texts or Texts()
+        self._example = Reflection(self._texts.reflection, self._texts.edit)
 
     def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
         lines = [f"{number}. {sentence(one)}" for number, one in enumerate(requirements, 1)]
         open_ = [str(number) for number, one in enumerate(requirements, 1) if one in unmet]
-        return _REQUEST.format(
-            all="\n".join(lines),
+        return self._texts.request.format(
+            requirements="\n".join(lines),
             unmet=", ".join(open_) or "none",
-            reflection=EXAMPLE.reflection,
-            edit=EXAMPLE.edit_prompt,
+            reflection=self._example.reflection,
+            edit=self._example.edit_prompt,
         )
 
     def question(self, requirement: Requirement) -> str:
-        return _QUESTION.format(text=sentence(requirement))
+        return self._texts.question.format(requirement=sentence(requirement))
 
     def read(self, answer: str) -> Reflection:
-        return read_free_answer(answer, EXAMPLE)
+        return read_free_answer(answer, self._example)
 
 
 def sentence(requirement: Requirement) -> str:

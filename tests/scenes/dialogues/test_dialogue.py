@@ -6,10 +6,13 @@ import sys
 from types import ModuleType
 
 import pytest
+from pydantic import ValidationError
 
 from scenes import dialogue as shapes
+from scenes.dialogue import UnparsableAnswer
 from scenes.dialogues.dialogue import SHAPES, load_dialogue
 from scenes.dialogues.general import SYSTEM, General, shown
+from scenes.dialogues.texts import Texts
 from scenes.entry_point import EntryPointError
 from scenes.scene_graph import Requirement
 
@@ -36,6 +39,44 @@ def test_the_general_dialogue_numbers_requirements_and_tells_items_of_one_name_a
     assert dialogue.question(ABOVE).endswith(
         "Is this true: the second white cat (from the left) sitting on red car? Answer with yes or no."
     )
+
+
+def test_a_run_file_replaces_the_words_of_the_general_dialogue() -> None:
+    texts = Texts(
+        request="Wanted: {requirements} Missing: {unmet}. Braces: {{}}. Answer {reflection} / {edit}",
+        question="Does {requirement} hold?",
+        reflection="The cup floats.",
+        edit="Put the cup on the table.",
+    )
+    dialogue = load_dialogue("general", texts)
+    request = dialogue.request((LEFT, ABOVE), (ABOVE,))
+    assert request.startswith("Wanted: 1. the first white cat (from the left) left of dog\n2. the second white cat")
+    assert request.endswith("Missing: 2. Braces: {}. Answer The cup floats. / Put the cup on the table.")
+    assert dialogue.question(LEFT) == "Does the first white cat (from the left) left of dog hold?"
+    with pytest.raises(UnparsableAnswer):
+        dialogue.read("Reflection: The cup floats.\nEdit: Put the cup on the table.")
+    assert dialogue.read("Reflection: The cat is low.\nEdit: Lift the cat.").edit_prompt == "Lift the cat."
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("request", "Look: {requirements}", r"a place \{unmet\} is missing"),
+        (
+            "request",
+            "{requirements} {unmet} {prompt}",
+            r"\{prompt\} is no place of it: use \{requirements\}, ",
+        ),
+        ("question", "Is {requirement.__class__} so?", r"\{requirement.__class__\} is no place"),
+        ("question", "Is {requirement!r} so?", r"\{requirement\} is no place"),
+        ("question", "Is {} so?", r"\{\} is no place"),
+        ("question", "Is {requirement so?", "braces"),
+        ("edit", "", "at least 1 character"),
+    ],
+)
+def test_words_that_cannot_be_used_are_refused(key: str, text: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Texts.model_validate({key: text})
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from scenes.dialogue import Reflection, UnparsableAnswer
 from scenes.dialogues.free_answer import read_free_answer
-from scenes.dialogues.general import EXAMPLE, General
+from scenes.dialogues.general import General
+from scenes.dialogues.texts import Texts
 from scenes.scene_graph import Requirement
 
+EXAMPLE = Reflection(Texts().reflection, Texts().edit)
 SEEN, ASKED = "The cat is right of the dog.", "Move the cat to the left of the dog."
 PLAIN = f"Reflection: {SEEN}\nEdit: {ASKED}"
 TAKEN = {
