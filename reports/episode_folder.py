@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
             }
         )
     episode_sheet(episode).save(folder / "episode.png")
-    trace = {"prompt": episode.graph.prompt, "requirements": requirements, "turns": turns}
+    unread = [asdict(one) for one in episode.unread]
+    trace = {"prompt": episode.graph.prompt, "requirements": requirements, "turns": turns, "unread": unread}
     (folder / "trace.json").write_text(json.dumps(trace, indent=2), encoding="utf-8")
     return trace

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rollout.seeds import derive_seed
-from rollout.state import Episode, Frame, State
+from rollout.state import Episode, Frame, State, Unread
 from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement, SceneGraph
 
@@ -96,6 +96,7 @@ def course(state: State, seed: int, turns: int, episode: Episode | None = None) 
         answer: ActorAnswer = yield Reflect(state.image, request, temperature, derive_seed(seed, "answer", name, turn))
         asked = True
         if answer.reflection is None:
+            episode.unread.append(Unread(turn + 1, request, answer.text, answer.reason or ""))
             continue
         edit_seed = derive_seed(seed, "edit", name, turn)
         image = yield Change(state.image, answer.reflection.edit_prompt, edit_seed)

@@ -77,6 +77,16 @@ class Frame:
     kept: bool = True
 
 
+@dataclass(frozen=True)
+class Unread:
+    """An answer of the Actor that could not be read. It used up its turn, counted from 1, and led to no image."""
+
+    turn: int
+    request: str
+    answer: str
+    reason: str
+
+
 @dataclass
 class Episode:
     """A scene graph and all images made for it, the first being the Diffuser's. A frame that is not `kept` was an edit
@@ -84,6 +94,7 @@ class Episode:
 
     graph: SceneGraph
     frames: list[Frame] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
 
     @property
     def answer(self) -> Frame:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
 
 from rollout.state import Frame, reward_of, unmet
 from scenes.png import data_uri, encode_png
-from studio.api.types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace
+from studio.api.types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace, UnreadAnswer
 from studio.episodes.service import Ask, Finished
 
 EventKind = Literal["image_generation", "image_edit"]
@@ -71,6 +72,7 @@ def _trace(ask: Ask, end: Finished, images: bool, ignored: list[str]) -> Trace:
         satisfaction=satisfaction,
         satisfied=not unmet(ask.graph, satisfaction) if satisfaction else None,
         turns=turns,
+        unread=[UnreadAnswer(**asdict(one)) for one in end.episode.unread],
         versions=end.versions,
         seconds=end.seconds,
         ignored=ignored,

@@ -49,6 +49,19 @@ class TurnTrace(_Answer):
     """The image as PNG in base64, where `trace_images` is true."""
 
 
+class UnreadAnswer(_Answer):
+    """An answer of the Actor that could not be read, so that no edit followed."""
+
+    turn: int
+    """The turn that it used up, counted from 1."""
+    request: str
+    """What the Actor was asked."""
+    answer: str
+    """What the Actor answered."""
+    reason: str
+    """Why it could not be read, or that it was cut off."""
+
+
 class Trace(_Answer):
     """How an image came to be."""
 
@@ -64,6 +77,8 @@ class Trace(_Answer):
     """Whether all requirements hold; null where the prompt was an instruction to the editor."""
     turns: list[TurnTrace]
     """The images in the order in which they were made."""
+    unread: list[UnreadAnswer]
+    """The answers that no edit followed."""
     versions: dict[str, int]
     """The one version of each policy that made all of it."""
     seconds: dict[str, float]

@@ -51,6 +51,11 @@ def test_an_unparsable_answer_uses_up_its_turn():
     episodes = play(models, GRAPHS, seed=0, turns=3)
     assert all(len(episode.frames) == 1 and episode.answer is episode.frames[0] for episode in episodes)
     assert [count for count, _ in models.asked] == [len(GRAPHS)] * 3
+    for episode in episodes:
+        assert [(one.turn, bool(one.request), bool(one.answer)) for one in episode.unread] == [
+            (turn, True, True) for turn in (1, 2, 3)
+        ]
+        assert all(one.reason for one in episode.unread)
 
 
 @pytest.mark.parametrize(

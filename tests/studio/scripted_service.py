@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 
-from rollout.state import Episode, Frame
+from rollout.state import Episode, Frame, Unread
 from scenes.shape_world import PREDICATES
 from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady
 
@@ -26,6 +26,7 @@ class ScriptedService:
     Args:
         turn_s: seconds before each image.
         failure: raised instead of image `fails_at`.
+        unread: answers that led to no image, in every episode.
     """
 
     image_size = 64
@@ -38,7 +39,9 @@ class ScriptedService:
         failure: Exception | None = None,
         fails_at: int = 0,
         not_ready: str = "",
+        unread: Sequence[Unread] = (),
     ) -> None:
+        self.unread = list(unread)
         self.holds_after, self.turn_s = holds_after, turn_s
         self.failure, self.fails_at, self.not_ready = failure, fails_at, not_ready
         self.asked: list[Ask] = []
@@ -56,7 +59,7 @@ class ScriptedService:
         self.under_way += 1
         try:
             first = picture(ask.seed % 200) if ask.image is None else ask.image
-            episode = Episode(ask.graph)
+            episode = Episode(ask.graph, unread=self.unread)
             for index in range(ask.turns + 1):
                 await asyncio.sleep(self.turn_s)
                 if self.failure is not None and index == self.fails_at:

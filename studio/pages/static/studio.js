@@ -65,7 +65,7 @@
         say(`${MODELS[model]}: ${what}: ${lane.standing}.`);
       } else {
         ended = true;
-        lane.finish(image, event.rlrig.versions, event.rlrig.seconds);
+        lane.finish(image, event.rlrig.versions, event.rlrig.seconds, event.rlrig.unread);
       }
     };
     await rlrig.readEvents(response, heard, () => halt.abort(new DOMException("silence", "TimeoutError")));

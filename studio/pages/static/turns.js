@@ -67,12 +67,15 @@
       return `${held} of ${this.last.length} requirements ${held === 1 ? "holds" : "hold"}`;
     }
 
-    finish(image, versions, seconds) {
+    finish(image, versions, seconds, unread) {
       const parts = [`${this.standing} in the image that it ends with.`];
       const policies = Object.entries(versions || {}).map(([policy, version]) => `${policy} ${version}`);
       if (policies.length) parts.push(`Versions: ${policies.join(", ")}.`);
       const phases = Object.entries(seconds || {}).filter(([, value]) => value >= 0.005);
       if (phases.length) parts.push(`Seconds: ${phases.map(([n, v]) => `${n} ${v.toFixed(2)}`).join(", ")}.`);
+      for (const one of unread || []) {
+        parts.push(`The answer of turn ${one.turn} could not be read (${one.reason}): “${one.answer}”.`);
+      }
       this.end.replaceChildren(parts.join(" "), " ");
       if (image) this.end.append(make("a", { href: image, download: "rlrig.png" }, "Save the image"));
     }

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from rollout.state import Unread
 from scenes.scene_graph import SceneGraph
 from studio.api.app import make_app
 from studio.config import GatewayConfig
@@ -35,6 +36,13 @@ def test_a_generation_answers_its_image_and_how_it_came_to_be() -> None:
     assert (second["seed"], second["kept"]) == (8, True)
     assert "b64_json" not in first
     assert service.under_way == 0
+
+
+def test_an_answer_that_could_not_be_read_is_in_the_trace_with_its_reason() -> None:
+    unread = [Unread(1, "what is wrong?", "Nothing.", "no edit")]
+    answer = client(ScriptedService(unread=unread)).post(GENERATIONS, json={"prompt": PROMPT}).json()
+    (trace,) = [item["rlrig"] for item in answer["data"]]
+    assert trace["unread"] == [{"turn": 1, "request": "what is wrong?", "answer": "Nothing.", "reason": "no edit"}]
 
 
 def test_each_of_n_images_has_a_seed_of_its_own() -> None:

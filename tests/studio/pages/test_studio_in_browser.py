@@ -1,5 +1,6 @@
 import pytest
 
+from rollout.state import Unread
 from studio.episodes.service import ServiceUnavailable
 from tests.studio.loopback import wait_for
 from tests.studio.scripted_service import ScriptedService
@@ -53,6 +54,14 @@ def test_a_scene_is_built_from_chips_and_corrected_turn_by_turn(studio):
     assert "actor 3, editor 5" in page.locator(".end").inner_text()
     assert page.get_by_label("Seed", exact=True).input_value() == str(service.asked[0].seed)
     assert service.asked[0].graph.prompt == SCENE
+
+
+def test_an_answer_that_could_not_be_read_is_shown_with_its_reason(studio):
+    page = studio(ScriptedService(unread=[Unread(2, "what is wrong?", "<b>Nothing</b>.", "no edit")]))
+    draw(page)
+    page.get_by_text("Done.").wait_for()
+    said = "The answer of turn 2 could not be read (no edit): “<b>Nothing</b>.”."
+    assert said in page.locator(".end").inner_text()
 
 
 def test_a_part_is_removed_by_the_keyboard(studio):
