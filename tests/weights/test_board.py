@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from experiments.faults.two_nodes import STORE_BYTES, TwoNodes
-from tests.local_cluster import eventually
 from weights.board import WeightBoard, latest_weights, newest_version, publish_weights
 from weights.checksums import tensors_digest
 from weights.holder import WeightHolder
@@ -31,6 +33,9 @@ def cluster():
 class _Maker:
     """Stands where a learner stands: what it puts into the object store is its own."""
 
+    def pid(self):
+        return os.getpid()
+
     def make(self, version: int, value: float):
         return publish(pack("editor", version, {"a": torch.full((300, 300), value)}))
 
@@ -39,10 +44,10 @@ class _Maker:
 
 
 def new_maker():
-    """One on the driver's node. From another node, a copy may be on its way here while its owner ends. Ray then keeps
-    it, and what should be lost can be fetched."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return _Maker.options(scheduling_strategy=here).remote()
+    """One on the node that the driver is not on."""
+    here = ray.get_runtime_context().get_node_id()
+    (other,) = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
+    return _Maker.options(scheduling_strategy=NodeAffinitySchedulingStrategy(other, soft=False)).remote()
 
 
 def test_the_newest_weights_outlive_the_process_that_made_them():
@@ -72,17 +77,13 @@ def test_a_replica_that_asks_before_the_board_has_its_copy_gets_weights_that_out
 
 
 def lose(maker, update) -> None:
-    """End the maker, and wait until Ray has taken from this node what it had made."""
-
-    def lost() -> bool:
-        try:
-            fetch(update, 30)
-        except WeightsLost:
-            return True
-        return False
-
+    """End the maker, and wait until it is gone. This node has asked for none of what it had made, so there is no copy
+    of it here, and nobody who could be asked for one."""
+    process = psutil.Process(ray.get(maker.pid.remote(), timeout=30))
     ray.kill(maker)
-    eventually("its weights are lost", lost, True, 30)
+    process.wait(30)
+    with pytest.raises(WeightsLost):
+        fetch(update, 30)
 
 
 def test_weights_that_ended_with_their_maker_are_named_and_newer_ones_take_their_place():
