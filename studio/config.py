@@ -48,6 +48,9 @@ class GatewayConfig(Section):
     """How long decoding one image may take; its process is ended then, and the image refused."""
     decode_cpu_s: int = Field(default=2, ge=1)
     """How many seconds of computing it may take."""
+    refusal_wait_s: float = Field(default=1.0, ge=0)
+    """How long the answer to a form that is refused waits, with its place among the client's requests kept: whoever
+    sends one after the other takes less from others."""
     max_requests_per_client: int = Field(default=8, ge=1)
     """How many requests of one client, told apart by address, may be under way."""
     max_requests: int = Field(default=256, ge=1)

@@ -22,7 +22,7 @@ from studio.api.failure_log import log_failure, request_id
 from studio.api.image_answers import EventKind, completed_event, image_item, images_response, turn_event
 from studio.api.requests import MAX_SEED, EditRequest, GenerationRequest, ImageRequest
 from studio.api.types import CompletedEvent, ErrorResponse, ImagesResponse, TurnEvent
-from studio.api.uploads import decoder_for, read_upload
+from studio.api.uploads import decoder_for, late_refusals, read_upload
 from studio.config import GatewayConfig
 from studio.episodes.batch import EpisodeBatch, ItemEvent
 from studio.episodes.instruction import NOTHING_REQUIRED, is_instruction
@@ -111,8 +111,9 @@ class ImagesApi:
         @router.post("/edits", summary="Edit an image", openapi_extra=_body("multipart/form-data", edit, file=True))
         async def edits(request: Request) -> Response:
             """Edits an uploaded image in turns until it meets the requirements of the prompt, or once as it says."""
-            body, data = await read_form(request, edit, self.config)
-            image = await read_upload(data, decoder_for(self.config), self.config.max_upload_bytes, size)
+            async with late_refusals(self.config.refusal_wait_s):
+                body, data = await read_form(request, edit, self.config)
+                image = await read_upload(data, decoder_for(self.config), self.config.max_upload_bytes, size)
             return await self._answer(request, body, image, "image_edit")
 
         return router

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 
 import numpy as np
@@ -28,6 +31,17 @@ def decoder_for(config: GatewayConfig) -> UploadDecoder:
 
 
 _decoder = cache(UploadDecoder)
+
+
+@asynccontextmanager
+async def late_refusals(seconds: float) -> AsyncIterator[None]:
+    """An `ApiError` from within goes on after so many seconds. Reading a form costs the same whether it is taken or
+    not, and only what is taken is limited by the models' own pace."""
+    try:
+        yield
+    except ApiError:
+        await asyncio.sleep(seconds)
+        raise
 
 
 async def read_upload(data: bytes, decoder: UploadDecoder, max_bytes: int, size: int) -> np.ndarray:

@@ -17,7 +17,8 @@ TOKEN = "a-token-of-enough-characters"
 
 
 def client(service: ScriptedService | None = None, token: str = "", **config) -> TestClient:
-    app = make_app(service or ScriptedService(), GatewayConfig(**config), token=token)
+    """Of an endpoint that does not let refusals wait, unless `config` says so."""
+    app = make_app(service or ScriptedService(), GatewayConfig(**{"refusal_wait_s": 0, **config}), token=token)
     return TestClient(app, base_url="http://127.0.0.1")
 
 

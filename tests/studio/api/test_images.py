@@ -1,5 +1,6 @@
 import io
 import json
+import time
 
 import pytest
 from PIL import Image
@@ -214,3 +215,16 @@ def test_what_is_beyond_the_models_or_cannot_hold_is_a_400_that_says_why() -> No
     grey = io.BytesIO()
     Image.new("RGB", (64, 64)).save(grey, "PNG")
     assert edit(http, grey.getvalue()).status_code == 200  # nothing has to be drawn
+
+
+def test_the_answer_to_a_form_that_is_refused_waits() -> None:
+    wait_s = 0.4
+    http = client(refusal_wait_s=wait_s)
+    for image, fields in ((b"GIF89a", {}), (None, {"mask": "x"})):
+        began = time.monotonic()
+        assert edit(http, image, **fields).status_code in (400, 415)
+        assert time.monotonic() - began >= wait_s
+    edit(http)  # the decoder has started
+    began = time.monotonic()
+    assert edit(http).status_code == 200
+    assert time.monotonic() - began < wait_s

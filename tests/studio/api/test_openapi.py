@@ -17,7 +17,7 @@ checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 TOKEN = "a-token-of-enough-characters"
 SERVICE = ScriptedService()
-APP = make_app(SERVICE, GatewayConfig(), token=TOKEN)
+APP = make_app(SERVICE, GatewayConfig(refusal_wait_s=0), token=TOKEN)
 
 
 def narrowed() -> dict:
