@@ -221,8 +221,6 @@ def generate(
             trace = run_generation(config, graph, run, folder, seed, progress)
         if json_:
             _show(trace, progress, json_, out_)
-        elif not quiet:
-            print(f"{folder}/trace.json")
 
 
 @app.command()

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 def generate(
     config: RunConfig, graph: SceneGraph, run_dir: Path | None, out_dir: Path, seed: int, progress: Progress
 ) -> dict[str, Any]:
-    """One episode: every image as PNG, and `trace.json`. Returns the trace."""
+    """One episode, told while it is played: every image as PNG, and `trace.json`. Returns the trace."""
     from reports.episode_folder import write_episode
-    from rollout.episode import play
+    from reports.episode_words import outcome, told
+    from rollout.course import course
+    from rollout.episode import draw_states, drive
     from rollout.models import start_models
+    from rollout.state import Episode
 
     config = _for_one_episode(trained_models(config, run_dir))
     check_models(config)
@@ -37,10 +40,14 @@ def generate(
             models = start_models(config, progress)
         try:
             with progress.phase("generate"):
-                episode = play(models, [graph], derive_seed(seed, "generate"), config.rollout.turns)[0]
+                base, episode = derive_seed(seed, "generate"), Episode(graph)
+                (state,) = draw_states(models, [graph], [derive_seed(base, "draw", graph.img_id)])
+                drive(models, [told(course(state, base, config.rollout.turns, episode), episode, progress.note)])
         finally:
             models.close(keep_serve=config.ray.address is None)
-    return write_episode(episode, out_dir)
+    trace = write_episode(episode, out_dir)
+    progress.note(f"{outcome(episode)} → {out_dir}/episode.png")
+    return trace
 
 
 def _for_one_episode(config: RunConfig) -> RunConfig:

@@ -55,6 +55,9 @@ def test_the_settings_of_the_training_are_taken() -> None:
 @pytest.mark.engines
 def test_the_steps_print_and_write_what_the_page_says(tutorial: Tutorial) -> None:
     assert tutorial.of("rlrig doctor").splitlines()[-1].endswith("can run here")
+    said = tutorial.of("rlrig generate").splitlines()
+    assert any("first image: " in line for line in said)
+    assert re.search(r"of 2 holds? after \d edits? → runs/first/episode\.png$", said[-1])
     turns = tutorial.of("runs/first/trace.json").splitlines()
     assert turns[0].startswith("turn-0.png None {'red circle left of blue square': ")
     assert (tutorial.folder / "runs" / "first" / "episode.png").is_file()
