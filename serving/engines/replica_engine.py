@@ -1,0 +1,32 @@
+"""The engine of a replica: Ray's on vLLM, with what a small machine saves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from vllm.platforms import current_platform
+
+from serving.engines.forked import engines_forked
+
+
+class ReplicaEngine(VLLMEngine):  # type: ignore[misc]
+    """On CPUs, vLLM's only worker is inside the engine's process, which saves one of 0.8 GB and 8 s of imports; and the
+    engine's process is a fork of the replica's, which saves 13 s more."""
+
+    def _prepare_engine_config(self, callback_ctx: Any) -> Any:
+        arguments, frontend, config = super()._prepare_engine_config(callback_ctx)
+        if config.parallel_config.world_size == 1 and config.device_config.device_type == "cpu":
+            config.parallel_config.distributed_executor_backend = "uni"
+        return arguments, frontend, config
+
+    async def start(self) -> None:
+        # A folder needs no download; looking for one would start another process with all imports.
+        model = self.llm_config.get_engine_config().actual_hf_model_id
+        self.llm_config.get_or_create_callback().ctx.run_init_node = not Path(model).is_dir()
+        if current_platform.is_cpu():
+            with engines_forked():
+                await super().start()
+        else:
+            await super().start()
