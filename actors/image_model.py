@@ -108,7 +108,7 @@ class ImageModel(ABC):
             ValueError: lists of different lengths, a seed outside [0, 2³²), steps below 1.
             FloatingPointError: the model produced pixels that are not finite.
         """
-        _check(prompts, seeds)
+        check_calls(prompts, seeds)
         images: list[np.ndarray] = []
         for rows in self._batches(len(prompts)):
             images += to_images(self._draw(prompts[rows], seeds[rows], self._step_count(steps)), seeds[rows])
@@ -135,7 +135,7 @@ class ImageModel(ABC):
             ValueError: as `draw`; or an image of another size or type; or `steps` that contradict `sde`.
             FloatingPointError: as `draw`.
         """
-        _check(prompts, seeds, images)
+        check_calls(prompts, seeds, images)
         for i, image in enumerate(images):
             self._check_image(i, image)
         if sde is not None and steps not in (None, sde.steps):
@@ -157,7 +157,7 @@ class ImageModel(ABC):
         Raises:
             ValueError: as `edit`, or no images.
         """
-        _check(prompts, None, images)
+        check_calls(prompts, None, images)
         if not prompts:
             raise ValueError("conditioning needs at least one image; got none")
         for i, image in enumerate(images):
@@ -200,7 +200,7 @@ class ImageModel(ABC):
         try:
             pipe = cls.pipeline.from_pretrained(str(path), dtype=dtype, **cls._parts(path))
         except (OSError, ValueError, SafetensorError) as error:
-            raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {_REMEDY}") from error
+            raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {REMEDY}") from error
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
@@ -227,7 +227,7 @@ class ImageModel(ABC):
             )
 
 
-_REMEDY = "give a folder that a diffusers pipeline's save_pretrained wrote, or a hub id that can be reached"
+REMEDY = "give a folder that a diffusers pipeline's save_pretrained wrote, or a hub id that can be reached"
 
 
 def check_index(path: str | Path) -> None:
@@ -239,7 +239,7 @@ def check_index(path: str | Path) -> None:
     folder = Path(path)
     if not (folder / INDEX).is_file() and (folder.exists() or len(folder.parts) != 2):
         what = f"has no {INDEX}" if folder.is_dir() else "does not exist"
-        raise ModelLoadError(f"model path {str(path)!r} {what}; {_REMEDY}")
+        raise ModelLoadError(f"model path {str(path)!r} {what}; {REMEDY}")
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
@@ -262,7 +262,14 @@ def to_images(pixels: np.ndarray, seeds: Sequence[int]) -> list[np.ndarray]:
     return list((pixels * 255).round().astype(np.uint8))
 
 
-def _check(prompts: Sequence[str], seeds: Sequence[int] | None, images: Sequence[np.ndarray] | None = None) -> None:
+def check_calls(
+    prompts: Sequence[str], seeds: Sequence[int] | None, images: Sequence[np.ndarray] | None = None
+) -> None:
+    """Refuse a call whose lists do not belong together.
+
+    Raises:
+        ValueError: they have different lengths, or a seed is outside [0, 2³²).
+    """
     lengths = {"prompts": prompts, "seeds": seeds, "images": images}
     counts = {name: len(values) for name, values in lengths.items() if values is not None}
     if len(set(counts.values())) != 1:

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from diffusers import DiffusionPipeline
 
+from actors.any_drawer import AnyDrawer, draws
+from actors.flux2_model import Flux2KleinModel
 from actors.flux_model import FluxModel
 from actors.image_model import INDEX, ImageModel, ModelLoadError, check_index
-from actors.qwen_image_model import QwenImageModel
+from actors.qwen_image_model import QwenImageModel, QwenImagePlusModel
 from scenes.entry_point import load_entry_point
 
 
@@ -36,9 +38,24 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "FluxPipeline": Family(FluxModel, draws=True, edits=False),
     "FluxKontextPipeline": Family(FluxModel, draws=True, edits=True),
+    "Flux2KleinPipeline": Family(Flux2KleinModel, draws=True, edits=True),
     "QwenImageEditPipeline": Family(QwenImageModel, draws=False, edits=True),
+    "QwenImageEditPlusPipeline": Family(QwenImagePlusModel, draws=False, edits=True),
 }
 """By the `_class_name` of a pipeline's index."""
+
+
+def pipeline_of(path: str | Path) -> str:
+    """The pipeline class that a folder or hub id names.
+
+    Raises:
+        ModelLoadError: there is no such pipeline.
+    """
+    check_index(path)
+    try:
+        return str(DiffusionPipeline.load_config(str(path)).get("_class_name"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"model path {str(path)!r}: {INDEX} cannot be read: {error}") from error
 
 
 def family_of(path: str | Path) -> Family:
@@ -47,11 +64,7 @@ def family_of(path: str | Path) -> Family:
     Raises:
         ModelLoadError: there is no such pipeline, or it is of a class that is not known here.
     """
-    check_index(path)
-    try:
-        name = DiffusionPipeline.load_config(str(path)).get("_class_name")
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"model path {str(path)!r}: {INDEX} cannot be read: {error}") from error
+    name = pipeline_of(path)
     if name not in FAMILIES:
         raise ModelLoadError(
             f"model path {str(path)!r}: {INDEX} names {name!r}, which is none of {', '.join(FAMILIES)}; give a "
@@ -102,6 +115,9 @@ def load_drawer(path: str | Path, family: str | None = None, **settings: Any) ->
     """
     if family is not None:
         return own_drawer(family)(path, **settings)
+    name = pipeline_of(path)
+    if name not in FAMILIES and draws(name):
+        return AnyDrawer(path, **settings)
     found = family_of(path)
     if not found.draws:
         raise ModelLoadError(

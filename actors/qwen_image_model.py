@@ -1,4 +1,5 @@
-"""Qwen-Image-Edit: an editor whose text encoder, a Qwen2.5-VL, sees the source image beside the prompt.
+"""Qwen-Image-Edit, and its versions 2509 and 2511, whose pipeline is "plus": editors whose text encoder, a Qwen2.5-VL,
+sees the source image beside the prompt.
 
 It follows diffusers' `QwenImageEditPipeline.__call__`, whose own call cannot take sources that are encoded already, so
 that the members of a group would each pay for them again.
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import QwenImageEditPipeline
+from diffusers import QwenImageEditPipeline, QwenImageEditPlusPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_shift
 from PIL import Image
 
@@ -92,6 +93,8 @@ class QwenImageModel(ImageModel):
 
     pipeline = QwenImageEditPipeline
     sources_at = _SOURCE_SIZE
+    text_size: ClassVar[int | None] = None
+    """Pixels a side of what the text encoder sees of a source; None: `source_size`."""
     source_size: int
 
     def __init__(self, path: str | Path, **settings: Any) -> None:
@@ -135,21 +138,25 @@ class QwenImageModel(ImageModel):
         keys = [image.tobytes() for image in images]
         firsts, places = without_repeats(keys)
         size = self.source_size
-        resize = self.pipe.image_processor.resize  # it leaves a list as it is
-        sources = [resize(Image.fromarray(images[first]), size, size) for first in firsts]
+        sources = [Image.fromarray(images[first]) for first in firsts]
+        read = self._resized(sources, self.text_size or size)
         asked, prompt_places = without_repeats(list(zip(keys, prompts, strict=True)))
-        text = self._text([prompts[row] for row in asked], [sources[places[row]] for row in asked])
+        text = self._text([prompts[row] for row in asked], [read[places[row]] for row in asked])
         negative = None
         if self.guidance_scale > 1:
-            negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), sources), places)
+            negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), read), places)
         own, source = self.image_size // self._patch, size // self._patch
         return QwenImageConditioning(
-            self._source_latents(sources)[places],
+            self._source_latents(self._resized(sources, size))[places],
             _rows(text, prompt_places),
             negative,
             ((1, own, own), (1, source, source)),
             self.guidance_scale,
         )
+
+    def _resized(self, images: Sequence[Image.Image], size: int) -> list[Image.Image]:
+        resize = self.pipe.image_processor.resize  # it leaves a list as it is
+        return [resize(image, size, size) for image in images]
 
     def _text(self, prompts: Sequence[str], sources: Sequence[Image.Image]) -> Text:
         embeds, mask = self.pipe.encode_prompt(image=list(sources), prompt=list(prompts), device=self.pipe.vae.device)
@@ -182,6 +189,25 @@ class QwenImageModel(ImageModel):
         """Pixels a side of one token."""
         latent: int = self.pipe.vae_scale_factor
         return latent * 2
+
+
+class QwenImagePlusModel(QwenImageModel):
+    """A Qwen-Image-Edit-Plus pipeline. Its text encoder sees a source image at 384 pixels a side, and its own call
+    edits one image at a time: it takes a list for several sources of one edit."""
+
+    pipeline = QwenImageEditPlusPipeline
+    text_size = 384
+
+    def _text(self, prompts: Sequence[str], sources: Sequence[Image.Image]) -> Text:
+        alone = super()._text
+        found = [alone([prompt], [source]) for prompt, source in zip(prompts, sources, strict=True)]
+        longest = max(embeds.shape[1] for embeds, _ in found)
+
+        def padded(tensor: torch.Tensor) -> torch.Tensor:
+            room = tensor.new_zeros(1, longest - tensor.shape[1], *tensor.shape[2:])
+            return torch.cat([tensor, room], dim=1)
+
+        return torch.cat([padded(embeds) for embeds, _ in found]), torch.cat([padded(mask) for _, mask in found])
 
 
 def _rows(text: Text, rows: Rows) -> Text:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.tiny_families.flux import build_flux_kontext
+from benchmarks.tiny_families.flux2 import build_flux2_klein
 from benchmarks.tiny_families.qwen_image import build_qwen_image_edit
 
 SIZE = 64
@@ -31,7 +33,13 @@ EDITORS = {
     "flux-kontext": EditorFamily(
         build_flux_kontext, {"image_size": SIZE, "guidance_scale": 2.5, "max_sequence_length": 48}
     ),
+    "flux2-klein": EditorFamily(
+        build_flux2_klein, {"image_size": SIZE, "guidance_scale": 4.0, "max_sequence_length": 64}
+    ),
     "qwen-image-edit": EditorFamily(
         build_qwen_image_edit, {"image_size": SIZE, "guidance_scale": 4.0, "source_size": 96}
+    ),
+    "qwen-image-edit-plus": EditorFamily(
+        partial(build_qwen_image_edit, plus=True), {"image_size": SIZE, "guidance_scale": 4.0, "source_size": 96}
     ),
 }

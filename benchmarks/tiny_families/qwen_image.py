@@ -11,12 +11,13 @@ from benchmarks.tiny_families.qwen_vl import VLM_WIDTH, qwen_vl_model, qwen_vl_p
 _HEADS, _HEAD = 2, 16
 
 
-def build_qwen_image_edit(folder: Path, seed: int = 0) -> Path:
-    """Qwen-Image-Edit."""
+def build_qwen_image_edit(folder: Path, seed: int = 0, plus: bool = False) -> Path:
+    """Qwen-Image-Edit, or Qwen-Image-Edit-2509 and later."""
     from diffusers import (
         AutoencoderKLQwenImage,
         FlowMatchEulerDiscreteScheduler,
         QwenImageEditPipeline,
+        QwenImageEditPlusPipeline,
         QwenImageTransformer2DModel,
     )
     from transformers import Qwen2VLProcessor
@@ -24,7 +25,7 @@ def build_qwen_image_edit(folder: Path, seed: int = 0) -> Path:
     processor = qwen_vl_processor(Qwen2VLProcessor)
     text_encoder = qwen_vl_model(processor.tokenizer, seed)
     torch.manual_seed(seed)
-    pipe = QwenImageEditPipeline(
+    pipe = (QwenImageEditPlusPipeline if plus else QwenImageEditPipeline)(
         scheduler=FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),

@@ -15,7 +15,7 @@ CHAT_TEMPLATE = (
     "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-_SPECIAL = [
+SPECIAL = [
     "<|im_start|>",
     "<|im_end|>",
     "<|vision_start|>",
@@ -23,7 +23,7 @@ _SPECIAL = [
     "<|image_pad|>",
     "<|video_pad|>",
 ]
-_END = "<|im_end|>"
+END = "<|im_end|>"
 _HEADS = 2
 _WIDTH = 32
 VLM_WIDTH = 64  # heads of 32: vLLM's CPU kernels take multiples of it
@@ -66,7 +66,7 @@ def qwen_vl_processor(kind: type, tokenizer: Any = None) -> Any:
     from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     tokenizer = tokenizer or byte_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": _SPECIAL})
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL})
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", tokenizer.pad_token or "<|endoftext|>"
     newer = kind is Qwen3VLProcessor
     settings = {"min_pixels": 56 * 56, "max_pixels": 112 * 112, "patch_size": 16 if newer else 14}
@@ -87,7 +87,7 @@ def _places(tokenizer: Any) -> dict[str, int]:
 
 def _finished(model: Any, tokenizer: Any, seed: int) -> Any:
     """A model that ends its answers as the tokenizer does, with weights of this seed."""
-    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(_END)
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(END)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return spread(model, seed)
 
@@ -107,7 +107,7 @@ def qwen_vl_model(tokenizer: Any, seed: int = 0, **shape: Any) -> Any:
         "max_position_embeddings": 2048,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
         "bos_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.convert_tokens_to_ids(_END),
+        "eos_token_id": tokenizer.convert_tokens_to_ids(END),
         "pad_token_id": tokenizer.pad_token_id,
         **shape,
     }

@@ -6,19 +6,21 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
+from diffusers import Flux2KleinPipeline, FluxPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 from PIL import Image
 
 from actors.conditioning import velocity
 from actors.diffuser import Diffuser
 from actors.flow_path import FlowSde
 from actors.flow_sde import sde_log_prob
+from actors.flux2_model import Flux2KleinModel
 from actors.flux_model import FluxModel
 from actors.image_model import ImageModel, ModelLoadError
 from actors.model_families import FAMILIES, family_of, load_drawer, load_editor
-from actors.qwen_image_model import QwenImageModel
+from actors.qwen_image_model import QwenImageModel, QwenImagePlusModel
 from benchmarks.tiny_families.flux import build_flux
+from benchmarks.tiny_families.flux2 import build_flux2_klein
 from tests.tiny_families import EDITORS, SIZE, images
 
 PROMPTS = ["move the red circle left of the blue square", "make it green"]
@@ -52,10 +54,13 @@ def pipelines_edit(editor: ImageModel, monkeypatch, row: int, steps: int = STEPS
             "max_area": SIZE * SIZE,
             "_auto_resize": False,
         }
+    elif isinstance(editor, Flux2KleinModel):
+        settings |= {"guidance_scale": editor.guidance_scale, "max_sequence_length": editor.max_sequence_length}
     else:
         settings |= {"true_cfg_scale": editor.guidance_scale, "negative_prompt": " "}
         size = editor.source_size  # the pipeline's own is 1024, which takes minutes here
         monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *_: (size, size, None))
+        monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", size * size)
     return np.asarray(pipe(**settings).images[0]), torch.stack(latents)
 
 
@@ -150,6 +155,22 @@ def test_flux_draws_as_its_own_pipeline_and_is_refused_as_an_editor(tmp_path):
         load_editor(folder, **settings)
 
 
+@pytest.mark.parametrize("distilled", [False, True])
+def test_flux2_klein_draws_as_its_own_pipeline_and_distilled_without_guidance(tmp_path, distilled):
+    folder = build_flux2_klein(tmp_path / "klein", distilled=distilled)
+    settings = {"image_size": SIZE, "guidance_scale": 4.0, "max_sequence_length": 48}
+    call = {"height": SIZE, "width": SIZE, "max_sequence_length": 48, "num_inference_steps": 4}
+    drawer = Diffuser(folder, **settings)
+    drawn = drawer.draw(PROMPTS, [3, 4], steps=4)
+    pipe = Flux2KleinPipeline.from_pretrained(folder)
+    for row, image in enumerate(drawn):
+        generator = torch.Generator().manual_seed(3 + row)
+        expected = pipe(prompt=PROMPTS[row], guidance_scale=4.0, generator=generator, **call).images[0]
+        assert apart(image, np.asarray(expected)) <= 1
+    (unguided,) = Diffuser(folder, **{**settings, "guidance_scale": 1.0}).draw(PROMPTS[:1], [3], steps=4)
+    assert (apart(unguided, drawn[0]) == 0) == distilled
+
+
 def test_an_editor_that_cannot_draw_is_refused_as_the_diffuser(tmp_path):
     family = EDITORS["qwen-image-edit"]
     folder = family.build(tmp_path / "model")
@@ -157,6 +178,8 @@ def test_an_editor_that_cannot_draw_is_refused_as_the_diffuser(tmp_path):
         load_drawer(folder, **family.settings)
     default = QwenImageModel.sources_at
     assert pipeline_qwenimage_edit.calculate_dimensions(1024 * 1024, 1.0)[:2] == (default, default)
+    assert QwenImagePlusModel.sources_at**2 == pipeline_qwenimage_edit_plus.VAE_IMAGE_SIZE
+    assert QwenImagePlusModel.text_size**2 == pipeline_qwenimage_edit_plus.CONDITION_IMAGE_SIZE
     with pytest.raises(ValueError, match=r"editor\.source_size: 40 is refused: .* a multiple of 16"):
         load_editor(folder, image_size=SIZE, source_size=40)
     flux = EDITORS["flux-kontext"].build(tmp_path / "flux")

@@ -142,7 +142,12 @@ def test_a_lora_that_binds_to_nothing_is_refused_by_name(family):
         FlowPolicy(family.folder, nothing, **family.settings)
 
 
+def also_long(names) -> list:
+    return [pytest.param(name, marks=pytest.mark.long) for name in names]
+
+
 @pytest.mark.engines
+@pytest.mark.parametrize("family", [*list(EDITORS)[:1], *also_long(list(EDITORS)[1:])], indirect=True, scope="module")
 @pytest.mark.parametrize("stage", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_an_update_with_zero_is_the_plain_one_and_is_exported(cluster, family, samples, stage, tmp_path):
     ranks = {"learning_rate": RATE, "micro_batch": 2, "ranks": 2, "cpus_per_rank": 0.5, "zero_stage": stage}
