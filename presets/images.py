@@ -14,10 +14,10 @@ class PipelineConfig(Section):
     """How a diffusers pipeline is called. The learner of the editor calls it in the same way."""
 
     guidance: float = Field(1.0, ge=1)
-    """How closely an image keeps to its prompt: what FLUX.1 [dev] is told, or the scale of Qwen-Image-Edit's true
-    classifier-free guidance, whose second forward pass 1 leaves out. Nothing to models that know no guidance."""
+    """How closely an image keeps to its prompt: what FLUX.1 [dev] is told; with others the scale of classifier-free
+    guidance, whose second forward pass 1 leaves out. Nothing to models that know no guidance, as distilled ones."""
     max_prompt_tokens: int = Field(32, ge=1)
-    """Prompts are cut to so many tokens of the T5 encoder."""
+    """Prompts are cut to so many tokens of the text encoder, where the pipeline has such a limit."""
     dtype: NumberFormat = "float32"
     """Number format of the workers' pipeline."""
     call_deadline_s: float = Field(60.0, gt=0)
@@ -69,8 +69,8 @@ class EditorConfig(PipelineConfig):
     steps: int = Field(8, ge=2)
     """Denoising steps."""
     source_size: int | None = Field(None, ge=16)
-    """Height and width, in pixels, at which Qwen-Image-Edit sees the image that it edits, or null: 1024, as its
-    pipeline has it. Others see it at `diffuser.image_size`."""
+    """Height and width, in pixels, at which Qwen-Image-Edit (2509 and 2511, too) sees the image that it edits, or
+    null: 1024, as its pipeline has it. Others see it at `diffuser.image_size`."""
     evaluation_steps: int | None = Field(None, ge=2)
     """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
     eta: float = Field(0.7, gt=0)

@@ -25,15 +25,15 @@ class ModelsConfig(Section):
     """Model folders, relative to the run file or to the repository; `hf://owner/name` names one on the hub."""
 
     flux: str
-    """Pipeline that draws: the Diffuser, and the editor that training starts from where it edits, too, as FLUX-Kontext
-    does."""
+    """Pipeline that draws, any text-to-image pipeline of diffusers: the Diffuser, and the editor that training starts
+    from where it edits, too, as FLUX-Kontext and FLUX.2 klein do."""
     checker: str
     """VLM that judges each requirement."""
     actor: str
     """VLM that training starts from and that writes edit prompts."""
     editor: str | None = None
-    """Pipeline of the editor where it is another one than `flux`: FLUX-Kontext, for example a trained one, or
-    Qwen-Image-Edit."""
+    """Pipeline of the editor where it is another one than `flux`: FLUX-Kontext, for example a trained one, FLUX.2
+    klein, or Qwen-Image-Edit (2509 and 2511, too)."""
 
     adapters: dict[Literal["actor", "editor"], str] = Field(default_factory=dict)
     """Trained adapters that lie beside `actor` and the editor's pipeline: folders `lora` of a run's `models`. `--run`
