@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, try-vlm, doctor, pretrain and more.
+"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, check-family, doctor, pretrain and more.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -19,6 +19,7 @@ from presets.errors import BadInput, RunFailed
 from presets.places import TINY, preset_at
 from presets.run_config import RunConfig
 from presets.run_file import load_config, load_run_config
+from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit
 from rlrig.command import FAILED, Json, Preset, Quiet, Run, Set, dated, exit_codes, settings
@@ -133,7 +134,7 @@ def train(
             run_training(config, folder, resume, progress, mirror, trust_pickles)
 
 
-for command in (submit, plan, status, serve, pages, try_vlm, calibrate, sft_actor):
+for command in (submit, plan, status, serve, pages, try_vlm, calibrate, sft_actor, check_family):
     app.command()(command)
 
 
