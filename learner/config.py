@@ -27,6 +27,8 @@ class LearnerConfig(Section):
     """AdamW's decoupled weight decay."""
     betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.999)
     """AdamW's decay rates of the two moments."""
+    epsilon: float = Field(1e-8, gt=0)
+    """What AdamW adds to the root of the second moment before it divides by it."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are scaled down to this global L2 norm."""
 
@@ -66,10 +68,10 @@ class LearnerConfig(Section):
     """GPUs that Ray sets aside for each rank; 0 trains on the CPU."""
     dtype: NumberFormat = "float32"
     """Number format in which the model computes. With bfloat16, which needs ZeRO 2 or 3, the optimizer keeps what
-    trains in float32 besides."""
+    trains in float32 besides, and gradients add up in float32."""
     gradient_checkpointing: bool = False
-    """Compute the editor's layers again in the backward pass instead of keeping what they computed: less memory, a
-    third more work."""
+    """Compute layers again in the backward pass instead of keeping what they computed: less memory, a third more
+    work."""
 
     start_deadline_s: float = Field(300.0, gt=0)
     """Seconds that all ranks may take to load the model and to build the engine."""

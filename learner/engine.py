@@ -117,7 +117,7 @@ def _engine_config(config: LearnerConfig) -> dict[str, Any]:
     adamw = {
         "lr": config.learning_rate,
         "betas": list(config.betas),
-        "eps": 1e-8,
+        "eps": config.epsilon,
         "weight_decay": config.weight_decay,
         "torch_adam": True,
     }
@@ -131,6 +131,7 @@ def _engine_config(config: LearnerConfig) -> dict[str, Any]:
             "stage3_param_persistence_threshold": WHOLE_ELEMENTS,
         },
         "bf16": {"enabled": config.dtype == "bfloat16"},
+        "data_types": {"grad_accum_dtype": "fp32"},  # a sum over many forward passes would lose what is small
         "steps_per_print": 1 << 30,
     }
 

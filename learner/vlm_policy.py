@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from actors.gpu import avoid_cudnn_attention
 from actors.repeats import without_repeats
@@ -109,6 +110,7 @@ class VlmPolicy:
         self.module = AutoModelForImageTextToText.from_pretrained(str(model_path), dtype=dtype).eval()
         self.module.to(config.device)
         copied = config.kl_coefficient > 0 and config.lora is None
+        self._checkpointed = self._checkpointed_layers() if config.gradient_checkpointing else []
         self.reference = copy.deepcopy(self.module).requires_grad_(False) if copied else None
         self._grammar = None if answer_form is None else self._compiled(answer_form)
         self.weights = TrainedWeights(self.module, config.lora, config.seed, folder_names(self.module))
@@ -121,6 +123,8 @@ class VlmPolicy:
     def evaluate(self, network: PreTrainedModel, batch: AnswerBatch) -> AnswerEvaluation:
         """Log-probabilities under `network` (this policy's module, or what wraps it), of the distribution that answers
         are sampled from; see `serving.generation.Answer`."""
+        for layer in self._checkpointed:  # transformers does it in training mode; what is inside of them stays as it is
+            layer.training = True
         features = network.get_image_features(**batch.images, return_dict=True)
         features.pooler_output = _for_answers(features.pooler_output, batch)
         if layers := getattr(features, "deepstack_features", None):  # Qwen3-VL adds these to its first text layers
@@ -175,6 +179,16 @@ class VlmPolicy:
             tensors = {f"{_PEFT}{name}": tensor for name, tensor in written.adapter.items()}
             AdapterFolder(written.spec, str(self._base), _TENSORS, _PEFT).write(folder / "lora")
             save_file(tensors, folder / "lora" / _TENSORS, metadata={"format": "pt"})
+
+    def _checkpointed_layers(self) -> list[torch.nn.Module]:
+        self.module.gradient_checkpointing_enable({"use_reentrant": False})
+        layers = [layer for layer in self.module.modules() if isinstance(layer, GradientCheckpointingLayer)]
+        if not layers:
+            raise ValueError(
+                f"learner.actor.gradient_checkpointing: True is refused: {type(self.module).__name__} has no such "
+                "layers. Leave it out, and lower learner.actor.micro_batch"
+            )
+        return layers
 
     def _compiled(self, form: AnswerForm) -> AnswerGrammar:
         stops = self.module.generation_config.eos_token_id

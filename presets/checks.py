@@ -135,11 +135,6 @@ def impossible_combinations(config: RunSettings) -> list[str]:
         )
     if len(set(config.loggers)) < len(config.loggers):
         problems.append(f"loggers: {config.loggers} is refused: name each logger once")
-    if config.learner.actor.gradient_checkpointing:
-        problems.append(
-            "learner.actor.gradient_checkpointing: True is refused: transformers does it in training mode only, and a "
-            "learner computes as the rollout does. Lower learner.actor.micro_batch instead"
-        )
     for role in ("diffuser", "editor"):
         call_s = getattr(config, role).call_deadline_s
         if call_s >= config.rollout.deadline_s:

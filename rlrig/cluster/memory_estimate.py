@@ -169,8 +169,8 @@ def model_states(
     |---|---|---|---|
     | 0 | w(T+F) | wT + bucket | 8T: AdamW's two moments |
     | 1 | w(T+F) | wT + bucket | 12T/N: DeepSpeed's own float32 copy of its part of the weights, and the moments |
-    | 2 | w(T+F) | (w+4)T/N + bucket: what is added up, and its float32 copy for the step | 12T/N |
-    | 3 | w(T+F)/N + w·min(T+F, 10⁹) gathered at a time | (w+4)T/N + bucket | 12T/N |
+    | 2 | w(T+F) | 8T/N + bucket: what is added up, in float32, and its copy for the step | 12T/N |
+    | 3 | w(T+F)/N + w·min(T+F, 10⁹) gathered at a time | 8T/N + bucket | 12T/N |
 
     The bucket that gradients are reduced through, where there is more than one rank, holds at most 5·10⁸ elements;
     stages 1 and 2 set it aside whole, which other memory than a GPU's notices as far as it is filled. `beside` (parts
@@ -186,7 +186,7 @@ def model_states(
     weights: float = module + copied + beside
     if stage == 3:
         weights = (module + copied) / ranks + min(module, _LIVE) + beside
-    gradients = trained * width if stage < 2 else trained * (width + _FLOAT) / ranks
+    gradients = trained * width if stage < 2 else trained * 2 * _FLOAT / ranks
     gradients += bucket * width if ranks > 1 else 0
     optimizer = 2 * trained if stage == 0 else 3 * trained / ranks
     return Memory(weights * width, gradients, optimizer * _FLOAT)
@@ -214,12 +214,13 @@ def _vlm_training(config: RunConfig, size: ModelSize) -> float:
     hidden, layers, words = (_number(text, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
     tokens = learner.micro_batch * length
     width = DTYPE_BYTES[learner.dtype]
-    total: float = training_activations(tokens, hidden, layers, width) + 2 * tokens * words * width
+    again = learner.gradient_checkpointing
+    total: float = training_activations(tokens, hidden, layers, width, again=again) + 2 * tokens * words * width
     vision = settings.get("vision_config") or {}
     depth = vision.get("num_hidden_layers") or vision.get("depth")
     if depth and {"hidden_size", "patch_size"} <= vision.keys():
         patches = (vision.get("image_size", config.diffuser.image_size) // vision["patch_size"]) ** 2
-        total += training_activations(learner.micro_batch * patches, vision["hidden_size"], depth, width)
+        total += training_activations(learner.micro_batch * patches, vision["hidden_size"], depth, width, again=again)
     return total
 
 

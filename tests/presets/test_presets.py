@@ -72,7 +72,6 @@ def test_a_presets_adapters_bind_to_the_architectures(name, tmp_path):
 
 def test_what_large_models_cannot_do_is_refused_by_name():
     for change, named in (
-        ("learner.actor.gradient_checkpointing=true", r"learner\.actor\.gradient_checkpointing: True is refused"),
         ("learner.editor.zero_stage=0", "dtype is bfloat16 with zero_stage 0"),
         ("sync.actor=nccl", r"sync\.actor: 'nccl' is refused with learner\.actor\.lora"),
         ("editor.guidance=0.5", r"editor\.guidance: 0\.5 is refused"),

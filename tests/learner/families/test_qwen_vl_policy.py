@@ -110,6 +110,22 @@ def test_image_tokens_are_numbered_by_row_and_column(policy, samples):
         assert (policy.evaluate(policy.module, flat).log_probs - log_probs).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "lora"])
+def test_layers_that_are_computed_again_give_the_same_gradients(folder, samples, lora):
+    def gradients(again: bool) -> tuple[torch.Tensor, int]:
+        policy = VlmPolicy(folder, LearnerConfig(micro_batch=8, lora=lora, gradient_checkpointing=again))
+        calls = []
+        policy.module.model.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+        (batch,) = policy.batches(samples)
+        policy.evaluate(policy.module, batch).log_probs[batch.mask].sum().backward()
+        return torch.cat([p.grad.flatten() for p in policy.module.parameters() if p.grad is not None]), len(calls)
+
+    (kept, once), (again, twice) = gradients(False), gradients(True)
+    assert kept.any()
+    assert (once, twice) == (1, 2)
+    torch.testing.assert_close(again, kept, atol=1e-6, rtol=1e-4)
+
+
 def test_answers_to_one_prompt_share_its_encoding(policy, samples):
     first, second = samples[:2]
     members = [replace(sample, image=first.image.copy(), prompt=first.prompt) for sample in samples[:3]]

@@ -119,11 +119,11 @@ def test_a_model_that_is_not_here_is_unknown_by_name():
         assert estimate.memory.known == 0
 
 
-def test_bfloat16_halves_weights_and_gradients_and_leaves_the_optimizer_its_floats():
+def test_bfloat16_halves_weights_and_what_is_sent_and_leaves_the_optimizer_its_floats():
     exact, half = (model_states(MILLION, 0, 0, 0, 2, 4, width=width) for width in (4, 2))
     assert half.weights == exact.weights / 2
     assert half.optimizer == exact.optimizer == 3 * MILLION
-    assert half.gradients == (2 + 4) * MILLION / 4 + 2 * MILLION
+    assert half.gradients == (4 + 4) * MILLION / 4 + 2 * MILLION  # added up in float32, sent in bfloat16
     settings = ["editor.dtype=bfloat16", "learner.editor.dtype=bfloat16", "learner.editor.zero_stage=2"]
     config = load_config(PRESET, settings)
     assert pipeline_replica(config, config.editor, config.models.flux).memory.weights == 2 * (TRANSFORMER + PIPELINE)
