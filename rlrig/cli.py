@@ -23,6 +23,7 @@ from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit
 from rlrig.command import FAILED, Json, Preset, Quiet, Run, Set, dated, exit_codes, settings
+from rlrig.fetch import fetch
 from rlrig.pages_cli import pages
 from rlrig.progress_display import make_progress
 from rlrig.serve_cli import serve
@@ -134,7 +135,7 @@ def train(
             run_training(config, folder, resume, progress, mirror, trust_pickles)
 
 
-for command in (submit, plan, status, serve, pages, try_vlm, calibrate, sft_actor, check_family):
+for command in (submit, plan, status, serve, pages, try_vlm, calibrate, sft_actor, check_family, fetch):
     app.command()(command)
 
 

@@ -66,7 +66,7 @@ def local_folder(model: str) -> Path:
     try:
         return Path(snapshot_download(source, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise UnknownSize(f"{model} is not on this machine; `hf download {source}` fetches it") from error
+        raise UnknownSize(f"{model} is not on this machine; `rlrig fetch` brings it here") from error
 
 
 def model_size(folder: Path) -> ModelSize:

@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 def test_a_model_of_the_hub_is_looked_for_in_the_cache_only(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UnknownSize, match=r"hf://owner/name is not on this machine; `hf download owner/name`"):
+    with pytest.raises(UnknownSize, match=r"hf://owner/name is not on this machine; `rlrig fetch`"):
         local_folder("hf://owner/name")
     assert local_folder(str(tmp_path)) == tmp_path
 
