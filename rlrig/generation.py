@@ -43,10 +43,10 @@ def generate(
                 base, episode = derive_seed(seed, "generate"), Episode(graph)
                 (state,) = draw_states(models, [graph], [derive_seed(base, "draw", graph.img_id)])
                 drive(models, [told(course(state, base, config.rollout.turns, episode), episode, progress.note)])
+            trace = write_episode(episode, out_dir)
+            progress.note(f"{outcome(episode)} → {out_dir}/episode.png")  # stopping takes seconds more
         finally:
             models.close(keep_serve=config.ray.address is None)
-    trace = write_episode(episode, out_dir)
-    progress.note(f"{outcome(episode)} → {out_dir}/episode.png")
     return trace
 
 
