@@ -14,6 +14,7 @@ import asyncio
 import io
 import multiprocessing
 import os
+import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -129,9 +130,7 @@ def measure(url: str, data: bytes, attackers: int, seconds: float) -> None:
         started, found = spawn.Event(), spawn.Queue()
         client = spawn.Process(target=ask_for, args=(url, seconds, started, found))
         client.start()
-        latencies: list[float] = found.get()
-        client.join()
-        return latencies
+        return _told(found, client, "the client")
 
     alone = measured()
     ended, answers = spawn.Event(), spawn.Queue()
@@ -141,13 +140,22 @@ def measure(url: str, data: bytes, attackers: int, seconds: float) -> None:
     time.sleep(2)
     attacked = measured()
     ended.set()
-    statuses = [status for _ in crowd for status in answers.get()]
-    for one in crowd:
-        one.join()
+    statuses = [status for one in crowd for status in _told(answers, one, "an attacker")]
     for name, latencies in (("alone", alone), ("attacked", attacked)):
         p50, p95 = np.percentile(latencies, (50, 95))
         print(f"{name}: {len(latencies)} answers, p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms")
     print(f"attackers: {len(statuses)} uploads of {len(data)} bytes, statuses {sorted(set(statuses))}")
+
+
+def _told(found: multiprocessing.Queue[Any], process: Any, who: str) -> list[Any]:
+    """What a process has put into the queue before its end."""
+    while True:
+        try:
+            told: list[Any] = found.get(timeout=1)
+            return told
+        except queue.Empty:
+            if process.exitcode not in (None, 0):
+                raise SystemExit(f"{who} ended with exit code {process.exitcode}; is the endpoint up?") from None
 
 
 if __name__ == "__main__":
