@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from diffusers import AutoPipelineForText2Image
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
-from safetensors import SafetensorError
 
-from actors.image_model import REMEDY, ModelLoadError, check_calls, noise_generators, to_images
+from actors.image_model import batches, check_calls, load_pipeline, noise_generators, step_count, to_images
 
 _NEGATIVE_PROMPT = " "
 
@@ -48,14 +45,7 @@ class AnyDrawer:
         device: str = "cpu",
         dtype: str = "float32",
     ) -> None:
-        diffusers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            loaded = AutoPipelineForText2Image.from_pretrained(str(path), dtype=getattr(torch, dtype))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {REMEDY}") from error
-        self.pipe: Any = loaded.to(device)
-        self.pipe.set_progress_bar_config(disable=True)
+        self.pipe: Any = load_pipeline(AutoPipelineForText2Image, path, getattr(torch, dtype)).to(device)
         self.image_size, self.steps, self.max_batch = image_size, steps, max_batch
         taken = inspect.signature(self.pipe.__call__).parameters
         self._settings: dict[str, Any] = {"height": image_size, "width": image_size, "output_type": "np"}
@@ -77,12 +67,9 @@ class AnyDrawer:
             FloatingPointError: the model produced pixels that are not finite.
         """
         check_calls(prompts, seeds)
-        count = self.steps if steps is None else steps
-        if count < 1:
-            raise ValueError(f"steps is {count}; it must be at least 1")
+        count = step_count(steps, self.steps)
         images: list[np.ndarray] = []
-        for first in range(0, len(prompts), self.max_batch):
-            rows = slice(first, first + self.max_batch)
+        for rows in batches(len(prompts), self.max_batch):
             asked = list(prompts[rows])
             negative = {name: [text] * len(asked) for name, text in self._guided.items()}
             pixels = self.pipe(

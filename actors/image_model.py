@@ -7,7 +7,7 @@ the learner uses it to rebuild what the editor saw.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -110,8 +110,8 @@ class ImageModel(ABC):
         """
         check_calls(prompts, seeds)
         images: list[np.ndarray] = []
-        for rows in self._batches(len(prompts)):
-            images += to_images(self._draw(prompts[rows], seeds[rows], self._step_count(steps)), seeds[rows])
+        for rows in batches(len(prompts), self.max_batch):
+            images += to_images(self._draw(prompts[rows], seeds[rows], step_count(steps, self.steps)), seeds[rows])
         return images
 
     def edit(
@@ -140,9 +140,9 @@ class ImageModel(ABC):
             self._check_image(i, image)
         if sde is not None and steps not in (None, sde.steps):
             raise ValueError(f"steps is {steps} and sde.steps is {sde.steps}; leave steps out where sde is given")
-        count = self._step_count(steps if sde is None else sde.steps)
+        count = step_count(steps if sde is None else sde.steps, self.steps)
         edits: list[Edit] = []
-        for rows in self._batches(len(prompts)):
+        for rows in batches(len(prompts), self.max_batch):
             with self._sampler(sde, seeds[rows]) as sampler:
                 pixels = self._edit(images[rows], prompts[rows], seeds[rows], count)
             edited = to_images(pixels, seeds[rows])
@@ -195,28 +195,12 @@ class ImageModel(ABC):
     @classmethod
     def _load(cls, path: str | Path, dtype: torch.dtype) -> DiffusionPipeline:
         check_index(path)
-        diffusers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            pipe = cls.pipeline.from_pretrained(str(path), dtype=dtype, **cls._parts(path))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {REMEDY}") from error
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
+        return load_pipeline(cls.pipeline, path, dtype, lambda: cls._parts(path))
 
     @classmethod
     def _parts(cls, path: str | Path) -> dict[str, Any]:
         """Components that diffusers would not load by itself."""
         return {}
-
-    def _batches(self, count: int) -> list[slice]:
-        return [slice(i, min(i + self.max_batch, count)) for i in range(0, count, self.max_batch)]
-
-    def _step_count(self, steps: int | None) -> int:
-        count = self.steps if steps is None else steps
-        if count < 1:
-            raise ValueError(f"steps is {count}; it must be at least 1")
-        return count
 
     def _check_image(self, index: int, image: np.ndarray) -> None:
         expected = (self.image_size, self.image_size, 3)
@@ -227,7 +211,38 @@ class ImageModel(ABC):
             )
 
 
-REMEDY = "give a folder that a diffusers pipeline's save_pretrained wrote, or a hub id that can be reached"
+def load_pipeline(
+    kind: Any, path: str | Path, dtype: torch.dtype, parts: Callable[[], dict[str, Any]] = dict
+) -> DiffusionPipeline:
+    """A pipeline, loaded by `kind`, diffusers' class, with the `parts` that it would not load by itself.
+
+    Raises:
+        ModelLoadError: it cannot be loaded from `path`; the message says why and what to do.
+    """
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        pipe = kind.from_pretrained(str(path), dtype=dtype, **parts())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {_REMEDY}") from error
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def batches(count: int, most: int) -> list[slice]:
+    """The rows of `count` samples, `most` at a time."""
+    return [slice(i, min(i + most, count)) for i in range(0, count, most)]
+
+
+def step_count(steps: int | None, default: int) -> int:
+    """Denoising steps of a call that names some, or none; a ValueError for fewer than 1."""
+    count = default if steps is None else steps
+    if count < 1:
+        raise ValueError(f"steps is {count}; it must be at least 1")
+    return count
+
+
+_REMEDY = "give a folder that a diffusers pipeline's save_pretrained wrote, or a hub id that can be reached"
 
 
 def check_index(path: str | Path) -> None:
@@ -239,7 +254,7 @@ def check_index(path: str | Path) -> None:
     folder = Path(path)
     if not (folder / INDEX).is_file() and (folder.exists() or len(folder.parts) != 2):
         what = f"has no {INDEX}" if folder.is_dir() else "does not exist"
-        raise ModelLoadError(f"model path {str(path)!r} {what}; {REMEDY}")
+        raise ModelLoadError(f"model path {str(path)!r} {what}; {_REMEDY}")
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:

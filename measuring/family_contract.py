@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -77,15 +78,12 @@ class _Trial:
         generator = np.random.default_rng(0)
         self._images = [generator.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in PROMPTS]
         self._log_prob, self._velocity, self._grey = _ROUNDING[config.dtype]
-        self._policy: FlowPolicy | None = None
         self._samples: list[EditorSample] = []
 
-    @property
+    @cached_property
     def policy(self) -> FlowPolicy:
-        """The learner's side, loaded once."""
-        if self._policy is None:
-            self._policy = FlowPolicy(self._path, self._config, **self._settings)
-        return self._policy
+        """The learner's side."""
+        return FlowPolicy(self._path, self._config, **self._settings)
 
     def alone_and_together(self) -> tuple[bool, str]:
         """Equal seeds give equal edits, whatever else is in the batch, and other seeds others."""

@@ -76,7 +76,10 @@ def fetch(
         for one in found:
             if not json_:
                 print(harmless(str(one)))
-        folders = {} if dry_run else {one.key: str(_brought(one, to)) for one in _that_fit(found, to)}
+        folders: dict[str, str] = {}
+        if not dry_run:
+            _refuse_without_room(found, to)
+            folders = {one.key: str(_brought(one, to)) for one in found}
         if json_:
             models = [{**one.as_dict(), "folder": folders.get(one.key)} for one in found]
             print(json.dumps({"event": "result", "models": models}), file=out, flush=True)
@@ -87,7 +90,7 @@ def fetch(
             print(f"--set {key}={folder}" if to is not None else f"{key}: {folder}")
 
 
-def hub_models(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def hub_models(values: Any) -> Iterator[tuple[str, str]]:
     """The keys of a run file that name a model on the hub, and its name; each model once."""
     seen: set[str] = set()
 
@@ -99,7 +102,7 @@ def hub_models(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
             seen.add(value)
             yield key, value.removeprefix(HUB_PREFIX)
 
-    yield from walk(values, key)
+    yield from walk(values, "")
 
 
 def files_read(names: Sequence[str], parts: Sequence[str] | None) -> list[str]:
@@ -145,8 +148,8 @@ def _parts(api: HfApi, key: str, name: str, revision: str) -> list[str]:
     return [part for part, kind in said.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]]
 
 
-def _that_fit(found: Sequence[Wanted], to: Path | None) -> Sequence[Wanted]:
-    """The same, where there is room on the disk for what is not there yet."""
+def _refuse_without_room(found: Sequence[Wanted], to: Path | None) -> None:
+    """Refuse where the disk has no room for what is not there yet."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -162,7 +165,6 @@ def _that_fit(found: Sequence[Wanted], to: Path | None) -> Sequence[Wanted]:
             f"--to {place}: {missing / _GB:.1f} GB are missing, and {free / _GB:.1f} GB are free there; choose another "
             "disk with --to or HF_HOME"
         )
-    return found
 
 
 def _call(one: Wanted, to: Path | None) -> dict[str, Any]:
