@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 _TIMESTEP_SCALE = 1000  # the pipelines give the transformer t / 1000 with t = 1000·σ in the latents' dtype
@@ -56,3 +58,19 @@ def velocity(
     latents = latents.to(conditioning.image_latents)
     sigma = torch.as_tensor(sigma, dtype=torch.float32, device=latents.device).expand(len(latents))
     return conditioning.predict(transformer, latents, (sigma * _TIMESTEP_SCALE).to(latents.dtype) / _TIMESTEP_SCALE)
+
+
+@torch.no_grad()
+def denoised(pipe: Any, latents: torch.Tensor, conditioning: Conditioning, steps: int, mu: float) -> torch.Tensor:
+    """Packed latents (B, S, C) of images: `steps` steps of the pipeline's scheduler from these first latents.
+
+    Args:
+        mu: by how much the scheduler shifts its σ, as the family's pipeline computes it.
+    """
+    scheduler = pipe.scheduler
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), device=latents.device, mu=mu)
+    scheduler.set_begin_index(0)
+    for sigma, timestep in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
+        predicted = velocity(pipe.transformer, latents, conditioning, sigma)
+        latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
+    return latents

@@ -16,7 +16,7 @@ from diffusers import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from PIL import Image
 
-from actors.conditioning import Conditioning, Network, Rows, velocity
+from actors.conditioning import Conditioning, Network, Rows, denoised
 from actors.image_model import ImageModel, noise_generators
 from actors.repeats import without_repeats
 
@@ -132,15 +132,9 @@ class Flux2KleinModel(ImageModel):
 
     @torch.no_grad()
     def _sample(self, conditioning: Flux2Conditioning, seeds: Sequence[int], steps: int) -> np.ndarray:
-        pipe, scheduler = self.pipe, self.pipe.scheduler
         latents, ids = self._noise(seeds)
         mu = compute_empirical_mu(latents.shape[1], steps)
-        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), device=latents.device, mu=mu)
-        scheduler.set_begin_index(0)
-        for sigma, timestep in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
-            predicted = velocity(pipe.transformer, latents, conditioning, sigma)
-            latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
-        return self._decode(latents, ids)
+        return self._decode(denoised(self.pipe, latents, conditioning, steps, mu), ids)
 
     def _decode(self, latents: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
         """(B, H, W, 3) pixels of packed latents."""

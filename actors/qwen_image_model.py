@@ -18,7 +18,7 @@ from diffusers import QwenImageEditPipeline, QwenImageEditPlusPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_shift
 from PIL import Image
 
-from actors.conditioning import Conditioning, Network, Rows, velocity
+from actors.conditioning import Conditioning, Network, Rows, denoised
 from actors.image_model import ImageModel, noise_generators
 from actors.repeats import without_repeats
 
@@ -125,13 +125,8 @@ class QwenImageModel(ImageModel):
         size, device = (self.image_size, self.image_size), pipe.vae.device
         latents, _ = pipe.prepare_latents(None, len(prompts), channels, *size, dtype, device, noise_generators(seeds))
         shift = [scheduler.config.get(name, value) for name, value in _SHIFT.items()]
-        sigmas = np.linspace(1.0, 1 / steps, steps)
-        scheduler.set_timesteps(sigmas=sigmas, device=device, mu=calculate_shift(latents.shape[1], *shift))
-        scheduler.set_begin_index(0)
-        for sigma, timestep in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
-            predicted = velocity(pipe.transformer, latents, conditioning, sigma)
-            latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
-        return self._decode(latents)
+        mu = calculate_shift(latents.shape[1], *shift)
+        return self._decode(denoised(pipe, latents, conditioning, steps, mu))
 
     @torch.no_grad()
     def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> QwenImageConditioning:
