@@ -25,6 +25,8 @@ import psutil
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.cluster_utils import AutoscalingCluster
 
+from experiments.faults.processes import title
+
 _MARK = "RLRIG_LOCAL_AUTOSCALER"
 _START_S, _END_S = 180.0, 30.0
 _PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
@@ -179,7 +181,7 @@ class LocalAutoscaler(AutoscalingCluster):
         found: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
             try:
-                ours = str(self._folder) in " ".join(process.cmdline())
+                ours = str(self._folder) in title(process)
                 if ours or process.environ().get(_MARK) == self._folder.name:
                     found |= {p.pid: p for p in (process, *process.children(recursive=True))}
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import psutil
-
-from experiments.faults.processes import bearing
+from experiments.faults.processes import bearing, title
 
 
 def marked_processes(mark: str) -> list[str]:
     """Command lines of the processes that descend from one with `RLRIG_TEST_MARK=mark`, however they were started."""
-    found = []
-    for process in bearing("RLRIG_TEST_MARK", mark):
-        with suppress(psutil.NoSuchProcess):  # it has just ended
-            found.append(" ".join(process.cmdline()))
-    return found
+    return [words for process in bearing("RLRIG_TEST_MARK", mark) if (words := title(process))]

@@ -25,6 +25,21 @@ def bearing(name: str, value: str) -> list[psutil.Process]:
     return running(found)
 
 
+def title(process: psutil.Process) -> str:
+    """What a process calls itself, or its command line; empty where it has ended."""
+    with suppress(psutil.NoSuchProcess):  # also one that its parent has not waited for
+        return " ".join(process.cmdline())
+    return ""
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything that it started, as far as it still runs; empty where the process has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return running([process, *process.children(recursive=True)])
+    return []
+
+
 def running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Those that have not ended; one that its parent has not waited for has."""
     found = []
@@ -52,6 +67,4 @@ def end_all(find: Callable[[], Sequence[psutil.Process]], deadline_s: float = _E
 
 
 def _said(process: psutil.Process) -> str:
-    with suppress(psutil.NoSuchProcess):
-        return f"{process.pid} ({' '.join(process.cmdline())[:80]})"
-    return str(process.pid)
+    return f"{process.pid} ({title(process)[:80]})"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 from ray.cluster_utils import Cluster
 
-from experiments.faults.processes import bearing, end_all, running
+from experiments.faults.processes import bearing, end_all, family, title
 from experiments.faults.watched_run import TITLES
 from presets.errors import RunFailed
 
@@ -98,14 +98,9 @@ def _processes_of(nodes: Iterable[Any]) -> list[psutil.Process]:
     found = []
     for node in nodes:
         for started in (one for kind in node.all_processes.values() for one in kind):
-            with suppress(psutil.NoSuchProcess):  # it has ended already
-                process = psutil.Process(started.process.pid)
-                found += [process, *process.children(recursive=True)]
-    return running(found)
+            found += family(started.process.pid)
+    return found
 
 
 def _is_part(process: psutil.Process) -> bool:
-    try:
-        return " ".join(process.cmdline()).startswith(tuple(TITLES.values()))
-    except psutil.NoSuchProcess:
-        return False
+    return title(process).startswith(tuple(TITLES.values()))

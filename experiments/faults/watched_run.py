@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import psutil
 
-from experiments.faults.processes import end_all, running
+from experiments.faults.processes import end_all, running, title
 from experiments.jobs import RLRIG_TRAIN
 from presets.errors import RunFailed
 
@@ -120,13 +120,7 @@ class WatchedRun:
         """
         if role == DRIVER:
             return [psutil.Process(self.process.pid)]
-        found = []
-        for process in self.processes():
-            try:
-                if " ".join(process.cmdline()).startswith(TITLES[role]):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
+        found = [process for process in self.processes() if title(process).startswith(TITLES[role])]
         if not found:
             raise RunFailed(f"no process of the {role} runs; see {self.log}")
         return sorted(found, key=lambda process: process.create_time())

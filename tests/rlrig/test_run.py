@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from experiments.faults.processes import family
 from rollout.trajectory import read_parquet
 from tests.places import ROOT
 from tests.tutorial import Tutorial
@@ -168,7 +169,7 @@ def test_an_interrupted_run_ends_with_its_exit_code_and_leaves_no_process(tmp_pa
                 break
         else:
             pytest.fail("the run ended before it was interrupted")
-        children = psutil.Process(process.pid).children(recursive=True)
+        _, *children = family(process.pid)
         interrupted = time.monotonic()
         process.send_signal(signal.SIGINT)
         process.stdout.read()

@@ -1,5 +1,6 @@
 """Fixtures of the engine tests: Ray Serve and vLLM, transformers as the reference."""
 
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +8,8 @@ import psutil
 import pytest
 import torch
 from PIL import Image
+
+from experiments.faults.processes import family, title
 
 
 class Reference:
@@ -107,15 +110,15 @@ def vlms(folders):
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
     try:
-        before = psutil.Process().children(recursive=True)
+        before = family(os.getpid())
         yield start_vlms(
             {
                 "actor": VlmConfig(model=str(folders["actor"]), max_tokens=16),
                 "checker": VlmConfig(model=str(folders["checker"])),
             }
         )
-        ours = [process for process in psutil.Process().children(recursive=True) if process not in before]
-        engines = [process for process in ours if "EngineCore" in " ".join(process.cmdline())]
+        ours = [process for process in family(os.getpid()) if process not in before]
+        engines = [process for process in ours if "EngineCore" in title(process)]
         assert len(engines) >= 2
         stop_vlms(["actor", "checker"])
         _, alive = psutil.wait_procs(engines, timeout=20)

@@ -6,12 +6,12 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
 import ray
 from ray import serve
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
+from experiments.faults.processes import family
 from serving.applications import wait_for_applications
 from serving.serve_controller import serve_applications, wait_for_controller
 from tests.local_cluster import local_ray
@@ -43,7 +43,7 @@ def test_a_controller_that_hangs_is_ended_and_its_successor_knows_what_is_served
         wait_for_controller(2.0, 120.0)
         assert time.monotonic() - began >= 2.0
         assert ray.get(controller.get_pid.remote(), timeout=60) != pid
-        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        assert family(pid) == []
         assert set(serve_applications()) == {"echo"}
         wait_for_applications(["echo"], 60.0)  # it finds the replicas again
         assert handle.remote("there").result(timeout_s=60) == "there"

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from experiments.faults.processes import family, title
 from serving.generation import Question, Sampling
 from tests.local_cluster import eventually
 from weights.manifest import pack
@@ -55,8 +56,7 @@ def ask(client):
 
 
 def process_of(part: str) -> psutil.Process:
-    ours = psutil.Process().children(recursive=True)
-    (found,) = [process for process in ours if " ".join(process.cmdline()).startswith(TITLES[part])]
+    (found,) = [process for process in family(os.getpid()) if title(process).startswith(TITLES[part])]
     return found
 
 

@@ -8,9 +8,10 @@ import sys
 import time
 import uuid
 
+import psutil
 import pytest
 
-from experiments.faults.processes import bearing, end_all
+from experiments.faults.processes import bearing, end_all, family, running, title
 from presets.errors import RunFailed
 
 MARK = "RLRIG_TEST_OF_PROCESSES"
@@ -43,3 +44,20 @@ def test_what_does_not_end_is_named() -> None:
         assert [process.pid for process in found] == [held.pid]
         with pytest.raises(RunFailed, match=rf"still there after 0\.1 s: {held.pid}"):
             end_all(lambda: found, deadline_s=0.1)  # one that is found again and again
+
+
+def test_a_process_that_has_ended_has_no_title_and_no_family() -> None:
+    script = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()']); input({'asked'!r})"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, bufsize=0) as parent:
+        assert parent.stdout is not None
+        parent.stdout.read(5)  # it has started its own
+        first, child = family(parent.pid)
+        assert (first.pid, child.ppid()) == (parent.pid, parent.pid)
+        assert title(first) == f"{sys.executable} -c {script}"
+        parent.kill()
+        while first.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert title(first) == ""  # nobody has waited for it
+        assert family(parent.pid) == []
+        end_all(lambda: running([child]))
+    assert title(first) == ""

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
-import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
+from experiments.faults.processes import end_all, family
 from presets.errors import BadInput, RunFailed
 from reports.reading.metrics import read_metrics
 from reports.storage import Mirror
@@ -101,10 +101,7 @@ def cluster(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
             wait_for_nodes(f"http://127.0.0.1:{dashboard}", number + 1, logs)
         yield f"http://127.0.0.1:{dashboard}"
     finally:
-        processes = [one for process in started for one in psutil.Process(process.pid).children(recursive=True)]
-        for process in [*processes, *started]:
-            process.kill()
-        psutil.wait_procs(processes, timeout=20)
+        end_all(lambda: [one for process in started for one in family(process.pid)])
         shutil.rmtree(place, ignore_errors=True)
 
 

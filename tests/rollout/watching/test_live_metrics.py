@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 
 import psutil
 import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 
+from experiments.faults.processes import family
 from presets.settings import RayConfig
 from rollout.local_ray import ray_for_run
 from rollout.watching.live_metrics import WAITS, LiveMetrics
@@ -140,13 +142,12 @@ def test_ray_of_a_run_listens_on_loopback_alone():
             return os.getpid()
 
     worker = Worker.remote()
-    assert ray.get(worker.pid.remote(), timeout=60) in {one.pid for one in psutil.Process().children(recursive=True)}
-    listens = {
-        connection.laddr.ip
-        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    assert ray.get(worker.pid.remote(), timeout=60) in {one.pid for one in family(os.getpid())}
+    listens = set()
+    for process in family(os.getpid()):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            connections = process.net_connections(kind="inet")
+            listens |= {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
     assert listens <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert listens
     ray.kill(worker)

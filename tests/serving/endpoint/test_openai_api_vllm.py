@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 
+from experiments.faults.processes import family
 from measuring.image_scorer import Unscored, tally
 from measuring.vlm_extraction import VlmExtractor
 from measuring.vlm_judge import VlmJudge
@@ -102,16 +103,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             start_new_session=True,
         )
     started = Server(f"http://127.0.0.1:{port}", model)
-    family: list[psutil.Process] = []
+    its_own: list[psutil.Process] = []
     try:
         wait_until_healthy(started.url, process, folder / "log")
-        family = psutil.Process(process.pid).children(recursive=True)
+        its_own = family(process.pid)
         yield started
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):  # what is left then is killed, and the test fails
             process.wait(timeout=60)
-        _, alive = psutil.wait_procs(family, timeout=30)
+        _, alive = psutil.wait_procs(its_own, timeout=30)
         stopped = process.poll() is not None and not alive
         with suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
