@@ -64,8 +64,8 @@ class LearnerConfig(Section):
     """Threads of each rank. More than one collapses where other processes use the same cores."""
     cpus_per_rank: float = Field(1.0, ge=0)
     """Logical CPUs that Ray sets aside for each rank."""
-    gpus_per_rank: int = Field(0, ge=0, le=1)
-    """GPUs that Ray sets aside for each rank; 0 trains on the CPU."""
+    gpus_per_rank: float = Field(0.0, ge=0, le=1)
+    """The part of a GPU that Ray sets aside for each rank, never of the same one twice; 0 trains on the CPU."""
     dtype: NumberFormat = "float32"
     """Number format in which the model computes. With bfloat16, which needs ZeRO 2 or 3, the optimizer keeps what
     trains in float32 besides, and gradients add up in float32."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 
 from presets.errors import BadInput
+from presets.gpu_sharing import unshareable_gpus
 from presets.settings import RunSettings
 from scenes.entry_point import is_entry_point
 from serving.config import VlmConfig
@@ -154,7 +154,7 @@ def impossible_combinations(config: RunSettings) -> list[str]:
                 problems.append(f"vlm.{role}.{name}: {value!r} is refused: it follows from {source}. Set that instead")
     if config.vlm.share and (why := _unshareable(config)):
         problems.append(f"vlm.share: True is refused: {why}, or leave vlm.share out")
-    problems += _unreachable(config) + _fixed_only(config)
+    problems += _unreachable(config) + _fixed_only(config) + unshareable_gpus(config, set(deployed_vlms(config)))
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
         roles = " + ".join(f"{role} {cpus:g}" for role, cpus in demand.items())
@@ -183,8 +183,8 @@ def _unreachable(config: RunSettings) -> list[str]:
         )
     if sync.actor == "ipc" and gpus["actor"] > 1:
         problems.append(
-            f"sync.actor: 'ipc' is refused with vlm.actor.gpus {gpus['actor']}: it shares memory of one GPU a replica. "
-            "Set vlm.actor.gpus=1, or sync.actor=nccl"
+            f"sync.actor: 'ipc' is refused with vlm.actor.gpus {gpus['actor']:g}: it shares memory of one GPU a "
+            "replica. Set vlm.actor.gpus=1, or sync.actor=nccl"
         )
     return problems
 
@@ -220,7 +220,7 @@ def changed_on_resume(saved: RunSettings, asked: RunSettings) -> list[str]:
     """Keys of `SETTLED` that a run which goes on would change: each line names the key, both values and a way out."""
     problems = []
     for key in SETTLED:
-        before, now = (reduce(getattr, key.split("."), config) for config in (saved, asked))
+        before, now = (config.value_of(key) for config in (saved, asked))
         if before != now:
             problems.append(
                 f"{key}: {now!r} is refused with --resume: the run began with {before!r}, and its checkpoint follows "
@@ -233,7 +233,7 @@ def contradictions(config: RunSettings, derived: Mapping[str, str]) -> list[str]
     """Keys that say something else than the key that they follow from."""
     problems = []
     for key, source in derived.items():
-        value, wanted = (reduce(getattr, name.split("."), config) for name in (key, source))
+        value, wanted = (config.value_of(name) for name in (key, source))
         if str(value) != str(wanted).removeprefix("hf://"):
             problems.append(f"{key}: {value!r} is refused: it follows from {source}; set that instead")
     return problems

@@ -32,8 +32,9 @@ class PipelineConfig(Section):
     """Ray actors that the backlog may bring about, see `elastic`; null: always `workers`."""
     cpus: float = Field(1.0, ge=0)
     """Logical CPUs that Ray sets aside for each worker."""
-    gpus: int = Field(0, ge=0, le=1)
-    """GPUs that Ray sets aside for each worker; 0 runs it on the CPU."""
+    gpus: float = Field(0.0, ge=0, le=1)
+    """The part of a GPU that Ray sets aside for each worker; 0 runs it on the CPU. Ray counts, it limits no memory:
+    workers that share a GPU must fit on it together. `placement.share` sets it for roles that share."""
     start_deadline_s: float = Field(300.0, gt=0)
     """Seconds from starting the workers until every one of them must have loaded."""
 

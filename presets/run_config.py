@@ -9,6 +9,7 @@ from pydantic import BaseModel, model_validator
 from pydantic_core import PydanticUndefinedType
 
 from presets.checks import contradictions, impossible_combinations, shares_vlm
+from presets.placement import parts_of_gpus
 from presets.settings import RunSettings
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from serving.config import VlmConfig
@@ -90,8 +91,12 @@ class RunConfig(RunSettings):
 
 
 def derive(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source."""
+    """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source, and
+    each role of `placement.share` its part of a GPU."""
     values = deepcopy(values)
+    placement = values.get("placement")
+    for key, part in parts_of_gpus(placement.get("share") if isinstance(placement, dict) else None).items():
+        _set_default(values, key, part)
     for key, source in DERIVED.items():
         section, name = source.split(".")
         kind = RunConfig.model_fields[section].annotation
@@ -102,15 +107,19 @@ def derive(values: dict[str, Any]) -> dict[str, Any]:
         value = given.get(name, field.get_default()) if isinstance(given, dict) else field.get_default()
         if isinstance(value, PydanticUndefinedType):
             continue
-        place: Any = values
-        *outer, last = key.split(".")
-        for part in outer:
-            if not isinstance(place, dict):
-                break
-            if place.get(part) is None:
-                place[part] = {}
-            place = place[part]
-        if not isinstance(place, dict):
-            continue
-        place.setdefault(last, value.removeprefix(HUB_PREFIX) if isinstance(value, str) else value)
+        _set_default(values, key, value.removeprefix(HUB_PREFIX) if isinstance(value, str) else value)
     return values
+
+
+def _set_default(values: dict[str, Any], key: str, value: Any) -> None:
+    """Give a key a value where it has none; nothing where something else than a section is above it."""
+    place: Any = values
+    *outer, last = key.split(".")
+    for part in outer:
+        if not isinstance(place, dict):
+            return
+        if place.get(part) is None:
+            place[part] = {}
+        place = place[part]
+    if isinstance(place, dict):
+        place.setdefault(last, value)

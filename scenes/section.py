@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from functools import reduce
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
@@ -21,6 +22,14 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    def value_of(self, key: str) -> Any:
+        """What a key says, such as `vlm.actor.gpus`.
+
+        Raises:
+            AttributeError: there is no such key.
+        """
+        return reduce(getattr, key.split("."), self)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ _OURS = {
 }  # fmt: skip
 
 
+_OF_ITS_PART = 0.92  # of a GPU's part, as vLLM takes it of a whole one; the rest is CUDA's own
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
 
 
@@ -56,8 +57,9 @@ class VlmConfig(Section):
     cpus: float = Field(0.1, gt=0)
     """Logical CPUs that Ray reserves for a replica; it counts places, it limits nothing."""
 
-    gpus: int = Field(0, ge=0)
-    """GPUs of a replica, which is also its tensor-parallel size; 0 runs vLLM's CPU build."""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs of a replica, which is also its tensor-parallel size; or, below 1, its part of one GPU, of whose memory
+    vLLM then takes no more than that part; 0 runs vLLM's CPU build."""
 
     transport: TransportName = "object_store"
     """What brings new weights to its replicas."""
@@ -110,6 +112,13 @@ class VlmConfig(Section):
             raise ValueError(f"the folder {model!r} does not exist; give a model folder or a hub id 'owner/name'")
         return model
 
+    @field_validator("gpus")
+    @classmethod
+    def _gpus_are_whole_or_a_part(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"{gpus:g} is refused: give a part of one GPU, below 1, or a whole number of them")
+        return gpus
+
     @field_validator("engine")
     @classmethod
     def _engine_leaves_our_fields(cls, engine: dict[str, Any]) -> dict[str, Any]:
@@ -149,15 +158,21 @@ class VlmConfig(Section):
             **({} if self.answer_form is None else {"structured_outputs_config": {"backend": "xgrammar"}}),
             "use_tqdm_on_load": False,
             "disable_log_stats": True,
-            "tensor_parallel_size": max(1, self.gpus),
+            "tensor_parallel_size": self.devices,
+            **({"gpu_memory_utilization": self.gpus * _OF_ITS_PART} if 0 < self.gpus < 1 else {}),
             **self.engine,
         }
 
     @property
+    def devices(self) -> int:
+        """Over how many GPUs a replica is split; 1 on the CPU, too."""
+        return max(1, int(self.gpus))
+
+    @property
     def bundles(self) -> list[dict[str, float]]:
         """A replica's placement group, by Ray's names of resources: a bundle for each GPU, or one without."""
-        share = {"GPU": 1, "CPU": self.cpus} if self.gpus else {"CPU": self.cpus}
-        return [share] * max(1, self.gpus)
+        share = {"GPU": min(1.0, self.gpus), "CPU": self.cpus} if self.gpus else {"CPU": self.cpus}
+        return [share] * self.devices
 
     @property
     def environment(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -56,10 +57,12 @@ def shared_ray() -> Iterator[None]:
 
 
 @contextmanager
-def local_ray(num_cpus: int, store_mib: int = 200, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """A Ray of your own with so many logical CPUs and an object store of so many MiB, ended afterwards; `environment`
-    is that of its workers besides."""
-    _begin(ray.init, num_cpus, store_mib, **(environment or {}))
+def local_ray(
+    num_cpus: int, store_mib: int = 200, environment: Mapping[str, str] | None = None, num_gpus: int = 0
+) -> Iterator[None]:
+    """A Ray of your own with so many logical CPUs and GPUs, which need not exist, and an object store of so many MiB,
+    ended afterwards; `environment` is that of its workers besides."""
+    _begin(partial(ray.init, num_gpus=num_gpus), num_cpus, store_mib, **(environment or {}))
     try:
         yield
     finally:

@@ -87,7 +87,7 @@ def vlm_replica(settings: VlmConfig) -> Estimate:
     Activations: one layer of a batch of `max_num_batched_tokens` tokens, tokens·(4h + 2f) elements (f is the MLP's
     width), and the logits of `max_num_seqs` sequences in float32, V numbers each.
     """
-    devices = max(1, settings.gpus)
+    devices = settings.devices
     cache = None if settings.kv_cache_gib is None else settings.kv_cache_gib * 2**30
     unknown = []
     if cache is None:

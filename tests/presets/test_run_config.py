@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -243,17 +242,18 @@ def test_overrides_that_mean_nothing_are_refused(run_file: Path, override: str, 
 
 def test_a_mistake_shows_in_under_two_seconds_and_loads_no_engine(run_file: Path) -> None:
     code = (
-        "import sys; from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "from presets.errors import ConfigError; from presets.run_file import load_config\n"
         "try: load_config(Path(sys.argv[1]), ['rollout.turns=0'])\n"
-        "except ConfigError: print(sorted({'torch', 'ray', 'vllm', 'diffusers', 'transformers'} & set(sys.modules)))"
+        "except ConfigError: print(sorted({'torch', 'ray', 'vllm', 'diffusers', 'transformers'} & set(sys.modules)))\n"
+        "print(time.process_time())"  # a busy machine adds to any other clock
     )
-    began = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-c", code, str(run_file)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    assert process.stdout.strip() == "[]", process.stderr
-    assert time.monotonic() - began < 2.0
+    loaded, seconds = process.stdout.splitlines()
+    assert loaded == "[]", process.stderr
+    assert float(seconds) < 2.0
 
 
 def test_exponents_are_numbers_as_in_yaml_1_2(run_file: Path) -> None:

@@ -35,6 +35,20 @@ def test_a_hub_id_stays_and_may_go_online():
     assert config.engine_arguments["kv_cache_memory_bytes"] is None
 
 
+def test_a_part_of_a_gpu_is_all_that_a_replica_takes():
+    config = VlmConfig(model="a/b", gpus=0.25, cpus=1.0)
+    assert (config.devices, config.bundles) == (1, [{"GPU": 0.25, "CPU": 1.0}])
+    assert config.engine_arguments["gpu_memory_utilization"] == pytest.approx(0.23)
+    assert config.engine_arguments["enforce_eager"] is False
+    told = VlmConfig(model="a/b", gpus=0.25, engine={"gpu_memory_utilization": 0.2})
+    assert told.engine_arguments["gpu_memory_utilization"] == 0.2
+    whole = VlmConfig(model="a/b", gpus=2)
+    assert (whole.devices, len(whole.bundles)) == (2, 2)
+    assert "gpu_memory_utilization" not in whole.engine_arguments
+    with pytest.raises(ValidationError, match=r"1\.5 is refused: give a part of one GPU, below 1, or a whole number"):
+        VlmConfig(model="a/b", gpus=1.5)
+
+
 @pytest.mark.parametrize(("field", "value"), [("replicas", 0), ("cpus", -1.0), ("max_tokens", 0), ("surprise", 1)])
 def test_a_wrong_value_is_refused_with_the_field(field, value):
     with pytest.raises(ValidationError, match=field):

@@ -1,0 +1,94 @@
+"""Which roles can be on the same GPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from presets.placement import GPU_KEYS, in_order, parts_of_gpus
+
+if TYPE_CHECKING:
+    from presets.settings import RunSettings
+
+
+def unshareable_gpus(config: RunSettings, deployed: set[str]) -> list[str]:
+    """What of `placement.share` cannot be: each line names the key, its value and a way out.
+
+    Args:
+        deployed: the VLMs that have replicas of their own, of `actor` and `checker`.
+    """
+    problems = _several_ranks_on_one(config)
+    parts = parts_of_gpus(config.placement.share)
+    for group in config.placement.share:
+        if missing := sorted({"actor", "checker"} & set(group) - deployed):
+            problems.append(
+                f"placement.share: {missing[0]!r} in {group} is refused: the Actor's replicas are the Checker, too. "
+                "Name the actor alone, or set vlm.share=false"
+            )
+            continue
+        leader, *others = in_order(group)
+        for role in (leader, *others):
+            key = GPU_KEYS[role]
+            value = config.value_of(key)
+            if value != parts[key]:
+                problems.append(
+                    f"{key}: {value:g} is refused: it follows from placement.share, {parts[key]:g}. Leave it out"
+                )
+            if _grows(config, role):
+                problems.append(
+                    f"placement.share: {role!r} in {group} is refused: it follows the backlog, and the number of those "
+                    "that share is fixed. Leave out its greatest number"
+                )
+            if role in deployed and _unbounded(config, role):
+                problems.append(
+                    f"vlm.{role}.kv_cache_gib: null is refused with placement.share {group}: vLLM would fill what the "
+                    "others need. Give it a size"
+                )
+        for role in others:
+            if (count := _count(config, role)) > (most := _count(config, leader)):
+                problems.append(
+                    f"placement.share: {group} is refused: {count} of {role!r} cannot be on the GPUs of {most} of "
+                    f"{leader!r}. Raise {_COUNTS[leader]}, or lower {_COUNTS[role]}"
+                )
+    return problems
+
+
+_COUNTS = {
+    "diffuser": "diffuser.workers",
+    "editor": "editor.workers",
+    "actor": "vlm.actor.replicas",
+    "checker": "vlm.checker.replicas",
+    "learner.actor": "learner.actor.ranks",
+    "learner.editor": "learner.editor.ranks",
+}
+_MOST = {role: f"{key.rpartition('.')[0]}.max_{key.rpartition('.')[2]}" for role, key in _COUNTS.items()}
+
+
+def _count(config: RunSettings, role: str) -> int:
+    count: int = config.value_of(_COUNTS[role])
+    return count
+
+
+def _grows(config: RunSettings, role: str) -> bool:
+    if role.startswith("learner."):
+        return False
+    most: int | None = config.value_of(_MOST[role])
+    return most is not None and most > _count(config, role)
+
+
+def _unbounded(config: RunSettings, role: str) -> bool:
+    vlm = getattr(config.vlm, role)
+    return vlm.kv_cache_gib is None and "gpu_memory_utilization" not in vlm.engine
+
+
+def _several_ranks_on_one(config: RunSettings) -> list[str]:
+    """Learners of which Ray would put two ranks on a GPU, where they cannot exchange gradients."""
+    shared = {role for group in config.placement.share for role in group}
+    problems = []
+    for policy in sorted(config.trained):
+        learner = getattr(config.learner, policy)
+        if learner.ranks > 1 and 0 < learner.gpus_per_rank <= 0.5 and f"learner.{policy}" not in shared:
+            problems.append(
+                f"learner.{policy}.gpus_per_rank: {learner.gpus_per_rank:g} is refused with ranks {learner.ranks}: two "
+                "ranks on one GPU cannot exchange gradients. Set more than 0.5, or placement.share"
+            )
+    return problems
