@@ -34,4 +34,5 @@ class Diffuser(Replica):
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
         """One (H, W, 3) uint8 image for each prompt; see ImageModel.draw."""
-        return self.model.draw(prompts, seeds, steps)
+        images: list[np.ndarray] = self.model.draw(prompts, seeds, steps)
+        return images

@@ -16,6 +16,21 @@ def peak_gpu_bytes() -> int:
     return peak
 
 
+def gpu_uuid() -> str | None:
+    """This process's GPU, as NVIDIA names it on every host; None where it uses none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
+
+
+def release_gpu_memory() -> None:
+    """Give back what torch's allocator keeps of the GPU for itself, so that other processes can have it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def avoid_cudnn_attention() -> None:
     """Leave attention to torch's other kernels in this process, in rollout and learner alike.
 

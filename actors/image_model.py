@@ -73,7 +73,6 @@ class ImageModel(ABC):
         dtype: str = "float32",
         source_size: int | None = None,
     ) -> None:
-        avoid_cudnn_attention()
         if source_size is not None and self.sources_at is None:
             raise ValueError(
                 f"editor.source_size: {source_size} is refused: {self.pipeline.__name__} in {path} sees a source image "
@@ -219,6 +218,7 @@ def load_pipeline(
     Raises:
         ModelLoadError: it cannot be loaded from `path`; the message says why and what to do.
     """
+    avoid_cudnn_attention()
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     try:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors.gpu import peak_gpu_bytes
+from actors.gpu import gpu_uuid, peak_gpu_bytes, release_gpu_memory
 from actors.site import Site, this_site
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Replica:
     """A model in a process of its own, with the name by which its fleet knows it."""
 
     replica: str
+    model: Any  # with a diffusers pipeline as `pipe`
+    _left: torch.device | None = None  # where a model that sleeps was
 
     def __repr__(self) -> str:
         """What Ray's dashboard and logs call the process. Unlike an actor's name it need not be unique in a cluster."""
@@ -31,3 +36,20 @@ class Replica:
     def peak_gpu_bytes(self) -> int:
         """See `actors.gpu`."""
         return peak_gpu_bytes()
+
+    def gpu_uuid(self) -> str | None:
+        """See `actors.gpu`."""
+        return gpu_uuid()
+
+    def sleep(self) -> None:
+        """Leave the GPU, for others that work there: the model waits in CPU memory."""
+        if self._left is None:
+            self._left = self.model.pipe.device
+            self.model.pipe.to("cpu")
+            release_gpu_memory()
+
+    def wake(self) -> None:
+        """Be back where the model was before `sleep`."""
+        if self._left is not None:
+            self.model.pipe.to(self._left)
+            self._left = None

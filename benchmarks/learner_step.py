@@ -33,7 +33,8 @@ from benchmarks.clock import Clock, Seconds, total
 from benchmarks.training_batches import actor_batch, editor_batch
 from learner import rank as learner_rank
 from learner.config import LearnerConfig
-from learner.rank import LearnerRank, new_policy
+from learner.policy import new_policy
+from learner.rank import LearnerRank
 from learner.ranks import Learner
 from presets.run_config import RunConfig
 from presets.run_file import load_config

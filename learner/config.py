@@ -66,6 +66,9 @@ class LearnerConfig(Section):
     """Logical CPUs that Ray sets aside for each rank."""
     gpus_per_rank: float = Field(0.0, ge=0, le=1)
     """The part of a GPU that Ray sets aside for each rank, never of the same one twice; 0 trains on the CPU."""
+    offload: Literal["none", "cpu"] = "none"
+    """Where a rank's model and optimizer are while rollouts are sampled: on its GPU, or in CPU memory (`cpu`), so that
+    roles on the same GPU fit there by turns. Not with ZeRO 3."""
     dtype: NumberFormat = "float32"
     """Number format in which the model computes. With bfloat16, which needs ZeRO 2 or 3, the optimizer keeps what
     trains in float32 besides, and gradients add up in float32."""
@@ -103,5 +106,10 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"dtype is bfloat16 with zero_stage {self.zero_stage}; steps of small size would be rounded away: set "
                 "zero_stage 2 or 3, which keep float32 besides, or dtype float32"
+            )
+        if self.offload == "cpu" and self.zero_stage == 3:
+            raise ValueError(
+                "offload is 'cpu' with zero_stage 3, whose optimizer DeepSpeed cannot move: set zero_stage 2, or "
+                "offload none"
             )
         return self

@@ -94,6 +94,12 @@ class FlowPolicy:
         self.reference = copy.deepcopy(self.module) if copied else None
         self.weights = TrainedWeights(self.module, config.lora, config.seed)
 
+    def to(self, device: str) -> None:
+        """Move all that it holds, the frozen parts of the pipeline included."""
+        self.model.pipe.to(device)
+        if self.reference is not None:
+            self.reference.to(device)
+
     def batches(self, samples: Sequence[EditorSample]) -> list[StepBatch]:
         """Each step of the samples' paths in forward passes of at most `config.micro_batch` edits.
 

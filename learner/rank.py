@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
-from actors.gpu import peak_gpu_bytes
+from actors.gpu import gpu_uuid, peak_gpu_bytes
 from learner.config import LearnerConfig
 from learner.engine import frozen_engine, join, listen, new_engine, step
+from learner.offload import come_back, leave
+from learner.policy import new_policy
 from learner.samples import ActorSample, EditorSample
 from learner.saving.atomic_directory import atomic_directory
 from learner.saving.shards import write_shards
@@ -164,6 +166,18 @@ class LearnerRank:
         with atomic_directory(Path(folder), needed_bytes=size) as staging:
             self._policy.export(staging)
 
+    def sleep(self) -> None:
+        """Leave the GPU, for others that work there: model and optimizer wait in CPU memory."""
+        leave(self._engine, self._policy)
+
+    def wake(self) -> None:
+        """Be back on the GPU. Without `sleep` before, nothing happens."""
+        come_back(self._engine, self._policy, self._config.device)
+
+    def gpu_uuid(self) -> str | None:
+        """See `actors.gpu`."""
+        return gpu_uuid()
+
     def stop(self) -> None:
         """Leave the process group."""
         if torch.distributed.is_initialized():
@@ -284,14 +298,3 @@ class LearnerRank:
     def _checksums(self) -> dict[str, str]:
         kept, _ = distinct(self._policy.weights.tensors())
         return dict(chain.from_iterable(tensor_checksums(part).items() for part in parts(kept)))
-
-
-def new_policy(name: str, model_path: str, config: LearnerConfig, settings: dict[str, Any]) -> Any:
-    """The policy `actor` or `editor`; each loads only the libraries that it needs."""
-    if name == "actor":
-        from learner.vlm_policy import VlmPolicy
-
-        return VlmPolicy(model_path, config, **settings)
-    from learner.flow_policy import FlowPolicy
-
-    return FlowPolicy(model_path, config, **settings)

@@ -141,6 +141,18 @@ class Learner:
         update: WeightUpdate = self._all("weights", version)[0]
         return update
 
+    def sleep(self) -> None:
+        """Leave the GPUs, for others that work there; before the next call that computes comes `wake`."""
+        self._all("sleep")
+
+    def wake(self) -> None:
+        """Be back on the GPUs."""
+        self._all("wake")
+
+    def gpus(self) -> list[str]:
+        """The GPU of each rank, by NVIDIA's name; empty on CPUs."""
+        return [gpu for gpu in self._all("gpu_uuid") if gpu]
+
     def save(self, folder: str | Path) -> None:
         """Write the resumable state (weights, optimizer, version) in one piece. All ranks must reach this path.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,6 +15,9 @@ from weights.adapter_spec import AdapterSpec
 from weights.lora import ADAPTER, adapted_layers, adapter_tensors, add_adapter, plain_name, spec_of
 from weights.lora_config import LoraConfig
 from weights.parts import distinct, parts, whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,22 @@ class TrainedWeights:
                     tensors[name] = (part[name].float() + change).to(part[name].dtype)
                     survival.add(part[name], change, tensors[name])
             yield tensors
+
+
+def folder_names(module: PreTrainedModel) -> dict[str, str]:
+    """Name of each tensor in a model folder by its name in the module: transformers renames some when it loads them.
+
+    Raises:
+        ValueError: a tensor that is not only renamed but also put together from several.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    state = module.state_dict()
+    found = {id(tensor): name for name, tensor in revert_weight_conversion(module, dict(state)).items()}
+    names = {name: found[id(tensor)] for name, tensor in state.items() if id(tensor) in found}
+    if changed := sorted(state.keys() - names.keys()):
+        raise ValueError(
+            f"{type(module).__name__}: transformers puts {len(changed)} tensors together from others when it loads "
+            f"them ({changed[0]}), so that they could not be sent under the names of the folder; train another model"
+        )
+    return names

@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
-from transformers.core_model_loading import revert_weight_conversion
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from actors.gpu import avoid_cudnn_attention
@@ -22,7 +21,7 @@ from actors.repeats import without_repeats
 from learner.config import LearnerConfig
 from learner.samples import ActorSample
 from learner.saving.model_card import actor_card, write_card
-from learner.trained_weights import TrainedWeights
+from learner.trained_weights import TrainedWeights, folder_names
 from learner.vlm_loss import token_log_probs, vlm_loss
 from scenes.dialogues.dialogue import SHAPES, Dialogue
 from serving.answers.form import AnswerForm
@@ -114,6 +113,12 @@ class VlmPolicy:
         self.reference = copy.deepcopy(self.module).requires_grad_(False) if copied else None
         self._grammar = None if answer_form is None else self._compiled(answer_form)
         self.weights = TrainedWeights(self.module, config.lora, config.seed, folder_names(self.module))
+
+    def to(self, device: str) -> None:
+        """Move all that it holds."""
+        self.module.to(device)
+        if self.reference is not None:
+            self.reference.to(device)
 
     def batches(self, samples: Sequence[ActorSample]) -> list[AnswerBatch]:
         """The samples in forward passes of at most `config.micro_batch` answers."""
@@ -264,23 +269,6 @@ class VlmPolicy:
         said = messages(prompt, self._system_prompt)
         text: str = self.processor.apply_chat_template(said, add_generation_prompt=True)
         return text
-
-
-def folder_names(module: PreTrainedModel) -> dict[str, str]:
-    """Name of each tensor in a model folder by its name in the module: transformers renames some when it loads them.
-
-    Raises:
-        ValueError: a tensor that is not only renamed but also put together from several.
-    """
-    state = module.state_dict()
-    found = {id(tensor): name for name, tensor in revert_weight_conversion(module, dict(state)).items()}
-    names = {name: found[id(tensor)] for name, tensor in state.items() if id(tensor) in found}
-    if changed := sorted(state.keys() - names.keys()):
-        raise ValueError(
-            f"{type(module).__name__}: transformers puts {len(changed)} tensors together from others when it loads "
-            f"them ({changed[0]}), so that they could not be sent under the names of the folder; train another model"
-        )
-    return names
 
 
 def _pad(rows: list[torch.Tensor], value: float) -> torch.Tensor:

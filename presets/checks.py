@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from presets.errors import BadInput
-from presets.gpu_sharing import unshareable_gpus
+from presets.gpu_sharing import turns_that_cannot_be, unshareable_gpus
 from presets.settings import RunSettings
 from scenes.entry_point import is_entry_point
 from serving.config import VlmConfig
@@ -77,8 +77,10 @@ def deployed_vlms(config: RunSettings) -> dict[str, VlmConfig]:
 
 
 def cpu_demand(config: RunSettings) -> dict[str, float]:
-    """Logical CPUs by role. A learner exists only while its policy trains, so the largest one counts."""
+    """Logical CPUs by role. A learner exists only while its policy trains, so the largest one counts, unless all are
+    kept."""
     learners = [getattr(config.learner, policy) for policy in config.trained]
+    together = sum if config.learner.keep else max
     return {
         "diffuser": config.diffuser.workers * config.diffuser.cpus,
         "editor": config.editor.workers * config.editor.cpus,
@@ -87,7 +89,7 @@ def cpu_demand(config: RunSettings) -> dict[str, float]:
             f"vlm.{role}": vlm.replicas * sum(bundle["CPU"] for bundle in vlm.bundles)
             for role, vlm in deployed_vlms(config).items()
         },
-        "learner": max(learner.ranks * learner.cpus_per_rank for learner in learners),
+        "learner": together(learner.ranks * learner.cpus_per_rank for learner in learners),
     }
 
 
@@ -154,7 +156,8 @@ def impossible_combinations(config: RunSettings) -> list[str]:
                 problems.append(f"vlm.{role}.{name}: {value!r} is refused: it follows from {source}. Set that instead")
     if config.vlm.share and (why := _unshareable(config)):
         problems.append(f"vlm.share: True is refused: {why}, or leave vlm.share out")
-    problems += _unreachable(config) + _fixed_only(config) + unshareable_gpus(config, set(deployed_vlms(config)))
+    problems += _unreachable(config) + _fixed_only(config) + turns_that_cannot_be(config)
+    problems += unshareable_gpus(config, set(deployed_vlms(config)))
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:
         roles = " + ".join(f"{role} {cpus:g}" for role, cpus in demand.items())

@@ -26,6 +26,11 @@ def unshareable_gpus(config: RunSettings, deployed: set[str]) -> list[str]:
             )
             continue
         leader, *others = in_order(group)
+        if config.learner.keep and {"learner.actor", "learner.editor"} <= set(group):
+            problems.append(
+                f"learner.keep: true is refused with placement.share {group}: their places are for one learner at a "
+                "time. Leave it out, or name one learner in the group"
+            )
         for role in (leader, *others):
             key = GPU_KEYS[role]
             value = config.value_of(key)
@@ -52,6 +57,9 @@ def unshareable_gpus(config: RunSettings, deployed: set[str]) -> list[str]:
     return problems
 
 
+SAMPLING = {"diffuser": "diffuser", "editor": "editor", "actor": "vlm.actor", "checker": "vlm.checker"}
+"""Sections of the run file that belong to the roles that sample."""
+
 _COUNTS = {
     "diffuser": "diffuser.workers",
     "editor": "editor.workers",
@@ -66,6 +74,26 @@ _MOST = {role: f"{key.rpartition('.')[0]}.max_{key.rpartition('.')[2]}" for role
 def _count(config: RunSettings, role: str) -> int:
     count: int = config.value_of(_COUNTS[role])
     return count
+
+
+def turns_that_cannot_be(config: RunSettings) -> list[str]:
+    """Roles that would leave their GPUs while others still need them there."""
+    roles = {**SAMPLING, **{f"learner.{policy}": f"learner.{policy}" for policy in sorted(config.trained)}}
+    leaving = {role: f"{key}.offload" for role, key in roles.items() if config.value_of(f"{key}.offload") == "cpu"}
+    problems = []
+    if leaving and (staleness := config.rollout.max_staleness):
+        key = next(iter(leaving.values()))
+        problems.append(
+            f"{key}: 'cpu' is refused with rollout.max_staleness {staleness}: rollouts then go on while the learner "
+            f"works, and nobody's turn ends. Set rollout.max_staleness=0, or {key}=none"
+        )
+    problems += [
+        f"{key}: 'cpu' is refused with {_MOST[role]}: one that starts meanwhile would be on its GPU. Leave out the one "
+        "or the other"
+        for role, key in leaving.items()
+        if _grows(config, role)
+    ]
+    return problems
 
 
 def _grows(config: RunSettings, role: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,9 @@ class PipelineConfig(Section):
     gpus: float = Field(0.0, ge=0, le=1)
     """The part of a GPU that Ray sets aside for each worker; 0 runs it on the CPU. Ray counts, it limits no memory:
     workers that share a GPU must fit on it together. `placement.share` sets it for roles that share."""
+    offload: Literal["none", "cpu"] = "none"
+    """Where a worker's model is while the learner works: on its GPU, or in CPU memory (`cpu`), so that roles on the
+    same GPU fit there by turns."""
     start_deadline_s: float = Field(300.0, gt=0)
     """Seconds from starting the workers until every one of them must have loaded."""
 

@@ -78,6 +78,14 @@ class Schedule(Sequence[Stage]):
         """The policies that train in some update."""
         return {policy for stage in self._stages for policy in stage.policies}
 
+    def policies_from(self, update: int) -> set[Stage]:
+        """The policies that train in this update or in one after it."""
+        found: set[Stage] = set()
+        while update < len(self) and len(found) < len(self.policies):
+            found.add(self[update])
+            update = self.next_change(update)
+        return found
+
     def plan(self) -> list[tuple[str, int]]:
         """What is trained, in order, with the number of updates: a policy, or `alternate`."""
         runs = groupby(self._stages, key=lambda stage: stage.stage)

@@ -139,6 +139,9 @@ class LearnersConfig(Section):
     """How the Actor is trained."""
     editor: LearnerConfig = LearnerConfig(clip_low=1e-3, clip_high=1e-3)
     """How the editor is trained. Its clip range is small because its log-probability is a mean over dimensions."""
+    keep: bool = False
+    """Keep a policy's learner while the other one trains, if it has another turn: a switch then starts nothing, and
+    both are in memory, on CPUs and GPUs of their own. Otherwise one learner is there at a time."""
 
     @model_validator(mode="before")
     @classmethod

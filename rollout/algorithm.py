@@ -18,6 +18,7 @@ from presets.errors import RunFailed
 from presets.places import TINY
 from presets.run_config import RunConfig
 from presets.schedule import Schedule
+from rollout.devices import Devices
 from rollout.elastic.steering import Elastic
 from rollout.env_runner import ReflectEditRunner
 from rollout.groups.batches import actor_samples, editor_samples
@@ -94,7 +95,8 @@ class ReflectionGRPO(ResumableAlgorithm):
             start.abandon()
             raise
         self.models = start.finish(self.progress)
-        self.policies = Policies(self.run, self.folder / "policies", self.models.board.settle)
+        self.devices = Devices(self.run, self.models, self.progress, self._let_settle)
+        self.policies = Policies(self.run, self.folder / "policies", self.models.board.settle, self.devices)
         self.stream = self.new_stream(new_scheduler(self.run.rollout))
         self.elastic = Elastic(self.run, self.models, self.env_runner_group, lambda: self.stream, self.progress.note)
 
@@ -140,20 +142,26 @@ class ReflectionGRPO(ResumableAlgorithm):
     @override(Algorithm)
     def training_step(self) -> None:
         stage, started = self.stage, time.monotonic()
-        self._pump(stage)  # the first prompts are sampled while the learner starts
+        if not self.devices.in_turns:
+            self._pump(stage)  # the first prompts are sampled while the learner starts
         if not self.policies.alive(stage):
             self.elastic.make_room()
         with self.progress.phase("start learner"):
             learner = self.policies.learner(stage)
         with self.progress.phase("rollout"):
-            turns, early = self._collect(stage, learner)
-        began = time.monotonic()
-        with self.progress.phase("learn"):
-            stats = learner.update(meanwhile=lambda: self._pump(stage))
-            self.policies.versions[stage] = stats.version
-        learned = time.monotonic()
+            turns, late, early = self._collect(stage, learner)
+        with self.devices.learning(learner):
+            began = time.monotonic()
+            with self.progress.phase("learn"):
+                learner.add(late)
+                stats = learner.update(meanwhile=lambda: self._pump(stage))
+                self.policies.versions[stage] = stats.version
+            learned = time.monotonic()
+            with self.progress.phase("sync"):
+                update = learner.weights(stats.version)
+            packed = time.monotonic()
+        received = time.monotonic()
         with self.progress.phase("sync"):
-            update = learner.weights(stats.version)
             try:
                 receipts = self.models.apply_weights(update)
             except WeightsLost:
@@ -174,7 +182,7 @@ class ReflectionGRPO(ResumableAlgorithm):
             self.stream,
             self.models,
             self.elastic.workers(),
-            {"learn": learned - began, "sync": synced - learned},
+            {"learn": learned - began, "sync": packed - learned + synced - received},
             has_truth=self.run.data.source == "shape_world",
         )
         self.last_update["seconds_total"] = time.monotonic() - started
@@ -183,9 +191,9 @@ class ReflectionGRPO(ResumableAlgorithm):
         for key, value in numbers_of(self.last_update):
             self.metrics.log_value(key, value, reduce="mean", window=1)
 
-    def _collect(self, stage: str, learner: Learner) -> tuple[list[Turn], int]:
-        """The turns of one update, those of prompts without a signal included, and the number of prompts that the
-        learner began on while others were sampled.
+    def _collect(self, stage: str, learner: Learner) -> tuple[list[Turn], list[Any], int]:
+        """The turns of one update, those of prompts without a signal included; the samples that the learner has not got
+        yet; and the number of prompts that it began on while others were sampled.
 
         Raises:
             RunFailed: see `GroupStream.pump`; or too many members were rejected.
@@ -194,12 +202,12 @@ class ReflectionGRPO(ResumableAlgorithm):
         samples = whole_ones if stage == "actor" else editor_samples
         given: set[int] = set()  # prompts
         while not self.stream.ready:
-            settled = self.stream.settled()
-            learner.add(samples(settled))
-            given |= {turn.prompt for turn in settled}
+            if not self.devices.in_turns:
+                settled = self.stream.settled()
+                learner.add(samples(settled))
+                given |= {turn.prompt for turn in settled}
             self._pump(stage, _POLL_S)
         used, dropped = self.stream.take(self.updates)
-        learner.add(samples([turn for turn in used if turn.prompt not in given]))
         rejected = rejections(used + dropped)
         share = sum(rejected.values()) / len(used + dropped)
         if share > self.run.rollout.max_rejected:
@@ -208,7 +216,19 @@ class ReflectionGRPO(ResumableAlgorithm):
                 f"(rollout.max_rejected = {self.run.rollout.max_rejected:.0%}): {rejected}; the last checkpoint is "
                 "sound; lower learning_rate, or look at the models that gave these values"
             )
-        return used + dropped, len(given)
+        return used + dropped, samples([turn for turn in used if turn.prompt not in given]), len(given)
+
+    def _let_settle(self) -> None:
+        """Wait for what EnvRunners still hold; on-policy, that is nothing which an update waits for.
+
+        Raises:
+            RunFailed: they hold it longer than `rollout.deadline_s` and the time to be ended allow.
+        """
+        ends = time.monotonic() + self.run.rollout.deadline_s + self.run.rollout.restart_s
+        while held := self.stream.in_flight:
+            if time.monotonic() > ends:
+                raise RunFailed(f"{held} prompts are still sampled, so that no other role can have their GPUs")
+            self._pump(self.stage, _POLL_S)
 
     def _pump(self, stage: str, wait_s: float = 0.0) -> None:
         self.stream.pump(stage, max(self.schedule.next_change(self.updates), self.updates + 1), wait_s)

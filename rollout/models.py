@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,13 +95,50 @@ class Models:
         Raises:
             FleetError: a pipeline's replica did not answer, nor the one that took its place.
         """
-        fleets = {"diffuser": self.diffuser, "editor": self.editor}
-        vlms = {"actor": self.actor_vlm, "checker": self.checker_vlm}
-        found = {
-            **{role: max(fleets[role].broadcast("peak_gpu_bytes").values()) for role in fleets if role in self.on_gpus},
-            **{role: vlms[role].peak_gpu_bytes() for role in vlms if role in self.on_gpus},
+        found: dict[str, int] = {}
+        for role in sorted(self.on_gpus):
+            handle = self._handles[role]
+            if isinstance(handle, Fleet):
+                found[role] = max(handle.broadcast("peak_gpu_bytes").values())
+            elif (size := handle.peak_gpu_bytes()) is not None:
+                found[role] = size
+        return found
+
+    def sleep(self, roles: Sequence[str]) -> None:
+        """Let these roles leave their GPUs, for others that work there.
+
+        Raises:
+            FleetError, VlmError, TimeoutError: a replica did not answer.
+        """
+        for role in roles:
+            handle = self._handles[role]
+            handle.broadcast("sleep") if isinstance(handle, Fleet) else handle.sleep()
+
+    def wake(self, roles: Sequence[str]) -> None:
+        """Let them be back there. Raises as `sleep`."""
+        for role in roles:
+            handle = self._handles[role]
+            handle.broadcast("wake") if isinstance(handle, Fleet) else handle.wake()
+
+    def gpus(self) -> dict[str, list[str]]:
+        """The GPU of each process, by NVIDIA's name, for each role on GPUs. Raises as `sleep`."""
+        found: dict[str, list[str]] = {}
+        for role in sorted(self.on_gpus):
+            handle = self._handles[role]
+            if isinstance(handle, Fleet):
+                found[role] = [gpu for gpu in handle.broadcast("gpu_uuid").values() if gpu]
+            else:
+                found[role] = [gpu for address in handle.addresses() for gpu in address.gpus]
+        return found
+
+    @property
+    def _handles(self) -> dict[str, Fleet | VlmClient]:
+        return {
+            "diffuser": self.diffuser,
+            "editor": self.editor,
+            "actor": self.actor_vlm,
+            "checker": self.checker_vlm,
         }
-        return {role: size for role, size in found.items() if size is not None}
 
     def close(self, keep_serve: bool = False) -> None:
         """End all processes; `keep_serve` leaves Serve itself to the Ray instance that ends with the run."""
@@ -122,6 +159,7 @@ class ModelStart:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._vlms = config.vlms
+        self._deployed: list[str] = []
         with ExitStack() as undo:
             self._keeper = None
             if config.ray.address:
@@ -131,10 +169,16 @@ class ModelStart:
             undo.callback(self._board.close)
             for policy, folder in config.models.adapters.items():
                 self._board.publish(adapter_update(Path(folder), policy, version=1))
-            deploy_vlms(self._vlms, self._board.name, config.placement.required("vlm"))
+            self._deploy([role for role in self._vlms if config.placement.leader(role) is None])
             own = config.ray.address is None  # Serve then ends the VLMs by itself, or Ray does with all else
             undo.callback(stop_vlms, list(self._vlms), keep_serve=own, wait=not own)
             self._started = undo.pop_all()
+
+    def _deploy(self, roles: Sequence[str]) -> None:
+        if roles:
+            wanted = {role: self._vlms[role] for role in roles}
+            deploy_vlms(wanted, self._board.name, self._config.placement.required("vlm"))
+            self._deployed += roles
 
     def abandon(self) -> None:
         """End all that was started."""
@@ -162,6 +206,11 @@ class ModelStart:
         diffuser = self._fleet(Diffuser, config.diffuser, flux, 1, steps, undo, progress)
         more = {"board": self._board.name, "steps": config.editor.ode_steps}
         editor = self._fleet(InverseDiffuser, config.editor, edits_with, _EDITOR_CALLS, more, undo, progress)
+        for role in self._vlms:
+            if config.placement.leader(role) is not None:  # its GPUs are those on which others are now
+                if self._deployed:
+                    wait_for_vlms({other: self._vlms[other] for other in self._deployed})
+                self._deploy([role])
         clients = wait_for_vlms(self._vlms, lambda role: progress.note(f"{role} on vLLM: ready"))
         held = {"actor": clients["actor"].versions(), "editor": editor.broadcast("version")}
         for policy, folder in config.models.adapters.items():

@@ -14,31 +14,40 @@ from presets.run_file import model_source
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
+    from rollout.devices import Devices
 
 
 class Policies:
-    """At most one learner is alive at a time, so that a small machine holds one optimizer.
+    """One learner is alive at a time, so that a small machine holds one optimizer; with `learner.keep` those stay that
+    have another turn.
 
     Args:
         config: the run.
         folder: where the states of policies whose learner is closed are kept.
         settle: called before a learner ends whose weights are to stay in use; see `WeightBoard.settle`.
+        devices: gives a learner its GPUs while it works.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, settle: Callable[[], None]) -> None:
-        self._config, self._folder, self._settle = config, folder, settle
-        self._learner: Learner | None = None
+    def __init__(self, config: RunConfig, folder: Path, settle: Callable[[], None], devices: Devices) -> None:
+        self._config, self._folder, self._settle, self._devices = config, folder, settle, devices
+        self._learners: dict[str, Learner] = {}
         self.versions = {"actor": 0, "editor": 0}
 
     def alive(self, policy: str) -> bool:
-        """Whether the learner that is alive is this policy's."""
-        return self._living(policy) is not None
+        """Whether this policy's learner is alive."""
+        return policy in self._learners
 
     def learner(self, policy: str) -> Learner:
-        """The learner of a policy: the one that is alive, or a new one that continues from the saved state."""
-        if (living := self._living(policy)) is not None:
-            return living
-        self.close()
+        """The learner of a policy: the one that is alive, or a new one that continues from the saved state.
+
+        Raises:
+            RunFailed: it is not on the GPUs that it should share.
+        """
+        if policy in self._learners:
+            return self._learners[policy]
+        for other in list(self._learners):
+            if not (self._config.learner.keep and self._trains_again(other)):
+                self._close(other)
         config = self._config
         model = model_source(config.models.actor if policy == "actor" else config.models.edits_with)
         settings: dict[str, Any] = {
@@ -50,10 +59,14 @@ class Policies:
             size, steps = config.diffuser.image_size, config.editor.ode_steps
             settings = {"image_size": size, "steps": steps, **config.editor.model_settings}
         options = config.placement.actor_options("learner")
-        self._learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
-        if self._state(policy).exists():
-            self._learner.load(self._state(policy))
-        return self._learner
+        with self._devices.learning():
+            learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
+            self._learners[policy] = learner
+            if self._state(policy).exists():
+                learner.load(self._state(policy))
+            self._devices.prove(learner)
+            self._devices.rest(learner)
+        return learner
 
     def trained(self) -> list[str]:
         """The policies that have had an update."""
@@ -62,8 +75,9 @@ class Policies:
     def save(self, folder: Path) -> None:
         """Write the states of all trained policies into `folder`, one subfolder each."""
         for policy in self.trained():
-            if (living := self._living(policy)) is not None:
-                living.save(folder / policy)
+            if (living := self._learners.get(policy)) is not None:
+                with self._devices.learning(living):
+                    living.save(folder / policy)
             else:
                 with atomic_directory(folder / policy) as staging:
                     shutil.copytree(self._state(policy), staging, dirs_exist_ok=True)
@@ -77,6 +91,9 @@ class Policies:
         self._settle()
         self.abandon()
         self.versions = dict(versions)
+        for old in (*map(self._state, versions), *map(self._exported, versions)):
+            if old.exists():
+                shutil.rmtree(old)
         for policy in self.trained():
             with atomic_directory(self._state(policy)) as staging:
                 shutil.copytree(folder / policy, staging, dirs_exist_ok=True)
@@ -84,32 +101,38 @@ class Policies:
                     unpickle(staging)
 
     def export(self, folder: Path) -> list[Path]:
-        """Write every trained policy in the format of its ecosystem: `folder/actor`, `folder/editor`."""
-        for policy in self.trained():
-            if (living := self._living(policy)) is not None:
-                living.export(folder / policy)
-            else:
+        """Write every trained policy in the format of its ecosystem: `folder/actor`, `folder/editor`. For one that was
+        to have another turn, and whose learner was not kept, that starts again."""
+        for policy in sorted(self.trained(), key=lambda policy: policy not in self._learners):
+            if self._exported(policy).exists() and policy not in self._learners:
                 with atomic_directory(folder / policy) as staging:
                     shutil.copytree(self._exported(policy), staging, dirs_exist_ok=True)
+                continue
+            learner = self.learner(policy)
+            with self._devices.learning(learner):
+                learner.export(folder / policy)
         return [folder / policy for policy in self.trained()]
 
-    def close(self) -> None:
-        """Save the state of the learner that is alive, export its policy, and end it."""
-        if self._learner is not None and self._learner.version > 0:
-            self._learner.save(self._state(self._learner.policy))
-            self._learner.export(self._exported(self._learner.policy))
-        self._settle()
-        self.abandon()
-
     def abandon(self) -> None:
-        """End the learner that is alive without saving."""
-        if self._learner is not None:
-            self._learner.close()
-            self._learner = None
+        """End the learners that are alive without saving."""
+        while self._learners:
+            _, learner = self._learners.popitem()
+            learner.close()
 
-    def _living(self, policy: str) -> Learner | None:
-        """The learner that is alive, if it is this policy's."""
-        return self._learner if self._learner is not None and self._learner.policy == policy else None
+    def _close(self, policy: str) -> None:
+        """Save the state of a learner that is alive, and end it. After its last turn its policy is exported, too."""
+        learner = self._learners[policy]
+        if learner.version > 0:
+            with self._devices.learning(learner):
+                learner.save(self._state(policy))
+                if not self._trains_again(policy):
+                    learner.export(self._exported(policy))
+        self._settle()
+        del self._learners[policy]
+        learner.close()
+
+    def _trains_again(self, policy: str) -> bool:
+        return policy in self._config.schedule.policies_from(sum(self.versions.values()))
 
     def _state(self, policy: str) -> Path:
         return self._folder / policy

@@ -249,6 +249,14 @@ class VlmClient:
         self._sites = {name: site for name, _, site in found}
         return {name: version for name, version, _ in found}
 
+    def sleep(self) -> None:
+        """Let every replica leave its GPU; before the next question comes `wake`."""
+        self._broadcast("sleep", deadline_s=self.settings.call_deadline_s)
+
+    def wake(self) -> None:
+        """Let every replica be back on its GPU, with the same weights."""
+        self._broadcast("wakeup", deadline_s=self.settings.call_deadline_s)
+
     def peak_gpu_bytes(self) -> int | None:
         """The most memory of one GPU that a replica held since the last call; 0 on CPUs, None where the replicas do not
         answer just now."""

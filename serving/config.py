@@ -15,7 +15,7 @@ _BACKENDS = {"object_store": "object_store", "nccl": "proven_nccl", "ipc": "prov
 _OURS = {
     "model", "max_model_len", "max_num_seqs", "dtype", "kv_cache_memory_bytes", "mm_processor_cache_gb",
     "weight_transfer_config", "logprobs_mode", "enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank",
-    "structured_outputs_config",
+    "structured_outputs_config", "enable_sleep_mode",
 }  # fmt: skip
 
 
@@ -60,6 +60,10 @@ class VlmConfig(Section):
     gpus: float = Field(0.0, ge=0)
     """GPUs of a replica, which is also its tensor-parallel size; or, below 1, its part of one GPU, of whose memory
     vLLM then takes no more than that part; 0 runs vLLM's CPU build."""
+
+    offload: Literal["none", "cpu"] = "none"
+    """Where a replica's weights are while the learner works: on its GPU, or in CPU memory (`cpu`, vLLM's sleep of level
+    1, which gives up the key-value cache), so that roles on the same GPU fit there by turns."""
 
     transport: TransportName = "object_store"
     """What brings new weights to its replicas."""
@@ -156,6 +160,7 @@ class VlmConfig(Section):
             **({} if self.adapter_rank is None else _lora(self.adapter_rank)),
             # The backend by which the learner repeats what was allowed.
             **({} if self.answer_form is None else {"structured_outputs_config": {"backend": "xgrammar"}}),
+            **({"enable_sleep_mode": True} if self.offload == "cpu" and self.gpus else {}),
             "use_tqdm_on_load": False,
             "disable_log_stats": True,
             "tensor_parallel_size": self.devices,

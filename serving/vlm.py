@@ -198,6 +198,17 @@ class VlmServer(LLMServer):
             peaks: list[int] = await self._client.collective_rpc("peak_gpu_bytes")
         return max(peaks)
 
+    async def sleep(self, **_: Any) -> None:
+        """Leave the GPU once the batches under way are done: the weights wait in CPU memory."""
+        with self._closed_by_loss():
+            async with self._gate.update(self._settings.call_deadline_s):
+                await self._client.sleep(level=1)
+
+    async def wakeup(self, **_: Any) -> None:
+        """Be back on the GPU, with the same weights."""
+        with self._closed_by_loss():
+            await self._client.wake_up()
+
     async def transfer(self, step: Step, arguments: Mapping[str, Any]) -> tuple[str, Any] | None:
         """A step of an update that a sender pushes: the method of `ReplicaWeights`, with the argument for this replica.
 

@@ -25,7 +25,7 @@ class Role:
         bundle: what Ray sets aside for one process, or one bundle of a replica's placement group.
         bundles: bundles of the placement group (strategy PACK); 0 without one.
         required, preferred: labels of the nodes that it runs on.
-        policy: of a learner's ranks, the policy: they exist only while it trains.
+        policy: of a learner's ranks, the policy: they exist only while it trains, unless they are `kept`.
         keys: the keys of the run file that it follows from.
         estimate: memory of one process; None for those that hold no model.
         most: of a role that follows the backlog, how many there may be; `count` is the least, with which a run starts.
@@ -42,6 +42,7 @@ class Role:
     keys: tuple[str, ...] = ()
     estimate: Estimate | None = None
     most: int | None = None
+    kept: bool = False
 
     @property
     def numbers(self) -> str:
@@ -78,7 +79,10 @@ class Plan:
     def moments(self) -> dict[str, tuple[Role, ...]]:
         """The roles that are there together, by the policy that trains meanwhile."""
         policies = [role.policy for role in self.roles if role.policy]
-        return {policy: tuple(role for role in self.roles if role.policy in (None, policy)) for policy in policies}
+        return {
+            policy: tuple(role for role in self.roles if role.kept or role.policy in (None, policy))
+            for policy in policies
+        }
 
     def total(self, resource: str) -> float:
         """The most that the roles of one moment hold together."""
@@ -178,6 +182,7 @@ def _learners(config: RunConfig, memory: bool) -> list[Role]:
                 required=config.placement.required("learner"),
                 preferred=config.placement.preferred("learner"),
                 policy=policy,
+                kept=config.learner.keep,
                 keys=_keys(f"learner.{policy}", "ranks", "cpus_per_rank"),
                 estimate=learner_rank(config, policy) if memory else None,
             )

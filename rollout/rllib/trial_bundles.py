@@ -18,13 +18,15 @@ def trial_bundles(settings: AlgorithmConfig, run: RunConfig) -> PlacementGroupFa
     Serve places its replicas itself, outside of the trial.
     """
     learners = [getattr(run.learner, policy) for policy in run.trained]
-    largest = max(learners, key=lambda each: (each.ranks * each.gpus_per_rank, each.ranks * each.cpus_per_rank))
+    kept = learners
+    if not run.learner.keep:
+        kept = [max(learners, key=lambda each: (each.ranks * each.gpus_per_rank, each.ranks * each.cpus_per_rank))]
     bundles = [
         {"CPU": settings.num_cpus_for_main_process},
         *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
         *[{"CPU": run.diffuser.cpus, "GPU": run.diffuser.gpus}] * run.diffuser.workers,
         *[{"CPU": run.editor.cpus, "GPU": run.editor.gpus}] * run.editor.workers,
-        *[{"CPU": largest.cpus_per_rank, "GPU": largest.gpus_per_rank}] * largest.ranks,
+        *[{"CPU": each.cpus_per_rank, "GPU": each.gpus_per_rank} for each in kept for _ in range(each.ranks)],
         *[{"GPU": run.sync.sender_gpus}] * [run.sync.actor, run.sync.editor].count("nccl"),
     ]
     return PlacementGroupFactory(bundles, strategy=settings.placement_strategy)

@@ -77,7 +77,7 @@ class RunFollower:
             CheckpointGone: it is not there any more.
             WeightMismatch: the weights that were read are not those that the learner saved.
         """
-        from learner.rank import new_policy
+        from learner.policy import new_policy
         from learner.saving.state import NotASavedState
         from weights.manifest import WeightMismatch, pack
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from learner.config import LearnerConfig
-from learner.vlm_policy import VlmPolicy, folder_names
+from learner.trained_weights import folder_names
+from learner.vlm_policy import VlmPolicy
 from tests.adapted import VLM_LORA, trained_a_little
 
 

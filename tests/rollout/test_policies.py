@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from presets.run_file import load_config
 from rollout import policies
+
+ALTERNATE = "stages=[{stage: alternate, updates: 4}]"
 
 
 @pytest.fixture
@@ -40,24 +44,90 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_the_board_has_its_own_copy_before_a_learner_ends(run_file: Path, tmp_path: Path, done: list[str]) -> None:
-    turns = policies.Policies(load_config(run_file), tmp_path / "policies", lambda: done.append("settle"))
+@pytest.fixture
+def new_policies(run_file: Path, tmp_path: Path, done: list[str]) -> Callable[..., policies.Policies]:
+    """Policies of a run with these overrides, on devices that only write down whose turn it is."""
+
+    class ScriptedDevices:
+        @contextmanager
+        def learning(self, learner: object = None) -> Iterator[None]:
+            name = getattr(learner, "policy", "new")
+            done.append(f"({name}")
+            yield
+            done.append(f"{name})")
+
+        def prove(self, learner: object) -> None:
+            done.append("prove")
+
+        def rest(self, learner: object) -> None:
+            done.append("rest")
+
+    def new(*overrides: str) -> policies.Policies:
+        config = load_config(run_file, list(overrides))
+        return policies.Policies(config, tmp_path / "policies", lambda: done.append("settle"), ScriptedDevices())
+
+    return new
+
+
+def test_the_board_has_its_own_copy_before_a_learner_ends(new_policies, tmp_path: Path, done: list[str]) -> None:
+    turns = new_policies("stages=[{stage: actor, updates: 1}, {stage: editor, updates: 1}]")
     assert turns.learner("actor") is turns.learner("actor")
+    assert done == ["(new", "start actor", "prove", "rest", "new)"]
     done.clear()
-    turns.learner("editor")
-    assert done == ["save actor", "export actor", "settle", "end actor", "start editor"]
     turns.versions["actor"] = 1
+    turns.learner("editor")
+    ended = ["(actor", "save actor", "export actor", "actor)", "settle", "end actor"]
+    assert done == [*ended, "(new", "start editor", "prove", "rest", "new)"]
     turns.save(tmp_path / "saved")
     done.clear()
     turns.load(tmp_path / "saved", {"actor": 1, "editor": 0})
     assert done == ["settle", "end editor"]
     turns.learner("actor")
-    assert done[2:] == ["settle", "start actor", "load actor"]
+    assert done[2:] == ["(new", "start actor", "load actor", "prove", "rest", "new)"]
 
 
-def test_a_run_that_failed_ends_its_learner_at_once(run_file: Path, tmp_path: Path, done: list[str]) -> None:
-    turns = policies.Policies(load_config(run_file), tmp_path / "policies", lambda: done.append("settle"))
+def test_a_switch_writes_the_state_alone_where_the_policy_has_another_turn(
+    new_policies, tmp_path: Path, done: list[str]
+) -> None:
+    turns = new_policies(ALTERNATE)
     turns.learner("actor")
+    turns.versions["actor"] = 1
+    turns.learner("editor")
+    assert "save actor" in done
+    assert "export actor" not in done
+    turns.versions["editor"] = 1
+    done.clear()
+    turns.export(tmp_path / "exported")  # the run ends here, before the other turns
+    order = [line for line in done if line.split()[0] in ("start", "load", "save", "export", "end")]
+    assert order == ["export editor", "save editor", "end editor", "start actor", "load actor", "export actor"]
+
+
+def test_learners_that_are_kept_take_turns_without_a_start(new_policies, tmp_path: Path, done: list[str]) -> None:
+    turns = new_policies(ALTERNATE, "learner.keep=true")
+    actor = turns.learner("actor")
+    turns.versions["actor"] = 1
+    editor = turns.learner("editor")
+    turns.versions["editor"] = 1
+    done.clear()
+    assert (turns.learner("actor"), turns.learner("editor")) == (actor, editor)
+    assert done == []
+    assert turns.alive("actor")
+    turns.export(tmp_path / "exported")
+    assert done == ["(actor", "export actor", "actor)", "(editor", "export editor", "editor)"]
+
+
+def test_a_kept_learner_ends_with_its_last_turn(new_policies, done: list[str]) -> None:
+    turns = new_policies("stages=[{stage: actor, updates: 1}, {stage: editor, updates: 1}]", "learner.keep=true")
+    turns.learner("actor")
+    turns.versions["actor"] = 1
+    turns.learner("editor")
+    assert not turns.alive("actor")
+
+
+def test_a_run_that_failed_ends_its_learners_at_once(new_policies, done: list[str]) -> None:
+    turns = new_policies(ALTERNATE, "learner.keep=true")
+    turns.learner("actor")
+    turns.learner("editor")
     done.clear()
     turns.abandon()
-    assert done == ["end actor"]
+    assert sorted(done) == ["end actor", "end editor"]

@@ -56,3 +56,14 @@ def test_tune_may_choose_the_overrides() -> None:
     assert chosen.num_env_runners == 2
     request = ReflectionGRPO.default_resource_request({**space, "overrides": ["rollout.env_runners=2"]})
     assert len(request.bundles) > 3
+
+
+def test_a_trial_asks_for_the_gpus_of_the_learner_that_needs_most() -> None:
+    def bundles(*overrides: str) -> list[dict]:
+        space = ReflectionGRPOConfig().reflection(overrides=list(overrides)).to_dict()
+        return ReflectionGRPO.default_resource_request(space).bundles
+
+    gpus = ["learner.editor.gpus_per_rank=1", "learner.actor.gpus_per_rank=1", "diffuser.gpus=0.5"]
+    assert sorted(bundle.get("GPU", 0) for bundle in bundles(*gpus) if bundle.get("GPU")) == [0.5, 0.5, 1, 1]
+    kept = bundles(*gpus, "learner.keep=true")
+    assert sorted(bundle.get("GPU", 0) for bundle in kept if bundle.get("GPU")) == [0.5, 0.5, 1, 1, 1]

@@ -1,0 +1,105 @@
+"""Roles that share GPUs have them by turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from presets.errors import BadInput, RunFailed
+from presets.run_file import load_config
+from rollout.devices import Devices, refuse_apart
+from rollout.progress import Progress
+
+
+class Told:
+    """A learner and models that write down what they are told; `gpus` is where they are."""
+
+    def __init__(self, gpus: dict[str, list[str]] | None = None) -> None:
+        self.done: list[str] = []
+        where = gpus or {}
+        self.learner: Any = SimpleNamespace(
+            policy="actor",
+            sleep=lambda: self.done.append("learner sleeps"),
+            wake=lambda: self.done.append("learner wakes"),
+            gpus=lambda: where.get("learner.actor", []),
+        )
+        self.models: Any = SimpleNamespace(
+            sleep=lambda roles: self.done.append(f"{'+'.join(roles)} sleep"),
+            wake=lambda roles: self.done.append(f"{'+'.join(roles)} wake"),
+            gpus=lambda: {role: found for role, found in where.items() if not role.startswith("learner.")},
+        )
+
+
+def test_without_offload_nothing_happens(run_file: Path) -> None:
+    told, progress = Told(), Progress()
+    devices = Devices(load_config(run_file), told.models, progress)
+    with devices.learning(told.learner):
+        pass
+    assert not devices.in_turns
+    assert told.done == []
+    assert "switch" not in progress.total_seconds_by_phase()
+
+
+def test_who_samples_leaves_before_the_learner_comes_and_the_other_way_round(run_file: Path) -> None:
+    told, progress = Told(), Progress()
+    config = load_config(run_file, ["editor.offload=cpu", "vlm.checker.offload=cpu", "learner.actor.offload=cpu"])
+    devices = Devices(config, told.models, progress, settle=lambda: told.done.append("settled"))
+    with devices.learning(told.learner):
+        told.done.append("learn")
+        with devices.learning(told.learner):  # a checkpoint within
+            told.done.append("save")
+    assert told.done == [
+        "settled",
+        "editor+checker sleep",
+        "learner wakes",
+        "learn",
+        "save",
+        "learner sleeps",
+        "editor+checker wake",
+    ]
+    assert "switch" in progress.total_seconds_by_phase()
+
+
+def test_a_learner_without_offload_stays_and_the_others_come_back_after_an_error(run_file: Path) -> None:
+    told = Told()
+    devices = Devices(load_config(run_file, ["diffuser.offload=cpu"]), told.models, Progress())
+    with pytest.raises(FloatingPointError), devices.learning(told.learner):
+        raise FloatingPointError
+    assert told.done == ["diffuser sleep", "diffuser wake"]
+
+
+def test_a_learner_elsewhere_than_it_should_be_is_refused(run_file: Path) -> None:
+    config = load_config(run_file, ["placement.share=[[editor, learner.actor]]"])
+    right = Told({"editor": ["GPU-1", "GPU-2"], "learner.actor": ["GPU-2"]})
+    Devices(config, right.models, Progress()).prove(right.learner)
+    wrong = Told({"editor": ["GPU-1"], "learner.actor": ["GPU-3"]})
+    with pytest.raises(RunFailed, match=r"placement\.share: learner\.actor is on GPU GPU-3.*placement\.nodes=strict"):
+        Devices(config, wrong.models, Progress()).prove(wrong.learner)
+    refuse_apart({"editor": ["GPU-1"]}, config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["editor.offload=cpu", "rollout.max_staleness=1"],
+            r"editor\.offload: 'cpu' is refused with rollout\.max_",
+        ),
+        (["learner.actor.offload=cpu", "rollout.max_staleness=2"], r"learner\.actor\.offload: 'cpu' is refused"),
+        (["editor.offload=cpu", "editor.max_workers=4"], r"editor\.offload: 'cpu' is refused with editor\.max_workers"),
+        (
+            ["learner.keep=true", "placement.share=[[editor, learner.actor, learner.editor]]"],
+            r"learner\.keep: true is refused with placement\.share",
+        ),
+        (
+            ["learner.actor.offload=cpu", "learner.actor.zero_stage=3", "learner.actor.ranks=2"],
+            r"offload is 'cpu' with zero_stage 3.*set zero_stage 2",
+        ),
+    ],
+)
+def test_turns_that_cannot_be_are_refused(run_file: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        load_config(run_file, overrides)
