@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,26 @@ class InverseDiffuser(Replica):
         """One edit for each image, marked with the version; see ImageModel.edit."""
         with self._at_work:
             return [replace(e, version=self.version()) for e in self.model.edit(images, prompts, seeds, sde, steps)]
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None = None) -> list[np.ndarray]:
+        """One (H, W, 3) uint8 image for each prompt as the model on disk draws it, without an adapter that came since;
+        see ImageModel.draw.
+
+        Raises:
+            ValueError: all weights are another version's; or see ImageModel.draw.
+        """
+        from weights.adapter_holder import AdapterHolder  # loads peft
+        from weights.lora import without_adapter
+
+        with self._at_work:
+            adapted = isinstance(self._weights, AdapterHolder)
+            if self.version() > 0 and not adapted:
+                raise ValueError(
+                    f"replica {self.replica!r} holds version {self.version()} of all weights: it draws no more"
+                )
+            with without_adapter(self.model.transformer) if adapted else nullcontext():
+                images: list[np.ndarray] = self.model.draw(prompts, seeds, steps)
+        return images
 
     def apply_weights(self, update: WeightUpdate) -> WeightReceipt:
         """Replace all weights of the transformer, or those of the adapter beside them. The receipt's digest comes from

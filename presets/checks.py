@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from presets.errors import BadInput
 from presets.gpu_sharing import turns_that_cannot_be, unshareable_gpus
+from presets.image_sharing import unshareable_pipeline
 from presets.settings import RunSettings
 from scenes.entry_point import is_entry_point
 from serving.config import VlmConfig
@@ -82,7 +83,7 @@ def cpu_demand(config: RunSettings) -> dict[str, float]:
     learners = [getattr(config.learner, policy) for policy in config.trained]
     together = sum if config.learner.keep else max
     return {
-        "diffuser": config.diffuser.workers * config.diffuser.cpus,
+        "diffuser": 0.0 if config.diffuser.share else config.diffuser.workers * config.diffuser.cpus,
         "editor": config.editor.workers * config.editor.cpus,
         "env_runners": config.rollout.env_runners * config.rollout.env_runner_cpus,
         **{
@@ -157,6 +158,7 @@ def impossible_combinations(config: RunSettings) -> list[str]:
     if config.vlm.share and (why := _unshareable(config)):
         problems.append(f"vlm.share: True is refused: {why}, or leave vlm.share out")
     problems += _unreachable(config) + _fixed_only(config) + turns_that_cannot_be(config)
+    problems += unshareable_pipeline(config)
     problems += unshareable_gpus(config, set(deployed_vlms(config)))
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:

@@ -25,6 +25,11 @@ def unshareable_gpus(config: RunSettings, deployed: set[str]) -> list[str]:
                 "Name the actor alone, or set vlm.share=false"
             )
             continue
+        if config.diffuser.share and "diffuser" in group:
+            problems.append(
+                f"placement.share: 'diffuser' in {group} is refused with diffuser.share: the editor's workers draw. "
+                "Name the editor alone"
+            )
         leader, *others = in_order(group)
         if config.learner.keep and {"learner.actor", "learner.editor"} <= set(group):
             problems.append(

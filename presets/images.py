@@ -61,6 +61,9 @@ class PipelineConfig(Section):
 class DiffuserConfig(PipelineConfig):
     """The frozen text-to-image workers."""
 
+    share: bool = False
+    """Let the Inverse Diffuser's workers draw, too, without the adapter that is trained: half the memory. How the
+    pipeline is called is then said by `editor`, but for steps and size."""
     steps: int = Field(8, ge=1)
     """Denoising steps."""
     image_size: int = Field(64, ge=16, multiple_of=8)

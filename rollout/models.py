@@ -203,9 +203,13 @@ class ModelStart:
     def _finish(self, progress: Progress, undo: ExitStack) -> Models:
         config, flux, edits_with = self._config, self._config.models.flux, self._config.models.edits_with
         steps = {"steps": config.diffuser.steps}
-        diffuser = self._fleet(Diffuser, config.diffuser, flux, 1, steps, undo, progress)
+        diffuser = None
+        if not config.diffuser.share:
+            diffuser = self._fleet(Diffuser, config.diffuser, flux, 1, steps, undo, progress)
         more = {"board": self._board.name, "steps": config.editor.ode_steps}
         editor = self._fleet(InverseDiffuser, config.editor, edits_with, _EDITOR_CALLS, more, undo, progress)
+        if diffuser is None:  # the same processes; what they draw is counted by itself
+            diffuser = Fleet(editor.handles, editor.deadline_s, editor.restart_s)
         for role in self._vlms:
             if config.placement.leader(role) is not None:  # its GPUs are those on which others are now
                 if self._deployed:

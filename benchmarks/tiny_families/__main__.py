@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.tiny_families.flux import build_flux, build_flux_kontext
-from benchmarks.tiny_families.player import build_player, requirements
+from benchmarks.tiny_families.player import player, requirements
 from benchmarks.tiny_families.qwen_image import build_qwen_image_edit
 
 EDITORS = {"flux-kontext-qwen": build_flux_kontext, "qwen-image-edit": build_qwen_image_edit}
@@ -65,10 +65,10 @@ SIZES = {
 
 def build(preset: str, folder: Path) -> dict[str, Path]:
     """Make the models of a preset: folders by role."""
-    player = build_player(folder / "vlm")
+    vlm = player("qwen2.5", folder / "vlm")
     (folder / _RECORDS).write_text(json.dumps([_record(number) for number in range(64)]), encoding="utf-8")
     flux, editor = build_flux(folder / "flux"), EDITORS[preset](folder / "editor")
-    return {"flux": flux, "editor": editor, "checker": player, "actor": player}
+    return {"flux": flux, "editor": editor, "checker": vlm, "actor": vlm}
 
 
 def _record(number: int) -> dict[str, object]:

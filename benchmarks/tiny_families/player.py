@@ -1,9 +1,15 @@
-"""A tiny Qwen2.5-VL that can play: it answers requests of the general dialogue in the form that is asked for, and
-questions about a picture with yes or no. What it says means little."""
+"""Tiny Qwen-VL models that can play: they answer requests of the general dialogue in the form that is asked for, and
+questions about a picture with yes or no. What they say means little.
+
+They lie beside this file, trained. `python -m benchmarks.tiny_families.player qwen2.5 FOLDER` trains one anew, in a
+minute.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.tiny_families.qwen_vl import qwen_vl_model, qwen_vl_processor
+from benchmarks.tiny_families.qwen_vl import qwen3_vl_model, qwen_vl_model, qwen_vl_processor
 from learner.pretraining.loop import LoopSettings, run_loop
 from scenes.dialogue import NO, YES
 from scenes.dialogues.general import General
@@ -29,13 +35,23 @@ Lesson = tuple[Image.Image, str | None, str, str]
 """A picture, the system prompt, what is asked, and the answer."""
 
 
-def build_player(folder: Path, seed: int = 0) -> Path:
-    """Make the model and fine-tune it, which takes about a minute; what was trained so far is kept in `folder`-work."""
-    from transformers import Qwen2_5_VLProcessor
+def player(kind: str, folder: Path) -> Path:
+    """Write the trained model of a kind, `qwen2.5` or `qwen3`, into `folder`."""
+    shutil.copytree(Path(__file__).with_name("players") / kind, folder)
+    return folder
+
+
+def train_player(kind: str, folder: Path, seed: int = 0) -> Path:
+    """Make a model of a kind, fine-tune it and write it in bfloat16; what was trained so far is in `folder`-work."""
+    from transformers import Qwen2_5_VLProcessor, Qwen3VLProcessor
 
     dialogue = General()
-    processor = qwen_vl_processor(Qwen2_5_VLProcessor, _tokenizer(dialogue))
-    model = qwen_vl_model(processor.tokenizer, seed).train()
+    processors, models = (
+        {"qwen2.5": Qwen2_5_VLProcessor, "qwen3": Qwen3VLProcessor},
+        {"qwen2.5": qwen_vl_model, "qwen3": qwen3_vl_model},
+    )
+    processor = qwen_vl_processor(processors[kind], _tokenizer(dialogue))
+    model = models[kind](processor.tokenizer, seed).train()
 
     def step(rng: np.random.Generator, _: int) -> dict[str, torch.Tensor]:
         judged = model(**_batch(processor, [_question(dialogue, rng) for _ in range(_QUESTIONS)])).loss
@@ -44,7 +60,7 @@ def build_player(folder: Path, seed: int = 0) -> Path:
 
     settings = LoopSettings(steps=_STEPS, learning_rate=_RATE, warmup=20, seed=seed)
     run_loop("player", {"player": model}, step, settings, folder.with_name(folder.name + "-work"))
-    model.eval().save_pretrained(folder)
+    model.eval().to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
@@ -123,3 +139,16 @@ def _tokenizer(dialogue: General) -> Any:
     )
     learned = json.loads(plain.to_str())["model"]
     return Qwen2Tokenizer(vocab=learned["vocab"], merges=[tuple(pair) for pair in learned["merges"]])
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["qwen2.5", "qwen3"])
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    train_player(given.kind, given.folder)
+
+
+if __name__ == "__main__":
+    main()

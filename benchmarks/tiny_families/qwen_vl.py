@@ -141,12 +141,10 @@ def build_qwen_vl(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def build_qwen3_vl(folder: Path, seed: int = 0) -> Path:
-    """Qwen3-VL-4B-Instruct: its vision encoder gives features of several of its layers to the text model."""
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+def qwen3_vl_model(tokenizer: Any, seed: int = 0) -> Any:
+    """Qwen3-VL, whose vision encoder gives features of several of its layers to the text model."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    processor = qwen_vl_processor(Qwen3VLProcessor)
-    tokenizer = processor.tokenizer
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": VLM_WIDTH,
@@ -181,6 +179,14 @@ def build_qwen3_vl(folder: Path, seed: int = 0) -> Path:
             **_places(tokenizer),
         )
     )
-    _finished(model, tokenizer, seed).save_pretrained(folder)
+    return _finished(model, tokenizer, seed)
+
+
+def build_qwen3_vl(folder: Path, seed: int = 0) -> Path:
+    """Qwen3-VL-4B-Instruct."""
+    from transformers import Qwen3VLProcessor
+
+    processor = qwen_vl_processor(Qwen3VLProcessor)
+    qwen3_vl_model(processor.tokenizer, seed).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -129,9 +129,10 @@ def make_plan(config: RunConfig, *, memory: bool = True) -> Plan:
 
 
 def _image_models(config: RunConfig, memory: bool) -> list[Role]:
+    both = config.diffuser.share
     models = (
         ("Diffuser", "diffuser", config.models.flux),
-        ("Inverse Diffuser", "editor", config.models.edits_with),
+        ("Diffuser and Inverse Diffuser" if both else "Inverse Diffuser", "editor", config.models.edits_with),
     )
     return [
         Role(
@@ -146,6 +147,7 @@ def _image_models(config: RunConfig, memory: bool) -> list[Role]:
             most=getattr(config, section).most_workers,
         )
         for name, section, model in models
+        if section == "editor" or not both
     ]
 
 

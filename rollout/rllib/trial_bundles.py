@@ -24,7 +24,7 @@ def trial_bundles(settings: AlgorithmConfig, run: RunConfig) -> PlacementGroupFa
     bundles = [
         {"CPU": settings.num_cpus_for_main_process},
         *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
-        *[{"CPU": run.diffuser.cpus, "GPU": run.diffuser.gpus}] * run.diffuser.workers,
+        *[{"CPU": run.diffuser.cpus, "GPU": run.diffuser.gpus}] * (0 if run.diffuser.share else run.diffuser.workers),
         *[{"CPU": run.editor.cpus, "GPU": run.editor.gpus}] * run.editor.workers,
         *[{"CPU": each.cpus_per_rank, "GPU": each.gpus_per_rank} for each in kept for _ in range(each.ranks)],
         *[{"GPU": run.sync.sender_gpus}] * [run.sync.actor, run.sync.editor].count("nccl"),

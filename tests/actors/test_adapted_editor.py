@@ -125,3 +125,25 @@ def test_an_editor_that_holds_an_adapter_and_does_not_use_it_is_told_by_its_prob
     update = update_of(changed(policy, 2), 2)
     with pytest.raises(WeightMismatch, match=r"replica 'e0'.*does not use them"):
         verify_receipts(update.manifest, [editor.apply_weights(update)])
+
+
+def test_what_it_draws_is_the_frozen_models_whatever_adapter_has_come(editor, policy, images):
+    seeds, before = [1, 2, 3], editor.draw(PROMPTS, [1, 2, 3], steps=2)
+    edits = editor.edit(images, PROMPTS, seeds)
+    editor.apply_weights(update_of(policy, 1))
+    changed_edits = editor.edit(images, PROMPTS, seeds)
+    assert any((one.image != other.image).any() for one, other in zip(edits, changed_edits, strict=True))
+    for one, other in zip(before, editor.draw(PROMPTS, seeds, steps=2), strict=True):
+        assert (one == other).all()
+    again = editor.edit(images, PROMPTS, seeds)  # the adapter is back
+    assert all((one.image == other.image).all() for one, other in zip(changed_edits, again, strict=True))
+
+
+def test_other_weights_than_those_on_disk_draw_no_more(editor, flux_folder):
+    whole = FlowPolicy(flux_folder, LearnerConfig())
+    with torch.no_grad():
+        for tensor in whole.weights.tensors().values():
+            tensor.mul_(1.5)
+    editor.apply_weights(pack("editor", 1, whole.weights.tensors()))
+    with pytest.raises(ValueError, match="holds version 1 of all weights: it draws no more"):
+        editor.draw(PROMPTS, [1, 2, 3])

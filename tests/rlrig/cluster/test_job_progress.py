@@ -91,7 +91,7 @@ def test_the_last_status_is_told_before_it_is_left_and_none_on_the_way_holds_the
         began = time.monotonic()
         for number in range(200):
             told.tell(status(updates=number))
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 5.0  # the store takes 10 s for as many
         told.tell(status(state="finished", phase=None, updates=8))
     assert store.jobs["job-1"].message.startswith("finished: update 8 of 8")
     assert (notes, told.failures) == ([], 0)
