@@ -66,7 +66,7 @@ class Measured:
 
 
 def main(
-    preset: Annotated[Path, typer.Option(help="Run file.")] = Path("presets/flux-kontext-qwen.yaml"),
+    preset: Annotated[Path, typer.Option(help="Run file.")] = Path("presets/eight-gpus.yaml"),
     folder: Annotated[Path | None, typer.Option(help="Pipeline; made where there is none. Default: a new one.")] = None,
     blocks: Annotated[float, typer.Option(help="Part of the model's blocks.", min=0, max=1)] = 1.0,
     edits: Annotated[int, typer.Option(help="Edits to learn from, half of a prompt each.", min=2)] = 16,

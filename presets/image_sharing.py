@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from presets.settings import RunSettings
 
-_CALLED = ("guidance", "max_prompt_tokens", "dtype", "family")  # of a pipeline that one process holds once
+CALLED_ALIKE = ("guidance", "max_prompt_tokens", "dtype", "family")
+"""How a pipeline is called that one process holds once."""
+
 _PROCESSES = ("workers", "max_workers", "cpus", "gpus", "offload")
 
 
@@ -31,9 +33,9 @@ def unshareable_pipeline(config: RunSettings) -> list[str]:
             f"diffuser.share: true is refused with editor.max_workers {config.editor.max_workers}: who draws is fixed. "
             "Leave out the one or the other"
         )
-    for key in _CALLED:
+    for key in CALLED_ALIKE:
         mine, its = getattr(config.diffuser, key), getattr(config.editor, key)
-        if key in config.diffuser.model_fields_set and mine != its:
+        if mine != its:
             problems.append(
                 f"diffuser.{key}: {mine!r} is refused with diffuser.share: the editor's workers draw with editor.{key} "
                 f"{its!r}. Leave it out"

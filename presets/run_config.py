@@ -9,6 +9,7 @@ from pydantic import BaseModel, model_validator
 from pydantic_core import PydanticUndefinedType
 
 from presets.checks import contradictions, impossible_combinations, shares_vlm
+from presets.image_sharing import CALLED_ALIKE
 from presets.placement import parts_of_gpus
 from presets.settings import RunSettings
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
@@ -92,11 +93,14 @@ class RunConfig(RunSettings):
 
 def derive(values: dict[str, Any]) -> dict[str, Any]:
     """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source, and
-    each role of `placement.share` its part of a GPU."""
+    each role of `placement.share` its part of a GPU; with `diffuser.share`, the Diffuser is called as the editor is."""
     values = deepcopy(values)
-    placement = values.get("placement")
-    for key, part in parts_of_gpus(placement.get("share") if isinstance(placement, dict) else None).items():
+    for key, part in parts_of_gpus(_value_at(values, "placement.share")).items():
         _set_default(values, key, part)
+    if _value_at(values, "diffuser.share") is True:
+        for name in CALLED_ALIKE:
+            if (value := _value_at(values, f"editor.{name}")) is not None:
+                _set_default(values, f"diffuser.{name}", value)
     for key, source in DERIVED.items():
         section, name = source.split(".")
         kind = RunConfig.model_fields[section].annotation
@@ -109,6 +113,14 @@ def derive(values: dict[str, Any]) -> dict[str, Any]:
             continue
         _set_default(values, key, value.removeprefix(HUB_PREFIX) if isinstance(value, str) else value)
     return values
+
+
+def _value_at(values: dict[str, Any], key: str) -> Any:
+    """What a raw configuration says, None where it says nothing."""
+    place: Any = values
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place
 
 
 def _set_default(values: dict[str, Any], key: str, value: Any) -> None:

@@ -182,7 +182,7 @@ class ReflectionGRPO(ResumableAlgorithm):
             self.stream,
             self.models,
             self.elastic.workers(),
-            {"learn": learned - began, "sync": packed - learned + synced - received},
+            {"learn": learned - began, "sync": packed - learned + synced - received, **self.devices.seconds()},
             has_truth=self.run.data.source == "shape_world",
         )
         self.last_update["seconds_total"] = time.monotonic() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class Devices:
         self._config, self._models, self._progress, self._settle = config, models, progress, settle
         self._sampling = [role for role, key in SAMPLING.items() if config.value_of(f"{key}.offload") == "cpu"]
         self._at_work = 0  # `learning` inside `learning`
+        self._seconds = 0.0
 
     @property
     def in_turns(self) -> bool:
@@ -48,7 +50,7 @@ class Devices:
         if self._at_work or not self.in_turns:
             yield
             return
-        with self._progress.phase(PHASE):
+        with self._switch():
             self._settle()
             self._models.sleep(self._sampling)
             if learner is not None and self._leaves(learner.policy):
@@ -58,10 +60,22 @@ class Devices:
             yield
         finally:
             self._at_work -= 1
-            with self._progress.phase(PHASE):
+            with self._switch():
                 if learner is not None:
                     self.rest(learner)
                 self._models.wake(self._sampling)
+
+    @contextmanager
+    def _switch(self) -> Iterator[None]:
+        began = time.monotonic()
+        with self._progress.phase(PHASE):
+            yield
+        self._seconds += time.monotonic() - began
+
+    def seconds(self) -> dict[str, float]:
+        """What switches have taken since this was asked last, as a phase; empty where nobody switches."""
+        seconds, self._seconds = self._seconds, 0.0
+        return {PHASE: seconds} if self.in_turns else {}
 
     def rest(self, learner: Learner) -> None:
         """Let a learner leave its GPUs, if it is one that does."""

@@ -1,8 +1,8 @@
 """Tiny models for the large presets, and the command that runs such a preset with them on two cores.
 
-`python -m benchmarks.tiny_families presets/flux-kontext-qwen.yaml FOLDER` writes the models and some records of made-up
-scenes into FOLDER (a minute) and prints the command. It changes sizes, counts and devices, and nothing else of the
-preset: the architectures, the dialogue, bfloat16, LoRA, ZeRO and the staleness are those of the preset.
+`python -m benchmarks.tiny_families presets/one-gpu.yaml FOLDER` writes the models and some records of made-up scenes
+into FOLDER and prints the command. It changes sizes, counts, devices and the stages, and nothing else of the preset:
+the architectures, the dialogue, bfloat16, LoRA, ZeRO, offload and the staleness are those of the preset.
 """
 
 from __future__ import annotations
@@ -10,16 +10,36 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.tiny_families.flux import build_flux, build_flux_kontext
+from benchmarks.tiny_families.flux2 import build_flux2_klein
 from benchmarks.tiny_families.player import player, requirements
 from benchmarks.tiny_families.qwen_image import build_qwen_image_edit
+from benchmarks.tiny_families.z_image import build_z_image
 
-EDITORS = {"flux-kontext-qwen": build_flux_kontext, "qwen-image-edit": build_qwen_image_edit}
-"""What makes the editor, by preset."""
+
+@dataclass(frozen=True)
+class Models:
+    """How the tiny models of a preset are made: what draws, what edits where that is another one, and the kind of
+    player that both VLMs are."""
+
+    flux: Callable[[Path], Path]
+    editor: Callable[[Path], Path] | None
+    vlm: str
+
+
+PRESETS = {
+    "one-gpu": Models(partial(build_flux2_klein, distilled=True), None, "qwen3"),
+    "eight-gpus": Models(build_flux, build_flux_kontext, "qwen2.5"),
+    "qwen-image-edit": Models(build_z_image, partial(build_qwen_image_edit, plus=True), "qwen2.5"),
+    "cluster": Models(build_flux, build_flux_kontext, "qwen2.5"),
+}
 _RECORDS = "records.json"
 _VLM = {
     "max_model_len": "1024",
@@ -45,11 +65,9 @@ SIZES = {
     "editor.evaluation_steps": "4",
     "editor.workers": "1",
     "editor.gpus": "0",
-    "sync.editor": "gloo",
+    "placement.share": "[]",
     "learner.actor.lora.rank": "4",
     "learner.editor.lora.rank": "4",
-    "learner.actor.ranks": "2",
-    "learner.editor.ranks": "2",
     "learner.actor.gpus_per_rank": "0",
     "learner.editor.gpus_per_rank": "0",
     "learner.actor.cpus_per_rank": "0.5",
@@ -65,9 +83,11 @@ SIZES = {
 
 def build(preset: str, folder: Path) -> dict[str, Path]:
     """Make the models of a preset: folders by role."""
-    vlm = player("qwen2.5", folder / "vlm")
+    models = PRESETS[preset]
+    vlm = player(models.vlm, folder / "vlm")
     (folder / _RECORDS).write_text(json.dumps([_record(number) for number in range(64)]), encoding="utf-8")
-    flux, editor = build_flux(folder / "flux"), EDITORS[preset](folder / "editor")
+    flux = models.flux(folder / "flux")
+    editor = flux if models.editor is None else models.editor(folder / "editor")
     return {"flux": flux, "editor": editor, "checker": vlm, "actor": vlm}
 
 
@@ -88,14 +108,23 @@ def _record(number: int) -> dict[str, object]:
     }
 
 
-_OWN = {"qwen-image-edit": {"editor.source_size": "96"}}  # of a preset
+_ALTERNATE = {"stages": "[{stage: alternate, updates: 4}]", "learner.keep": "true"}
+_TWO_RANKS = {"learner.actor.ranks": "2", "learner.editor.ranks": "2"}
+_OWN = {  # of a preset
+    "one-gpu": _ALTERNATE,
+    "eight-gpus": {"learner.editor.ranks": "2"},
+    "qwen-image-edit": {"learner.editor.ranks": "2", "editor.source_size": "96"},
+    "cluster": {**_TWO_RANKS, "sync.editor": "gloo"},
+}
 
 
 def overrides(preset: str, folder: Path) -> list[str]:
     """What `--set` takes for a folder that `build` has filled."""
     models = {"flux": "flux", "editor": "editor", "checker": "vlm", "actor": "vlm"}
     own = {f"models.{role}": str((folder / name).resolve()) for role, name in models.items()}
-    changed = {**own, "data.path": str((folder / _RECORDS).resolve()), **SIZES, **_OWN.get(preset, {})}
+    if PRESETS[preset].editor is None:
+        del own["models.editor"]
+    changed = {**own, "data.path": str((folder / _RECORDS).resolve()), **SIZES, **_OWN[preset]}
     return [f"{key}={value}" for key, value in changed.items()]
 
 
@@ -105,8 +134,8 @@ def main() -> None:
     parser.add_argument("preset", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    if given.preset.stem not in EDITORS:
-        parser.error(f"{given.preset}: tiny models are there for {', '.join(EDITORS)}")
+    if given.preset.stem not in PRESETS:
+        parser.error(f"{given.preset}: tiny models are there for {', '.join(PRESETS)}")
     build(given.preset.stem, given.folder)
     sets = [word for override in overrides(given.preset.stem, given.folder) for word in ("--set", override)]
     print(shlex.join(["rlrig", "train", str(given.preset), *sets]))

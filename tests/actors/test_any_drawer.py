@@ -8,51 +8,22 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
-    AutoencoderKL,
     AutoencoderKLQwenImage,
     DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
-    ZImagePipeline,
-    ZImageTransformer2DModel,
 )
-from transformers import Qwen2_5_VLProcessor, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen2_5_VLProcessor
 
 from actors.diffuser import Diffuser
 from actors.image_model import ModelLoadError
 from actors.model_families import load_drawer, load_editor
-from benchmarks.tiny_families.qwen_vl import CHAT_TEMPLATE, VLM_WIDTH, qwen_vl_model, qwen_vl_processor, spread, vivid
+from benchmarks.tiny_families.qwen_vl import VLM_WIDTH, qwen_vl_model, qwen_vl_processor, spread, vivid
+from benchmarks.tiny_families.z_image import build_z_image
 
 SIZE, STEPS = 64, 4
 PROMPTS = ["a red circle left of a blue square", "a green star"]
-
-
-def z_image(folder: Path) -> Path:
-    tokenizer = qwen_vl_processor(Qwen2_5_VLProcessor).tokenizer
-    tokenizer.chat_template = CHAT_TEMPLATE
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        shift_factor=0.1, scaling_factor=0.4,
-    )  # fmt: skip
-    text = Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=1,
-        num_key_value_heads=1, head_dim=16,
-    )  # fmt: skip
-    transformer = ZImageTransformer2DModel(
-        in_channels=4, dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=16,
-        axes_dims=[4, 6, 6], axes_lens=[256, 64, 64],
-    )  # fmt: skip
-    ZImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=vivid(vae, torch.randn(8, 4, 8, 8)),
-        text_encoder=Qwen3ForCausalLM(text).eval(),
-        tokenizer=tokenizer,
-        transformer=spread(transformer, 0),
-    ).save_pretrained(folder)
-    return folder
 
 
 def qwen_image(folder: Path) -> Path:
@@ -76,7 +47,7 @@ def qwen_image(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[z_image, qwen_image])
+@pytest.fixture(scope="module", params=[build_z_image, qwen_image])
 def folder(request, tmp_path_factory) -> Path:
     return request.param(tmp_path_factory.mktemp(request.param.__name__) / "model")
 

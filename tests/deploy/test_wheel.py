@@ -120,7 +120,7 @@ def test_the_small_preset_is_planned_and_its_machine_examined(use: Callable[...,
     ("command", "code", "says"),
     [
         (["rlrig", "plan", "presets/qwen-image-edit.yaml"], 2, "data.path: 'laion_sg.json' is no file"),
-        (["rlrig", "plan", "presets/none.yaml"], 2, "the presets are: presets/flux-kontext-qwen.yaml"),
+        (["rlrig", "plan", "presets/none.yaml"], 2, "the presets are: presets/cluster.yaml"),
         (["rlrig", "pretrain", "measure"], 2, "presets/tiny/models/flux does not exist; name another folder"),
         (["rlrig", "submit", "--address", "http://127.0.0.1:1"], 2, "copy it there, with its models"),
         (["python", "-m", "rlrig.reference", "--write"], 1, "run this in a checkout"),

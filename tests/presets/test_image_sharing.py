@@ -20,6 +20,13 @@ def test_the_editors_workers_need_no_place_for_a_diffuser(run_file: Path) -> Non
     assert cpu_demand(load_config(run_file))["diffuser"] > 0
 
 
+def test_the_diffuser_is_called_as_the_editor_is(run_file: Path) -> None:
+    config = load_config(run_file, [*SHARE, "editor.max_prompt_tokens=512", "editor.dtype=bfloat16"])
+    assert (config.diffuser.max_prompt_tokens, config.diffuser.dtype) == (512, "bfloat16")
+    assert config.prompt_limits.prompt_tokens == 512
+    assert type(config).model_validate(config.model_dump()) == config
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -15,7 +15,7 @@ from tests.places import ROOT
 def test_every_preset_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = preset_names()
-    assert {str(TINY), "presets/flux-kontext-qwen.yaml", "presets/qwen-image-edit.yaml"} <= set(names)
+    assert {str(TINY), "presets/cluster.yaml", "presets/qwen-image-edit.yaml"} <= set(names)
     for name in names:
         assert preset_at(Path(name)) == ROOT / name
     assert (JUDGE / "config.json").is_file()

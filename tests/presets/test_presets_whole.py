@@ -1,5 +1,6 @@
 """The large presets from `rlrig train` to the report, with tiny models of the architectures that they name. Sizes,
-counts and devices are overridden; dialogue, bfloat16, LoRA, ZeRO, staleness and reward are the preset's own."""
+counts, devices and stages are overridden; dialogue, bfloat16, LoRA, ZeRO, offload, staleness and reward are the
+preset's own."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.places import ROOT
 pytestmark = pytest.mark.engines
 LIMIT_S = 900
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+IN_TURN, ONE_AFTER_THE_OTHER = [(1, 0), (1, 1), (2, 1), (2, 2)], [(1, 0), (2, 0), (2, 1), (2, 2)]
 
 
 def rlrig(*arguments: str, sets: list[str]) -> subprocess.CompletedProcess[str]:
@@ -28,36 +31,66 @@ def rlrig(*arguments: str, sets: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("preset", ["flux-kontext-qwen", pytest.param("qwen-image-edit", marks=pytest.mark.long)])
-def test_a_large_preset_trains_both_policies_and_reports(preset: str, tmp_path: Path) -> None:
-    build(preset, tmp_path)
-    file, sets, out = f"presets/{preset}.yaml", overrides(preset, tmp_path), tmp_path / "run"
-    plain = load_config(ROOT / file, [f"data.path={tmp_path / 'records.json'}"])
+def trained(preset: str, folder: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """The configuration of a run of the preset, which ends in `folder / "run"`, and what its updates say."""
+    build(preset, folder)
+    file, sets, out = f"presets/{preset}.yaml", overrides(preset, folder), folder / "run"
+    plain = load_config(ROOT / file, [f"data.path={folder / 'records.json'}"])
     config = load_config(ROOT / file, sets)
     for policy in ("actor", "editor"):
         mine, its = getattr(config.learner, policy), getattr(plain.learner, policy)
-        assert (mine.dtype, mine.zero_stage, mine.lora.alpha) == (its.dtype, its.zero_stage, its.lora.alpha)
-    assert (config.rollout.dialogue, config.rollout.max_staleness, config.rollout.reward) == ("general", 1, "soft")
-    assert set(config.vlms) == {"actor"}  # it is the Checker, too
-
+        for key in ("dtype", "zero_stage", "offload", "gradient_checkpointing"):
+            assert getattr(mine, key) == getattr(its, key)
+    assert (config.rollout.dialogue, config.rollout.reward) == ("general", "soft")
+    assert config.rollout.max_staleness == plain.rollout.max_staleness
     done = rlrig("train", file, "--out", str(out), sets=sets)
     assert done.returncode == 0, done.stdout + done.stderr
     updates = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [(one["actor_version"], one["editor_version"]) for one in updates] == [(1, 0), (2, 0), (2, 1), (2, 2)]
-    assert [one["staleness"]["max"] for one in updates][-1] == 1.0  # what was sampled while the learner worked
     for one in updates:
         assert one["weights"]["kind"] == "lora"
         assert one["learner"]["logprob_mismatch_mean"] <= 0.012  # of bfloat16
         assert one["learner"]["importance_mean"] == pytest.approx(1, abs=0.05)
         assert one["unparsable"] <= one["turns"] / 2  # the members of an editor group share one answer
+        assert ("switch" in one["seconds"]) == (config.editor.offload == "cpu")
     assert (out / "report.html").stat().st_size > 10_000
     assert (out / "models" / "actor" / "lora" / "adapter_model.safetensors").is_file()
+    assert (out / "models" / "editor" / "lora").is_dir()
+    return config, updates
 
-    sets = [*sets, "learner.actor.learning_rate=1e-3"]
-    teaching = ("--answers", str(out / "trajectories"), "--epochs", "3", "--batch", "8", "--out", str(tmp_path / "sft"))
-    done = rlrig("sft-actor", file, *teaching, sets=sets)
+
+def versions(updates: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    return [(one["actor_version"], one["editor_version"]) for one in updates]
+
+
+def test_one_gpus_roles_take_turns_and_both_policies_train(tmp_path: Path) -> None:
+    config, updates = trained("one-gpu", tmp_path)
+    assert versions(updates) == IN_TURN
+    assert set(config.vlms) == {"actor"}  # it is the Checker, too
+    assert config.diffuser.share
+    assert all(one["staleness"]["max"] == 0 for one in updates)
+
+    sets = [*overrides("one-gpu", tmp_path), "learner.actor.learning_rate=1e-3"]
+    answers = str(tmp_path / "run" / "trajectories")
+    teaching = ("--answers", answers, "--epochs", "3", "--batch", "8", "--out", str(tmp_path / "sft"))
+    done = rlrig("sft-actor", "presets/one-gpu.yaml", *teaching, sets=sets)
     assert done.returncode == 0, done.stdout + done.stderr
     taught = json.loads((tmp_path / "sft" / "sft.json").read_text())
     assert taught["answers"] >= 4
     assert taught["losses"] == sorted(taught["losses"], reverse=True)
     assert (Path(taught["model"]) / "config.json").is_file()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("preset", ["eight-gpus", "qwen-image-edit"])
+def test_eight_gpus_roles_take_turns(preset: str, tmp_path: Path) -> None:
+    config, updates = trained(preset, tmp_path)
+    assert versions(updates) == ONE_AFTER_THE_OTHER
+    assert set(config.vlms) == {"actor", "checker"}
+
+
+@pytest.mark.long
+def test_a_cluster_samples_while_the_learner_works(tmp_path: Path) -> None:
+    config, updates = trained("cluster", tmp_path)
+    assert versions(updates) == ONE_AFTER_THE_OTHER
+    assert config.rollout.max_staleness == 1
+    assert [one["staleness"]["max"] for one in updates][-1] == 1.0

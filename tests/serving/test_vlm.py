@@ -4,7 +4,6 @@ import base64
 import io
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import exp
 
@@ -19,7 +18,6 @@ from scenes.dialogue import checker_question
 from scenes.scene_graph import Requirement
 from serving.actor import Actor
 from serving.checker import LEAST_MASS, Checker
-from serving.generation import Question, Sampling
 from weights.manifest import WeightMismatch, pack, publish
 from weights.receipts import verify_receipts
 
@@ -89,22 +87,6 @@ def test_a_seed_decides_the_answer_whatever_else_is_asked(vlms, images):
     assert [answer.token_ids for answer in alone[0]] == [answer.token_ids for answer in together[2]]
     neighbour = actor.reflect(images[2:3], [REQUEST], n=3, temperature=1.0, seeds=[8])
     assert not {tuple(a.token_ids) for a in neighbour[0]} & {tuple(a.token_ids) for a in alone[0]}
-
-
-def test_replicas_that_slept_answer_as_before_and_wait_for_who_is_inside(vlms, images):
-    questions = [Question("which ?", index % len(images), seed=index) for index in range(6)]
-
-    def ask():
-        answers = vlms["actor"].generate(images, questions, Sampling(max_tokens=8))
-        return [(answer.token_ids, answer.log_probs) for (answer,) in answers]
-
-    before = ask()
-    with ThreadPoolExecutor(1) as pool:
-        inside = pool.submit(ask)
-        vlms["actor"].sleep()  # a batch is finished first, or begins after the wake
-        vlms["actor"].wake()
-        assert inside.result(60) == before
-    assert ask() == before
 
 
 def test_an_unparsable_answer_has_no_reflection(vlms, images):

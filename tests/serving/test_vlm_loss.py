@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -71,6 +72,16 @@ def test_batches_of_all_sizes_leave_an_engine_about_as_large_as_it_was(client):
 
     before = ask_many(10)
     assert ask_many(60) - before < 50e6
+
+
+def test_a_replica_that_slept_answers_as_before_and_sleeps_when_nobody_is_inside(client):
+    before = ask(client)
+    with ThreadPoolExecutor(1) as pool:
+        inside = pool.submit(ask, client)
+        client.sleep()  # a batch is finished first, or begins after the wake
+        client.wake()
+        assert inside.result(60) == before
+    assert ask(client) == before
 
 
 @pytest.mark.long
