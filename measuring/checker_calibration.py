@@ -79,7 +79,7 @@ def read_labelled(folder: Path) -> tuple[list[Labelled], dict[str, int]]:
     skipped: dict[str, int] = {}
     images: dict[str, np.ndarray | str] = {}
     try:
-        for record, problem in raw_records(file):
+        for _, record, problem in raw_records(file):
             read = problem or _labelled(record, folder, images)
             if isinstance(read, str):
                 skipped[read] = skipped.get(read, 0) + 1

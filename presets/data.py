@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,11 +16,13 @@ class DataConfig(Section):
     """`shape_world` makes them without end; `laion_sg` reads records from `path`; `module:name` is a function of yours
     that gives them, see docs/extending/dataset.md."""
     path: str | None = None
-    """LAION-SG file (JSON), which `source: laion_sg` needs; what a function of yours is told; nothing for
-    `shape_world`."""
+    """LAION-SG records, which `source: laion_sg` needs: a JSON file, or a folder with a file for each split; what a
+    function of yours is told; nothing for `shape_world`."""
     relations: Pair = (2, 3)
     """Least and greatest number of relations in a scene graph."""
     train_size: int = Field(4096, ge=1)
     """Training prompts in one pass."""
     held_out_size: int = Field(512, ge=1)
     """Prompts that only evaluation sees."""
+    held_out_split: Literal["validation", "test"] = "test"
+    """The split of records that evaluation sees: the published one, or else ours; nothing for `shape_world`."""

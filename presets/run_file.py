@@ -142,7 +142,7 @@ def load_run_config(run: Path, overrides: Sequence[str], option: str = "--run") 
 
 
 def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
-    """Make the model folders and the data file of a raw configuration absolute, in place. They are looked for in
+    """Make the model folders and the data of a raw configuration absolute, in place. They are looked for in
     `folder`, then beside `presets/`. The result says what is missing. What code of the user's own is told as
     `data.path` need not be there.
     """
@@ -164,13 +164,13 @@ def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("path"), str):
         places = _places(data["path"], folder)
-        place = next((p for p in places if p.is_file()), None)
+        place = next((p for p in places if p.exists()), None)
         if is_entry_point(str(data.get("source"))):
             here = _places(data["path"], Path())  # beside the code, which is looked for in the working directory
             data["path"] = next((str(p) for p in (*here, *places) if p.exists()), data["path"])
         elif place is None:
             looked = f" (looked for {' and '.join(map(str, places))})" if places else ""
-            problems.append(f"data.path: {shown(data['path'])} is no file{looked}")
+            problems.append(f"data.path: {shown(data['path'])} is no file or folder{looked}")
         else:
             data["path"] = str(place)
     return problems

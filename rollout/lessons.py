@@ -70,7 +70,7 @@ def of_file(file: Path, dialogue: Dialogue) -> Lessons:
     """
     found, left_out = list[Lesson](), Counter[str]()
     try:
-        for record, problem in raw_records(file):
+        for _, record, problem in raw_records(file):
             read = problem or _lesson(record, file.parent, dialogue)
             if isinstance(read, str):
                 left_out[read] += 1

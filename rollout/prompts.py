@@ -12,9 +12,11 @@ import numpy as np
 
 from presets.errors import BadInput
 from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
-from scenes.laion_sg import load_records, read_record, split_records
-from scenes.orders import contradictions
+from scenes.laion_sg import RecordReader, load_records
 from scenes.record_file import RecordError
+from scenes.records.compact import Graphs
+from scenes.records.report import LoadReport
+from scenes.records.split import divided
 from scenes.scene_graph import SceneGraph
 from scenes.shape_world import sample_graphs
 
@@ -28,7 +30,7 @@ class Prompts:
     `notes` say what of the data is not used, and what is odd about it."""
 
     def __init__(
-        self, train: list[SceneGraph], held_out: list[SceneGraph], seed: int, notes: Sequence[str] = ()
+        self, train: Sequence[SceneGraph], held_out: Sequence[SceneGraph], seed: int, notes: Sequence[str] = ()
     ) -> None:
         self.train, self.held_out, self.seed, self.notes = train, held_out, seed, tuple(notes)
 
@@ -49,30 +51,36 @@ def load_prompts(data: DataConfig, seed: int) -> Prompts:
     Raises:
         BadInput: a file that cannot be read as LAION-SG records, code of the user's own that fails, or too few records.
     """
-    if is_entry_point(data.source):
-        return _load(data, seed, None)
-    file = Path(data.path or "")
-    return _load_once(data, seed, (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None)
+    return _load(data, seed, None) if is_entry_point(data.source) else _load_once(data, seed, _written(data.path))
 
 
-def _load(data: DataConfig, seed: int, written: tuple[int, int] | None) -> Prompts:
+def _written(path: str | None) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of the file at a path, or of all files of the folder."""
+    place = Path(path or "")
+    files = sorted(place.iterdir()) if path and place.is_dir() else [place]
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
+
+
+def _load(data: DataConfig, seed: int, written: tuple[tuple[str, int, int], ...] | None) -> Prompts:
     if data.source == "shape_world":
-        train = list(islice(sample_graphs("train", seed, data.relations), data.train_size))
-        return Prompts(train, list(islice(sample_graphs("held_out", seed, data.relations), data.held_out_size)), seed)
-    graphs, notes = (_own_graphs(data, seed), []) if is_entry_point(data.source) else _recorded_graphs(data)
+        made, unseen = (sample_graphs(split, seed, data.relations) for split in ("train", "held_out"))
+        return Prompts(list(islice(made, data.train_size)), list(islice(unseen, data.held_out_size)), seed)
+    graphs, notes = _recorded(data, seed)
     low, high = data.relations
-    graphs = [graph for graph in graphs if low <= len(graph.requirements) <= high]
-    impossible = {graph.img_id: found for graph in graphs if (found := contradictions(graph))}
-    if impossible:
-        first, (problem, *_) = next(iter(impossible.items()))
-        notes = [*notes, f"{_origin(data)}: {len(impossible)} records are left out, as {first!r}: {problem}"]
-        graphs = [graph for graph in graphs if graph.img_id not in impossible]
-    splits = split_records(graphs, seed)
-    train, held_out = splits["train"][: data.train_size], splits["test"][: data.held_out_size]
+    wanted = graphs.store.requirements
+    fitting = graphs.where(position for position in graphs.positions if low <= wanted[position] <= high)
+    if outside := len(graphs) - len(fitting):
+        notes.append(
+            f"{_origin(data)}: {outside:,} of {len(graphs):,} usable records have fewer or more relations than "
+            f"data.relations asks for, {low} to {high}"
+        )
+    splits = divided(fitting, seed)
+    train, held_out = splits["train"][: data.train_size], splits[data.held_out_split][: data.held_out_size]
     if not train or not held_out:
         raise BadInput(
             f"{_origin(data)} leaves {len(train)} training and {len(held_out)} held-out records with "
-            f"{low} to {high} relations; give more records, or widen data.relations"
+            f"{low} to {high} relations ({', '.join(f'{len(part)} {split}' for split, part in splits.items())}); give "
+            "more records, widen data.relations, or change data.held_out_split"
             + "".join(f"\n  {note}" for note in notes)
         )
     return Prompts(train, held_out, seed, notes)
@@ -85,28 +93,26 @@ def _origin(data: DataConfig) -> str:
     return f"data.source: {data.source}" if is_entry_point(data.source) else f"data.path: {data.path}"
 
 
-def _recorded_graphs(data: DataConfig) -> tuple[list[SceneGraph], list[str]]:
+def _recorded(data: DataConfig, seed: int) -> tuple[Graphs, list[str]]:
+    """The scene graphs of records, and what to say about those that cannot be used."""
+    own = is_entry_point(data.source)
     try:
-        graphs, report = load_records(Path(data.path or ""))
+        graphs, report = _own_records(data, seed) if own else load_records(Path(data.path or ""))
+    except EntryPointError as error:
+        raise BadInput(str(error)) from error
     except (RecordError, OSError) as error:
-        raise BadInput(f"data.path: {error}") from error
+        raise BadInput(str(error) if own else f"data.path: {error}") from error
     return graphs, report.notes
 
 
-def _own_graphs(data: DataConfig, seed: int) -> list[SceneGraph]:
-    """What the user's function gives: scene graphs, or records in LAION-SG's form. Those without relations are left
-    out."""
-    graphs: dict[str, SceneGraph] = {}
+def _own_records(data: DataConfig, seed: int) -> tuple[Graphs, LoadReport]:
+    """What the user's function gives: scene graphs, or records in LAION-SG's form."""
+    reader = RecordReader(_origin(data))
     try:
         for index, given in enumerate(load_entry_point("data.source", data.source)(data.path, seed)):
-            where = f"record {index}"
-            graph = given if isinstance(given, SceneGraph) else read_record(given, where)
-            if graph.img_id in graphs:
-                raise RecordError(f"{where}: img_id {graph.img_id!r} was given before; give each record its own")
-            if graph.relations:
-                graphs[graph.img_id] = graph
-    except EntryPointError as error:
-        raise BadInput(str(error)) from error
+            reader.take(f"record {index}", given)
+    except EntryPointError:
+        raise
     except Exception as error:
         raise BadInput(f"{_origin(data)}, data.path {data.path!r}: {type(error).__name__}: {error}") from error
-    return list(graphs.values())
+    return reader.finish()

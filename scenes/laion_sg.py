@@ -1,44 +1,47 @@
-"""Records in LAION-SG's published form: read them with errors that can be acted on, split them, and write them.
+"""Records in LAION-SG's published form: read them leniently, say what is wrong with the others, write them.
 
-A file is a JSON array of records, or JSON Lines with one record a line. A record has `img_id`, `items` (each with
-`item_id`, `label`, `attributes`) and `relations` (each with `item1`, `relation`, `item2`, where `item1` and `item2` are
-`item_id`s); its other fields are not needed to ask for a picture and are ignored.
+A file is a JSON array of records, or JSON Lines with one record a line; a folder has such files, one or more for each
+split. A record has `img_id`, `items` (each with `item_id`, `label`, `attributes`) and `relations` (each with `item1`,
+`relation`, `item2`, where `item1` and `item2` are `item_id`s), and may have `split`; its other fields are not needed to
+ask for a picture and are ignored.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from scenes.orders import contradictions
 from scenes.plain_text import plain_text
 from scenes.record_file import RecordError, raw_records
-from scenes.scene_graph import Item, Relation, SceneGraph, number_repeated_names
+from scenes.records.compact import Graphs, GraphStore, PackedRecord
+from scenes.records.report import LoadReport
+from scenes.records.split import PLACES, SPLITS, place_of_file
+from scenes.scene_graph import Item, Relation, SceneGraph, UnusableGraph, number_repeated_names
 from scenes.whole_file import whole_file
 
-SPLITS = ("train", "validation", "test")
-SHARES = (0.9, 0.05, 0.05)
-
-_REPEAT = re.compile(r" \(repeat \d+\)\Z")
-_LEFT_OUT = {  # mistakes for which a record is left out, and not the file refused
+_INVISIBLE = {  # mistakes of a text, and what they mean
     "invisible": "nothing of it can be seen",
     "string_unicode": "it cannot be written as UTF-8",
 }
-_SHOWN = 3  # records of a kind that a report names
 
 
 def _seen(text: str) -> str:
     if not (seen := plain_text(text)):
         raise PydanticCustomError("invisible", "nothing of it can be seen")
     return seen
+
+
+def _a_split(text: str) -> str:
+    if text not in PLACES:
+        raise PydanticCustomError("no_split", "Input should be one of {splits}", {"splits": ", ".join(SPLITS)})
+    return text
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"\S"), AfterValidator(_seen)]
@@ -50,38 +53,11 @@ Identifier = Annotated[
 
 
 class UnusableRecord(RecordError):
-    """A record with a value that nobody can read or see; the others of its file can be used."""
+    """A record that asks for no picture; the others of its file can be used. `reason` is what to count it by."""
 
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of the records of one file. `left_out` says why for each that cannot be used; `repeated` counts the
-    records of each `img_id` that more than one has: all but the first got an id of their own."""
-
-    file: str
-    kept: int
-    dropped_without_relations: int
-    left_out: tuple[str, ...] = ()
-    repeated: Mapping[str, int] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.kept} records kept, {self.dropped_without_relations} without relations dropped"
-
-    @property
-    def notes(self) -> list[str]:
-        """What the owner of the file should know, in a line for each kind."""
-        notes = []
-        if self.left_out:
-            notes.append(f"{self.file}: {len(self.left_out)} records are left out: {_first(self.left_out)}")
-        if self.repeated:
-            ids = [f"{img_id[:40]!r} {count} times" for img_id, count in self.repeated.items()]
-            notes.append(f"{self.file}: {len(ids)} img_ids occur more than once: {_first(ids)}; each record counts")
-        return notes
-
-
-def _first(told: Sequence[str]) -> str:
-    more = len(told) - _SHOWN
-    return "; ".join(told[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+    def __init__(self, where: str, reason: str, message: str) -> None:
+        super().__init__(f"{where}: {message}")
+        self.reason = reason
 
 
 class _ItemRecord(BaseModel):
@@ -103,6 +79,7 @@ class _Record(BaseModel):
     img_id: Identifier
     items: list[_ItemRecord]
     relations: list[_RelationRecord]
+    split: Annotated[str, AfterValidator(_a_split)] | None = None
 
     def graph(self) -> SceneGraph:
         items = tuple(Item(i.item_id, i.label, tuple(i.attributes)) for i in self.items)
@@ -110,46 +87,113 @@ class _Record(BaseModel):
         return SceneGraph(self.img_id, number_repeated_names(items), relations)
 
 
-def load_records(path: Path) -> tuple[list[SceneGraph], LoadReport]:
-    """Read a file of LAION-SG records.
+class RecordReader:
+    """Takes records one by one, keeps those that can be used, and counts the others by reason."""
+
+    def __init__(self, source: str) -> None:
+        self.report = LoadReport(source)
+        self._store = GraphStore()
+        self._ids: set[str] = set()
+
+    def take(self, where: str, raw: Any, problem: str | None = None, split: int = -1) -> None:
+        """Take one record, as JSON gives it or as a scene graph.
+
+        Args:
+            where: says which one it is.
+            problem: why it could not be read.
+            split: the published split of records that name none, by its place in SPLITS; -1 where there is none.
+        """
+        if problem is not None:
+            self.report.leave(problem, where)
+            return
+        try:
+            record, split = self._checked(where, raw, split)
+            if record.img_id in self._ids:
+                raise UnusableRecord(where, "an img_id that occurred before", f"img_id {_shown(record.img_id)}")
+            if clash := self._clash(record):
+                what = f"img_id {_shown(record.img_id)}, {clash}"
+                raise UnusableRecord(where, "relations that cannot all hold", what)
+        except UnusableRecord as error:
+            self.report.leave(error.reason, str(error))
+            return
+        self._ids.add(record.img_id)
+        self._store.add(record, split)
+        self.report.kept += 1
+
+    def _checked(self, where: str, raw: Any, split: int) -> tuple[PackedRecord | SceneGraph, int]:
+        """A record of which only its `img_id` and the sense of its relations are left to check, and its split.
+
+        Raises:
+            UnusableRecord: as `read_record`, or it has no relations.
+        """
+        named = raw.get("split") if isinstance(raw, dict) else None
+        record: PackedRecord | SceneGraph | None = raw if isinstance(raw, SceneGraph) else None
+        if record is None and (named is None or (isinstance(named, str) and named in PLACES)):
+            record = self._store.packed(raw)
+        if record is None:
+            record = read_record(raw, where)
+        if not record.requirements:
+            raise UnusableRecord(where, "no relations", f"img_id {_shown(record.img_id)}")
+        return record, split if named is None else PLACES[named]
+
+    def _clash(self, record: PackedRecord | SceneGraph) -> str:
+        """Why the relations of a record cannot all hold; empty where they can."""
+        if isinstance(record, PackedRecord):
+            if not record.contradicts:
+                return ""
+            record = self._store.unpacked(record.img_id, record.codes)
+        return next(iter(contradictions(record)), "")
+
+    def finish(self) -> tuple[Graphs, LoadReport]:
+        """The scene graphs of the records that can be used, in the order in which they came, and what became of all.
+
+        Raises:
+            RecordError: none can be used.
+        """
+        if not self.report.kept:
+            raise RecordError(
+                f"{self.report.source} has no record that can be used"
+                + "".join(f"\n  {note}" for note in self.report.notes or ["it holds no records at all"])
+            )
+        return Graphs(self._store), self.report
+
+
+def load_records(path: Path) -> tuple[Graphs, LoadReport]:
+    """Read LAION-SG records: of a file, or of the files of a folder, each of which is a part of the split in its name.
 
     Returns:
-        The scene graphs of all records that have relations, in the order of the file, and what was dropped. Items of
-        one record that read the same are told apart by numbers, and so are records with the same `img_id`. Names are as
-        `plain_text` makes them; a record with a name of which nothing can be seen, or with a number of more than 300
-        digits, is left out.
+        The scene graphs of all records that can be used, in their order, and why the others cannot. Of records with the
+        same `img_id` the first counts, that of the training split before others. Items of one record that read the same
+        are told apart by numbers. Names are as `plain_text` makes them.
 
     Raises:
-        FileNotFoundError: no file at `path`.
-        RecordError: broken JSON, a field that is missing or of the wrong type, no items, or a relation that refers to
-            an item that is not there.
+        FileNotFoundError: nothing at `path`.
+        RecordError: an array that is broken JSON, or no record that can be used.
     """
     path = Path(path)
-    if not path.is_file():
+    reader = RecordReader(str(path))
+    files, reader.report.unread = _files(path)
+    for file, split in files:
+        prefix = "" if file == path else f"{file.name}, "
+        for where, raw, problem in raw_records(file):
+            reader.take(prefix + where, raw, problem, split)
+    return reader.finish()
+
+
+def _files(path: Path) -> tuple[list[tuple[Path, int]], list[str]]:
+    """The files to read with their split, and the names of those that are not read."""
+    if path.is_file():
+        return [(path, -1)], []
+    if not path.is_dir():
         raise FileNotFoundError(f"{path}: there is no such file; give a JSON array or JSON Lines of LAION-SG records")
-    graphs: dict[str, SceneGraph] = {}
-    counts: Counter[str] = Counter()
-    left_out: list[str] = []
-    dropped = 0
-    for index, (raw, problem) in enumerate(raw_records(path)):
-        try:
-            if problem:
-                raise UnusableRecord(f"{path}, record {index}: {problem}")
-            graph = read_record(raw, f"{path}, record {index}")
-        except UnusableRecord as error:
-            left_out.append(str(error).removeprefix(f"{path}, "))
-            continue
-        if not graph.relations:
-            dropped += 1
-            continue
-        counts[graph.img_id] += 1
-        repeat, name = 0, graph.img_id
-        while name in graphs:
-            repeat += 1
-            name = f"{graph.img_id} (repeat {max(repeat, counts[graph.img_id] - 1)})"
-        graphs[name] = replace(graph, img_id=name)
-    repeated = {img_id: count for img_id, count in counts.items() if count > 1}
-    return list(graphs.values()), LoadReport(str(path), len(graphs), dropped, tuple(left_out), repeated)
+    found = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl") and file.is_file())
+    if not found:
+        raise RecordError(f"{path}: the folder has no .json or .jsonl files; give one with LAION-SG records")
+    splits = [(file, place) for file in found if (place := place_of_file(file)) is not None]
+    if not splits:
+        return [(file, -1) for file in found], []
+    named = {file for file, _ in splits}
+    return sorted(splits, key=lambda one: one[1]), [file.name for file in found if file not in named]
 
 
 def read_record(raw: Any, where: str) -> SceneGraph:
@@ -159,67 +203,41 @@ def read_record(raw: Any, where: str) -> SceneGraph:
         where: opens the message of an error.
 
     Raises:
-        UnusableRecord: a name of which nothing can be seen, or an `img_id` that cannot be written.
-        RecordError: as `load_records`.
+        UnusableRecord: a field that is missing, of the wrong type or without anything to see, no items, or a relation
+            that refers to an item that is not there.
     """
     if not isinstance(raw, dict):
-        raise RecordError(f"{where}: is {_shown(raw)}; a record is an object with 'img_id', 'items' and 'relations'")
+        what = f"is {_shown(raw)}; a record is an object with 'img_id', 'items' and 'relations'"
+        raise UnusableRecord(where, "not an object", what)
     try:
         return _Record.model_validate(raw).graph()
     except ValidationError as error:
-        unusable = all(mistake["type"] in _LEFT_OUT for mistake in error.errors(include_url=False))
-        raise (UnusableRecord if unusable else RecordError)(f"{where}: {_explain(error)}") from error
-    except ValueError as error:
-        raise RecordError(f"{where}: {error}") from error
+        raise UnusableRecord(where, *_explained(error)) from error
+    except UnusableGraph as error:
+        raise UnusableRecord(where, error.reason, str(error)) from error
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem that pydantic found, with field, value and remedy, and how many more there are."""
+def _explained(error: ValidationError) -> tuple[str, str]:
+    """The first problem that pydantic found: what to count it by, and with field, value and remedy."""
     first = error.errors(include_url=False)[0]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]]
+    field = "".join(parts).lstrip(".")
+    any_field = re.sub(r"\[\d+\]", "[]", field)
     others = f" ({error.error_count() - 1} more problems in this record)" if error.error_count() > 1 else ""
     if first["type"] == "missing":
-        return f"field '{field}' is missing; add it as LAION-SG publishes it{others}"
+        return f"no field '{any_field}'", f"field '{field}' is missing; add it as LAION-SG publishes it{others}"
+    value = f"field '{field}' is {_shown(first['input'])}"
     if first["type"] in ("string_too_short", "string_pattern_mismatch"):
-        return f"field '{field}' is {_shown(first['input'])}; it needs at least one word{others}"
-    if first["type"] in _LEFT_OUT:
-        return f"field '{field}' is {_shown(first['input'])}; {_LEFT_OUT[first['type']]}{others}"
+        return f"field '{any_field}' is blank", f"{value}; it needs at least one word{others}"
+    if (meaning := _INVISIBLE.get(first["type"])) is not None:
+        return f"field '{any_field}': {meaning}", f"{value}; {meaning}{others}"
     expected = first["msg"].removeprefix("Input should be ").removesuffix(" type")
-    return f"field '{field}' is {_shown(first['input'])}; give {expected}{others}"
+    return f"field '{any_field}' is not {expected}", f"{value}; give {expected}{others}"
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def split_of(img_id: str, seed: int = 0, shares: Sequence[float] = SHARES) -> str:
-    """The split of a record: `train`, `validation` or `test`, decided by a hash of its `img_id` and the seed alone.
-
-    Args:
-        shares: the expected share of each split, in the order of SPLITS; they add up to 1.
-
-    Raises:
-        ValueError: shares that are no such three numbers.
-    """
-    if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
-        raise ValueError(f"shares: {tuple(shares)} must be {len(SPLITS)} numbers from 0 that add up to 1")
-    img_id = _REPEAT.sub("", img_id)  # the same picture is not in two splits
-    digest = hashlib.sha256(f"{seed}:{img_id}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < shares[0]:
-        return SPLITS[0]
-    return SPLITS[1] if position < shares[0] + shares[1] else SPLITS[2]
-
-
-def split_records(
-    graphs: Iterable[SceneGraph], seed: int = 0, shares: Sequence[float] = SHARES
-) -> dict[str, list[SceneGraph]]:
-    """Divide scene graphs into the splits, keeping their order. A record stays in its split when others come or go."""
-    splits: dict[str, list[SceneGraph]] = {split: [] for split in SPLITS}
-    for graph in graphs:
-        splits[split_of(graph.img_id, seed, shares)].append(graph)
-    return splits
 
 
 def write_records(graphs: Iterable[SceneGraph], path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from scenes.scene_graph import Requirement, SceneGraph
 
@@ -27,6 +27,31 @@ def contradictions(graph: SceneGraph) -> list[str]:
             what = _COUNT.get(len(circle), f"these {len(circle)} cannot all hold")
             found.append(f"{what}: {'; '.join(one.text for one in circle)}")
     return found
+
+
+def is_order(predicate: str) -> bool:
+    """Whether a predicate orders items."""
+    return predicate.lower() in _ORDERS
+
+
+def circular(triples: Iterable[tuple[Hashable, str, Hashable]]) -> bool:
+    """Whether these triples of an item, a predicate that orders and an item contradict each other: quicker than
+    `contradictions`, which says how."""
+    edges: dict[str, set[tuple[Hashable, Hashable]]] = {"across": set(), "down": set()}
+    for subject, predicate, object_ in triples:
+        order, subject_first = _ORDERS[predicate.lower()]
+        edges[order].add((subject, object_) if subject_first else (object_, subject))
+    return any(_peeled(ones) for ones in edges.values())
+
+
+def _peeled(edges: set[tuple[Hashable, Hashable]]) -> set[tuple[Hashable, Hashable]]:
+    """The edges that are left when those to items without an edge of their own are taken away, again and again."""
+    while True:
+        firsts = {first for first, _ in edges}
+        left = {edge for edge in edges if edge[1] in firsts}
+        if len(left) == len(edges):
+            return edges
+        edges = left
 
 
 def _ends(one: Requirement) -> tuple[str, str]:

@@ -1,95 +1,217 @@
-"""A file of JSON records, an array or JSON Lines, read record by record, with errors that say where."""
+"""A file of JSON records, an array or JSON Lines, read record by record in little memory."""
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 _MOST_SIDE = 4096  # pixels of a picture
-_MOST_DIGITS = 300  # of a number; no field that is read has as many
+_CHUNK = 1 << 20  # bytes that are read at a time
+_LONGEST = 1 << 24  # bytes of a line, or characters of a record in an array
+_SPACE = re.compile(r"[ \t\n\r]*")
+_NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_DECODER = json.JSONDecoder()
+_WITHOUT_NUMBERS = json.JSONDecoder(parse_int=lambda digits: 0)
+
+BROKEN = "it is broken JSON"
+NO_UTF8 = "it is not UTF-8"
+TOO_DEEP = "it is nested too deep"
+TOO_LONG = f"it is longer than {_LONGEST >> 20} MiB"
+MANY_DIGITS = f"a number has more than {sys.get_int_max_str_digits()} digits"
 
 
 class RecordError(ValueError):
     """A file of records that cannot be used; the message names file, record, field, value and remedy."""
 
 
-def raw_records(path: Path) -> Iterator[tuple[Any, str | None]]:
-    """Each record as JSON gives it, with what is wrong where it has a number that cannot be read.
+def raw_records(path: Path) -> Iterator[tuple[str, Any, str | None]]:
+    """For each record where it stands (`record 0` of an array, `line 1` of JSON Lines), its value as JSON gives it, and
+    what is wrong where it cannot be read.
+
+    A line that is no JSON costs only itself. An array that is broken is an error, as nobody knows where its next record
+    begins.
 
     Raises:
-        RecordError: broken JSON, or text that is not UTF-8.
+        RecordError: a broken array, or a file without records.
     """
+    with path.open("rb") as file:
+        start = 3 if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(start)
+        sign = _first_sign(file)
+        if not sign:
+            raise RecordError(f"{path}: the file is empty; give a JSON array or JSON Lines")
+        file.seek(start)
+        yield from _array(_Text(file, str(path))) if sign == b"[" else _lines(file)
+
+
+def _first_sign(file: BinaryIO) -> bytes:
+    """The first byte that is no white space; empty where there is none."""
+    while chunk := file.read(_CHUNK):
+        if rest := chunk.lstrip():
+            return rest[:1]
+    return b""
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[str, Any, str | None]]:
+    number = 0
+    while line := file.readline(_LONGEST):
+        number += 1
+        if len(line) == _LONGEST and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = file.readline(_LONGEST)
+            yield f"line {number}", None, TOO_LONG
+        elif line.strip():
+            yield f"line {number}", *_line(line)
+
+
+def _line(line: bytes) -> tuple[Any, str | None]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    if text.lstrip().startswith("["):
-        yield from list(_array(text, str(path)))  # broken JSON is told before what is wrong with a record
-        return
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not lines:
-        raise RecordError(f"{path}: the file is empty; give a JSON array or JSON Lines of LAION-SG records")
-    for number, line in lines:
-        record, end, problem = _value(line, 0, str(path), number)
-        if end < len(line):
-            raise _broken(str(path), number, json.JSONDecodeError("Extra data", line, end))
-        yield record, problem
+        return _DECODER.decode(line.decode("utf-8")), None
+    except UnicodeDecodeError:
+        return None, NO_UTF8
+    except json.JSONDecodeError:
+        return None, BROKEN
+    except ValueError:
+        return None, MANY_DIGITS
+    except RecursionError:
+        return None, TOO_DEEP
 
 
-def _array(text: str, name: str) -> Iterator[tuple[Any, str | None]]:
+def _array(text: _Text) -> Iterator[tuple[str, Any, str | None]]:
     """The records of a JSON array, one after the other."""
-    place = _next(text, text.index("[") + 1)
-    closed = text[place : place + 1] == "]"
+    text.next_sign()
+    text.place += 1
+    closed = text.next_sign() == "]"
     while not closed:
-        record, place, problem = _value(text, place, name, 1)
-        yield record, problem
-        if text[place : place + 1] not in (",", "]"):
-            raise _broken(name, 1, json.JSONDecodeError("Expecting ',' delimiter", text, place))
-        closed = text[place] == "]"
-        place = place if closed else _next(text, place + 1)
-    if (end := _next(text, place + 1)) < len(text):
-        raise _broken(name, 1, json.JSONDecodeError("Extra data", text, end))
+        yield f"record {text.records}", *text.value()
+        text.records += 1
+        if (sign := text.next_sign()) not in (",", "]"):
+            raise text.broken("expecting ',' or ']'", text.place)
+        if not (closed := sign == "]"):
+            text.place += 1
+            text.next_sign()
+    text.place += 1
+    if text.next_sign():
+        raise text.broken("extra data", text.place)
 
 
-def _next(text: str, place: int) -> int:
-    """The first place from `place` on that is no white space."""
-    while place < len(text) and text[place] in " \t\n\r":
-        place += 1
-    return place
+class _Text:
+    """The text of a file, of which only the part that is being read is in memory."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.place, self.records = 0, 0
+        self._file, self._name = file, name
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._part, self._line, self._column, self._ended, self._escaped = "", 1, 1, False, False
+
+    def next_sign(self) -> str:
+        """Go to the next character that is no white space; empty at the end of the file."""
+        while True:
+            match = _SPACE.match(self._part, self.place)
+            self.place = match.end() if match else self.place
+            if self.place < len(self._part):
+                return self._part[self.place]
+            if not self._more():
+                return ""
+
+    def value(self) -> tuple[Any, str | None]:
+        """The value that begins here, or what is wrong with it; the place is then behind it.
+
+        Raises:
+            RecordError: broken JSON.
+        """
+        while True:
+            try:
+                value, end, problem = self._parsed()
+            except json.JSONDecodeError as error:
+                if not self._more():
+                    raise self.broken(error.msg.lower(), error.pos) from error
+                continue
+            if end == len(self._part) and not self._ended and self._more():
+                continue  # a number may go on
+            if self._escaped and problem is None and not _is_unicode(self._part[self.place : end]):
+                problem = NO_UTF8
+            self.place = end
+            return value, problem
+
+    def _parsed(self) -> tuple[Any, int, str | None]:
+        """The value here, the place behind it, and what is wrong with it.
+
+        Raises:
+            JSONDecodeError: it does not end, or is broken.
+        """
+        try:
+            return *_DECODER.raw_decode(self._part, self.place), None
+        except json.JSONDecodeError:
+            raise
+        except RecursionError:
+            return None, self._end_of_nesting(), TOO_DEEP
+        except ValueError:  # of a number
+            try:
+                return None, _WITHOUT_NUMBERS.raw_decode(self._part, self.place)[1], MANY_DIGITS
+            except RecursionError:
+                return None, self._end_of_nesting(), TOO_DEEP
+
+    def _end_of_nesting(self) -> int:
+        """The place behind the bracket that closes the one here.
+
+        Raises:
+            JSONDecodeError: it is not closed.
+        """
+        depth = 0
+        for found in _NESTING.finditer(self._part, self.place):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
+            if depth == 0:
+                return found.end()
+        raise json.JSONDecodeError("Brackets are not closed", self._part, self.place)
+
+    def _more(self) -> bool:
+        """Read on, and forget what is before the place; False at the end of the file, and within a record that is too
+        long."""
+        if self._ended or len(self._part) - self.place > _LONGEST:
+            return False
+        self._line, self._column = self._where(self.place)
+        chunk = self._file.read(_CHUNK)
+        self._ended = not chunk
+        self._part = self._part[self.place :] + self._decoder.decode(chunk, final=self._ended)
+        self.place = 0
+        self._escaped = not _is_unicode(self._part)
+        return True
+
+    def _where(self, place: int) -> tuple[int, int]:
+        """Line and column of a place in this part."""
+        lines = self._part.count("\n", 0, place)
+        return self._line + lines, place - self._part.rfind("\n", 0, place) if lines else self._column + place
+
+    def broken(self, what: str, place: int) -> RecordError:
+        """The error for a place where no JSON array can go on."""
+        line, column = self._where(place)
+        shown = self._part[max(0, place - 20) : place + 20].strip().encode("utf-8", "replace").decode()
+        long = "" if self._ended else f" (or a record longer than {_LONGEST >> 20} MiB)"
+        return RecordError(
+            f"{self._name}, line {line}, column {column}: broken JSON{long}, {what} near {shown!r}, after "
+            f"{self.records} records; where the next one begins is unknown, so none is used. Fetch the file again, or "
+            "give JSON Lines, of which only the broken lines are left out"
+        )
 
 
-def _value(text: str, place: int, name: str, first_line: int) -> tuple[Any, int, str | None]:
-    """The JSON value at a place, the place behind it and its white space, and what is wrong with its numbers."""
-    long: list[str] = []
-
-    def whole(digits: str) -> int:
-        if len(digits) > _MOST_DIGITS:
-            long.append(digits)
-            return 0
-        return int(digits)
-
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no byte in it that could not be decoded."""
+    if text.isascii():
+        return True
     try:
-        value, end = json.JSONDecoder(parse_int=whole).raw_decode(text, _next(text, place))
-    except json.JSONDecodeError as error:
-        raise _broken(name, first_line, error) from error
-    except RecursionError as error:
-        line = first_line + text.count("\n", 0, place)
-        raise RecordError(f"{name}, line {line}: a record is nested too deep to be read; take it out") from error
-    problem = f"the number {long[0][:20]}… has {len(long[0])} digits, which no field needs" if long else None
-    return value, _next(text, end), problem
-
-
-def _broken(name: str, first_line: int, error: json.JSONDecodeError) -> RecordError:
-    shown = error.doc[max(0, error.pos - 20) : error.pos + 20].strip()
-    return RecordError(
-        f"{name}, line {first_line + error.lineno - 1}, column {error.colno}: broken JSON, {error.msg.lower()} "
-        f"near {shown!r}; give a JSON array, or JSON Lines with one whole record a line"
-    )
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_picture(folder: Path, name: str) -> np.ndarray | str:

@@ -54,12 +54,21 @@ class Requirement:
         return (self.subject, self.predicate, self.object)
 
 
+class UnusableGraph(ValueError):
+    """A scene graph that asks for nothing that could be drawn. `reason` says why without names, to count by."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class SceneGraph:
     """What one picture should show.
 
     Raises:
-        ValueError: an empty graph, an `item_id` used twice, or a relation that refers to an item that is not there.
+        UnusableGraph: no items, an `item_id` used twice, a relation that refers to an item that is not there, or one
+            of an item to itself.
     """
 
     img_id: str
@@ -68,23 +77,29 @@ class SceneGraph:
 
     def __post_init__(self) -> None:
         if not self.items:
-            raise ValueError(f"record {self.img_id!r}: field 'items' is empty; a scene graph needs at least one item")
+            raise UnusableGraph(
+                "no items",
+                f"record {self.img_id!r}: field 'items' is empty; a scene graph needs at least one item",
+            )
         ids = [item.item_id for item in self.items]
         repeated = sorted(item_id for item_id, count in Counter(ids).items() if count > 1)
         if repeated:
-            raise ValueError(
-                f"record {self.img_id!r}: field 'items' uses item_id {repeated[0]} twice; give each its own"
+            raise UnusableGraph(
+                "two items with the same item_id",
+                f"record {self.img_id!r}: field 'items' uses item_id {repeated[0]} twice; give each its own",
             )
         for index, relation in enumerate(self.relations):
             for field, item_id in (("item1", relation.subject), ("item2", relation.object)):
                 if item_id not in ids:
-                    raise ValueError(
+                    raise UnusableGraph(
+                        "a relation of an item that is not there",
                         f"record {self.img_id!r}: field 'relations[{index}].{field}' is {item_id!r}, which is not an "
-                        f"item_id of this record; the item_ids are {ids}"
+                        f"item_id of this record; the item_ids are {ids}",
                     )
             if relation.subject == relation.object:
-                raise ValueError(
-                    f"record {self.img_id!r}: 'relations[{index}]' relates item {relation.subject!r} to itself"
+                raise UnusableGraph(
+                    "a relation of an item to itself",
+                    f"record {self.img_id!r}: 'relations[{index}]' relates item {relation.subject!r} to itself",
                 )
 
     def item(self, item_id: int) -> Item:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def check_prompts(config: RunConfig, note: Callable[[str], None]) -> Prompts:
     from rollout.prompts import load_prompts
 
     prompts: Prompts = _call("data.source", config, lambda: load_prompts(config.data, config.seed))
-    limits, looked_at = config.prompt_limits, [*prompts.train, *prompts.held_out][:_MOST_LOOKED_AT]
+    limits, looked_at = config.prompt_limits, list(islice(chain(prompts.train, prompts.held_out), _MOST_LOOKED_AT))
     refused = [(graph, problem) for graph in looked_at if (problem := limits.refusal(graph)) is not None]
     if refused:
         graph, problem = refused[0]

@@ -94,7 +94,7 @@ def tune(
     check_adapters(config)
     with ray_for_run(config.ray):
         if answers is None:
-            lessons, left_out = _taught(config, str(teacher), teacher_model, prompts)
+            lessons, left_out = _taught(config, str(teacher), teacher_model, prompts, console)
         elif answers.is_dir() or answers.suffix == ".parquet":
             lessons, left_out = of_trajectories(answers)
         else:
@@ -142,7 +142,7 @@ def _train(
     return losses
 
 
-def _taught(config: RunConfig, teacher: str, model: str, prompts: int) -> Lessons:
+def _taught(config: RunConfig, teacher: str, model: str, prompts: int, console: Console) -> Lessons:
     """What a teacher answers in episodes with the run's own Diffuser, editor and Checker, where it helped."""
     from types import SimpleNamespace
 
@@ -166,7 +166,10 @@ def _taught(config: RunConfig, teacher: str, model: str, prompts: int) -> Lesson
         endpoint.probe()
     except EndpointError as error:
         raise (BadInput if error.permanent else RunFailed)(f"--teacher {teacher}: {error}") from error
-    graphs = load_prompts(config.data, config.seed).train[:prompts]
+    data = load_prompts(config.data, config.seed)
+    for note in data.notes:
+        console.print(harmless(note))
+    graphs = data.train[:prompts]
     replacing = Teacher(endpoint, config.dialogue, config.actor_vlm.system_prompt)
     models = start_models(config, Progress())
     try:

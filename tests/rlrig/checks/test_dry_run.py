@@ -154,5 +154,5 @@ def test_records_that_ask_for_what_cannot_be_are_left_out(tmp_path: Path) -> Non
     file.write_text(json.dumps(records))
     config = load_config(PRESET, ["data.source=laion_sg", f"data.path={file}", "data.relations=[1, 3]"])
     prompts = load_prompts(config.data, config.seed)
-    assert all(graph.img_id != "5" for graph in prompts.train + prompts.held_out)
-    assert "1 records are left out, as '5': these two cannot both hold: red circle above" in prompts.notes[0]
+    assert all(graph.img_id != "5" for graph in [*prompts.train, *prompts.held_out])
+    assert "1 left out, relations that cannot all hold; the first: record 5: img_id '5', these two" in prompts.notes[1]
