@@ -172,7 +172,7 @@ def load_records(path: Path) -> tuple[Graphs, LoadReport]:
     """
     path = Path(path)
     reader = RecordReader(str(path))
-    files, reader.report.unread = _files(path)
+    files, reader.report.remarks = _files(path)
     for file, split in files:
         prefix = "" if file == path else f"{file.name}, "
         for where, raw, problem in raw_records(file):
@@ -181,7 +181,7 @@ def load_records(path: Path) -> tuple[Graphs, LoadReport]:
 
 
 def _files(path: Path) -> tuple[list[tuple[Path, int]], list[str]]:
-    """The files to read with their split, and the names of those that are not read."""
+    """The files to read with their split, and what is odd about them."""
     if path.is_file():
         return [(path, -1)], []
     if not path.is_dir():
@@ -191,9 +191,12 @@ def _files(path: Path) -> tuple[list[tuple[Path, int]], list[str]]:
         raise RecordError(f"{path}: the folder has no .json or .jsonl files; give one with LAION-SG records")
     splits = [(file, place) for file in found if (place := place_of_file(file)) is not None]
     if not splits:
-        return [(file, -1) for file in found], []
+        what = "no name of a file says its split (train, validation, test), so a hash divides what records do not say"
+        return [(file, -1) for file in found], [what]
     named = {file for file, _ in splits}
-    return sorted(splits, key=lambda one: one[1]), [file.name for file in found if file not in named]
+    unread = ", ".join(file.name for file in found if file not in named)
+    what = f"{unread} not read, as no split (train, validation, test) is in the name"
+    return sorted(splits, key=lambda one: one[1]), [what] if unread else []
 
 
 def read_record(raw: Any, where: str) -> SceneGraph:

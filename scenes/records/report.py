@@ -21,8 +21,8 @@ class LoadReport:
     source: str
     kept: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
-    unread: Sequence[str] = ()
-    """Files of the folder that are none of its splits."""
+    remarks: Sequence[str] = ()
+    """What is odd about the files themselves."""
 
     def leave(self, reason: str, first: str) -> None:
         """Count a record that cannot be used; `first` says which one it is, where it is the first with this reason."""
@@ -44,9 +44,4 @@ class LoadReport:
         notes = [str(self)] if self.left_out else []
         for reason, found in sorted(self.left_out.items(), key=lambda one: -one[1].count):
             notes.append(f"{self.source}: {found.count:,} left out, {reason}; the first: {found.first}")
-        if self.unread:
-            notes.append(
-                f"{self.source}: {', '.join(self.unread)} not read, as the name of no split (train, validation, test) "
-                "is in the name of the file"
-            )
-        return notes
+        return notes + [f"{self.source}: {remark}" for remark in self.remarks]
