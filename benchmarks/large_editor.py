@@ -36,9 +36,11 @@ from benchmarks.random_flux import build
 from benchmarks.training_batches import editor_sample
 from learner.ranks import Learner
 from learner.samples import EditorSample
+from presets.memory.image_models import WORKER_BATCH, image_worker
+from presets.memory.learners import learner_rank
+from presets.memory.sizes import Sizes
 from presets.run_config import RunConfig
 from presets.run_file import load_config
-from rlrig.cluster.memory_estimate import learner_rank, pipeline_replica
 from weights.receipts import verify_receipts
 
 _DEADLINE_S = 900.0
@@ -132,9 +134,8 @@ def _measure(config: RunConfig, folder: str, sources: list[np.ndarray], gpus: in
     first = samples(edit(f"worker, {sde.steps} steps, stochastic", fleet, 1, sde=sde))
     if gpus:
         edit(f"worker, {config.editor.evaluation_steps} steps", fleet, 1, steps=config.editor.evaluation_steps)
-        _beside_plan(
-            "worker", fleet.broadcast("peak_gpu_bytes"), pipeline_replica(config, config.editor, folder), measured
-        )
+        planned = image_worker(config, "editor", Sizes(), batch=min(WORKER_BATCH, len(sources)))
+        _beside_plan("worker", fleet.broadcast("peak_gpu_bytes"), planned, measured)
     fleet.close()
     began = time.monotonic()
     with Learner("editor", folder, config.learner.editor, settings) as learner:
@@ -146,7 +147,7 @@ def _measure(config: RunConfig, folder: str, sources: list[np.ndarray], gpus: in
         stats = learner.update([replace(sample, advantage=-sample.advantage) for sample in first])
         _learned("learner, second update", stats, measured)
         if gpus:
-            _beside_plan("learner", {"rank 0": stats.gpu_bytes}, learner_rank(config, "editor"), measured)
+            _beside_plan("learner", {"rank 0": stats.gpu_bytes}, learner_rank(config, "editor", Sizes()), measured)
         # Buckets end with the rank that put them.
         kept = [np.array(ray.get(bucket, timeout=_DEADLINE_S)) for bucket in update.buckets]
     update = replace(update, buckets=[ray.put(bucket) for bucket in kept])
@@ -170,8 +171,8 @@ def _learned(name: str, stats: Any, measured: Measured) -> None:
 
 def _beside_plan(name: str, found: dict[str, int], plan: Any, measured: Measured) -> None:
     measured.add(f"{name}: GPU memory, GiB", max(found.values()) / 2**30)
-    measured.add(f"{name}: GPU memory as planned, GiB", plan.memory.known / 2**30)
-    for part, size in plan.memory.parts().items():
+    measured.add(f"{name}: GPU memory as planned, GiB", plan.known / 2**30)
+    for part, size in plan.parts().items():
         if size:
             measured.add(f"{name}: of that {part}, GiB", size / 2**30)
 

@@ -203,6 +203,9 @@ class NeedsConfig(Section):
     """Free disk space for the run's folder."""
     gpus: int = Field(0, ge=0)
     """GPUs."""
+    gpu_gib: float | None = Field(None, gt=0)
+    """Memory of each GPU, in GiB. A run whose roles cannot fit is refused before anything starts. null: what the
+    label `rlrig-gpu-gib` of the cluster's nodes or this machine's own GPU says; without these, it is not checked."""
 
 
 class RunSettings(Section):

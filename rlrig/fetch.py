@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from presets.errors import BadInput, RunFailed
+from presets.memory.hub import INDEX, WEIGHTS, files_read, parts_of_index
 from presets.places import TINY, preset_at
 from presets.run_config import HUB_PREFIX
 from presets.run_file import load_config
@@ -22,10 +22,6 @@ from scenes.harmless_text import harmless
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_INDEX = "model_index.json"
-_READ = (".json", ".safetensors", ".txt", ".model", ".jinja")
-_WEIGHTS = ".safetensors"
-_VARIANT = re.compile(r"\.(fp16|bf16|fp8|non_ema)(-|\.)")
 _INFO_S = 30.0
 _GB = 1e9
 
@@ -105,34 +101,15 @@ def hub_models(values: Any) -> Iterator[tuple[str, str]]:
     yield from walk(values, "")
 
 
-def files_read(names: Sequence[str], parts: Sequence[str] | None) -> list[str]:
-    """Those of a repository's files that diffusers or transformers read.
-
-    Args:
-        names: all files.
-        parts: the folders that a pipeline's index names; None: it is no pipeline, and its files lie at the top.
-    """
-    folders = {"."} if parts is None else set(parts)
-    found = [
-        name
-        for name in names
-        if str(PurePosixPath(name).parent) in folders and name.endswith(_READ) and not _VARIANT.search(name)
-    ]
-    whole = [name for name in found if PurePosixPath(name).name.startswith(("model", "diffusion_pytorch_model"))]
-    if parts is None and any(name.endswith(_WEIGHTS) for name in whole):  # else the same weights in another layout, too
-        found = [name for name in found if not name.endswith(_WEIGHTS) or name in whole]
-    return [_INDEX, *found] if parts is not None else found
-
-
 def _wanted(key: str, name: str) -> Wanted:
     from huggingface_hub import HfApi
 
     api = HfApi()
     info = _asked(key, name, lambda: api.model_info(name, files_metadata=True, timeout=_INFO_S))
     sizes = {one.rfilename: one.size or 0 for one in info.siblings or ()}
-    parts = _parts(api, key, name, info.sha) if _INDEX in sizes else None
+    parts = _parts(api, key, name, info.sha) if INDEX in sizes else None
     files = files_read(list(sizes), parts)
-    if not any(file.endswith(_WEIGHTS) for file in files):
+    if not any(file.endswith(WEIGHTS) for file in files):
         raise BadInput(f"{key}: {HUB_PREFIX}{name} has no .safetensors weights that are read here; name another model")
     said = info.card_data.to_dict() if info.card_data is not None else {}
     return Wanted(
@@ -143,9 +120,9 @@ def _wanted(key: str, name: str) -> Wanted:
 
 def _parts(api: HfApi, key: str, name: str, revision: str) -> list[str]:
     """The parts of a pipeline that have a folder."""
-    index = _asked(key, name, lambda: api.hf_hub_download(name, _INDEX, revision=revision))
+    index = _asked(key, name, lambda: api.hf_hub_download(name, INDEX, revision=revision))
     said = json.loads(Path(index).read_text(encoding="utf-8"))
-    return [part for part, kind in said.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]]
+    return parts_of_index(said)
 
 
 def _refuse_without_room(found: Sequence[Wanted], to: Path | None) -> None:

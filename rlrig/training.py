@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from presets.checks import refuse_adapters
 from presets.errors import RunFailed
+from presets.memory.run_devices import check_memory
 from rlrig.checks.dry_run import check_before_start
 from rlrig.checks.preflight import check_adapters, check_models, check_room
+from rlrig.cluster.nodes import own_gpu_gib
 from rlrig.run_folder import RunFolder
 from rlrig.run_watch import RunWatch
 from rollout.checkpoint import OLD_HEAD, read_head
@@ -57,6 +59,7 @@ def train(
     refuse_adapters(config)
     check_models(config)
     check_adapters(config)
+    check_memory(config, lambda: own_gpu_gib() if config.ray.address is None else None)
     check_before_start(config, progress.note)
     callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)
     done = int(checkpoint.name) if checkpoint else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from presets.checks import own_code
 from presets.errors import BadInput
+from presets.memory.run_devices import check_memory
 from presets.run_file import model_source
 from scenes.entry_point import EntryPointError, load_entry_point
 from serving.model_folder import BrokenModelFolder, check_model_folder
@@ -106,15 +107,19 @@ def check_answer_form(config: RunConfig) -> None:
 
 
 def check_room(config: RunConfig) -> None:
-    """Look whether the Ray cluster that this process has joined, or started, could ever hold the run.
+    """Look whether the Ray cluster that this process has joined, or started, could ever hold the run, and whether its
+    GPUs could, where a label says their memory.
 
     Raises:
-        BadInput: it could not; the message has a line for each role that finds no room.
+        BadInput: it could not; the message has a line for each role that finds no room. Or as `check_memory`.
     """
     from rlrig.cluster.nodes import joined_cluster
     from rlrig.cluster.plan import make_plan
     from rlrig.cluster.room import refusals
 
-    if problems := refusals(make_plan(config, memory=False), joined_cluster()):
+    cluster = joined_cluster()
+    if config.needs.gpu_gib is None:
+        check_memory(config, lambda: cluster.gpu_gib)
+    if problems := refusals(make_plan(config, memory=False), cluster):
         where = "Ray on this machine" if config.ray.address is None else f"the cluster at {config.ray.address}"
         raise BadInput("\n  ".join([f"{where} could never hold this run (`rlrig plan` shows all of it):", *problems]))

@@ -41,12 +41,14 @@ def submit(
                 f"{preset}: is outside of --working-dir {working_dir.resolve()}, which is all that travels; copy it "
                 "there, with its models"
             )
+        from presets.memory.run_devices import check_memory
         from rlrig.cluster import submission
 
         folder = out or dated(f"~/rlrig-runs/{preset.resolve().parent.name}")
         relative = preset.resolve().relative_to(working_dir.resolve())
         job = submission.Job(working_dir.resolve(), relative, tuple(set_ or ()), folder, resume)
         submission.check_job(job, config)
+        check_memory(config, lambda: None)
         client = submission.connect(address)
         if wait:
             submission.run_job(client, job, retries, lambda text: print(text, end="", flush=True))
@@ -65,9 +67,13 @@ def plan(
         Path | None,
         typer.Option(help="File of `ray up`: the nodes that an autoscaler may add."),
     ] = None,
+    gpu_gib: Annotated[
+        float | None,
+        typer.Option("--gpu-gib", min=0.1, help="Memory of a GPU, in GiB; default needs.gpu_gib, or the nodes' label."),
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Say what a run asks of Ray, and how much memory it takes, without starting anything."""
+    """Say what a run asks of Ray, and how much memory it takes by role and by GPU, without starting anything."""
     with exit_codes(json_) as out:
         joins = [f"ray.address={address or 'auto'}"] if address or cluster else []
         config = load_config(preset_at(preset), [*joins, *(set_ or [])])
@@ -78,11 +84,16 @@ def plan(
 
         types = node_types(cluster) if cluster else None
         found = cluster_at(address, types) if address else Cluster(types=types) if types else None
-        planned = make_plan(config)
+        from presets.memory.run_devices import too_large
+        from presets.memory.sizes import Sizes
+
+        sizes, gib = Sizes(), gpu_gib or config.needs.gpu_gib or (found.gpu_gib if found else None)
+        planned = make_plan(config, sizes=sizes, gpu_gib=gib)
         verdict = judge(planned, found) if found else None
+        misfits = too_large(config, sizes, gib) if gib else ()
         if json_:
-            print(json.dumps(plan_as_dict(planned, verdict)), file=out, flush=True)
+            print(json.dumps(plan_as_dict(planned, verdict, misfits)), file=out, flush=True)
         else:
-            show_plan(planned, str(preset), verdict)
-        if verdict and not verdict.fits:
+            show_plan(planned, str(preset), verdict, misfits=misfits)
+        if misfits or (verdict and not verdict.fits):
             raise typer.Exit(FAILED)

@@ -15,6 +15,8 @@ from rollout.local_ray import BOOTSTRAP, NODE_GROUP
 
 DEADLINE_S = 30.0
 _ALIVE = "ALIVE"
+GPU_LABEL = "rlrig-gpu-gib"
+"""Label of a node that says the memory of each of its GPUs, in GiB."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class Cluster:
     def grows(self) -> bool:
         """Whether an autoscaler may add nodes."""
         return self.types is None or any(kind.most and not kind.head for kind in self.types)
+
+    @property
+    def gpu_gib(self) -> float | None:
+        """Memory of the largest GPU that a node's or node type's label says; None: none says it."""
+        kinds = (*self.nodes, *(kind.node for kind in self.types or ()))
+        said = [node.labels[GPU_LABEL] for node in kinds if GPU_LABEL in node.labels]
+        try:
+            return max(map(float, said), default=None)
+        except ValueError as error:
+            raise BadInput(f"label {GPU_LABEL}: {said} are not all numbers; give GiB, such as 44") from error
 
     @property
     def full_grown(self) -> tuple[Node, ...]:
@@ -97,6 +109,13 @@ def node_types(path: Path) -> tuple[NodeType, ...]:
         most = int(kind.get("max_workers", values.get("max_workers", 2)))
         found.append(NodeType(node, 1, head=True) if name == head else NodeType(node, most))
     return tuple(found)
+
+
+def own_gpu_gib() -> float | None:
+    """Memory of this machine's first GPU; None where there is none."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 2**30 if torch.cuda.is_available() else None
 
 
 def joined_cluster(deadline_s: float = DEADLINE_S) -> Cluster:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from presets.checks import deployed_vlms
-from rlrig.cluster.memory_estimate import Estimate, learner_rank, pipeline_replica, vlm_replica
+from presets.memory.devices import Device
+from presets.memory.estimate import Estimate
+from presets.memory.image_models import image_worker
+from presets.memory.learners import learner_rank
+from presets.memory.run_devices import run_devices
+from presets.memory.sizes import Sizes
+from presets.memory.vlms import vlm_replica
 from rlrig.cluster.packing import Demand, Resources
 
 if TYPE_CHECKING:
@@ -71,9 +77,16 @@ class Role:
 
 @dataclass(frozen=True)
 class Plan:
-    """All roles of a run. Of the learners one is alive at a time, so that `moments` are what must fit."""
+    """All roles of a run. Of the learners one is alive at a time, so that `moments` are what must fit.
+
+    Attributes:
+        devices: what each kind of GPU holds.
+        sources: where the sizes of the models come from, by model.
+    """
 
     roles: tuple[Role, ...]
+    devices: tuple[Device, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def moments(self) -> dict[str, tuple[Role, ...]]:
@@ -91,7 +104,7 @@ class Plan:
     @property
     def full_grown(self) -> Plan:
         """The plan of the same run when each of its fleets is as large as it may become."""
-        return Plan(tuple(role.full_grown for role in self.roles))
+        return replace(self, roles=tuple(role.full_grown for role in self.roles))
 
     @property
     def unknown(self) -> dict[str, tuple[str, ...]]:
@@ -99,7 +112,9 @@ class Plan:
         return {role.name: role.estimate.unknown for role in self.roles if role.estimate and role.estimate.unknown}
 
 
-def make_plan(config: RunConfig, *, memory: bool = True) -> Plan:
+def make_plan(
+    config: RunConfig, *, memory: bool = True, sizes: Sizes | None = None, gpu_gib: float | None = None
+) -> Plan:
     """What a training run with this configuration asks of Ray.
 
     It follows the places where processes are made: `rollout.models` (image models), `serving.vlm_application` (a
@@ -107,32 +122,38 @@ def make_plan(config: RunConfig, *, memory: bool = True) -> Plan:
     weights). Actors that hold no resource (Serve's controller, the board of weights) are left out.
 
     Args:
-        memory: estimate memory too, for which the headers of the weights' files are read.
+        memory: estimate memory too, for which the headers of the weights' files are read, here or on the hub.
+        sizes: what has looked up sizes before; None: nothing has.
+        gpu_gib: memory of a GPU; None: `needs.gpu_gib`.
     """
-    return Plan(
-        (
-            Role("driver", "process", 1, {}),
-            Role(
-                "EnvRunner",
-                "Ray actor",
-                config.rollout.env_runners,
-                _resources(config.rollout.env_runner_cpus),
-                keys=("rollout.env_runners", "rollout.env_runner_cpus"),
-                most=config.rollout.most_env_runners,
-            ),
-            *_image_models(config, memory),
-            *_vlms(config, memory),
-            *_learners(config, memory),
-            *_senders(config),
-        )
+    sizes = (sizes or Sizes()) if memory else None
+    gpu_gib = gpu_gib or config.needs.gpu_gib
+    roles = (
+        Role("driver", "process", 1, {}),
+        Role(
+            "EnvRunner",
+            "Ray actor",
+            config.rollout.env_runners,
+            _resources(config.rollout.env_runner_cpus),
+            keys=("rollout.env_runners", "rollout.env_runner_cpus"),
+            most=config.rollout.most_env_runners,
+        ),
+        *_image_models(config, sizes),
+        *_vlms(config, sizes, gpu_gib),
+        *_learners(config, sizes),
+        *_senders(config),
     )
+    if sizes is None:
+        return Plan(roles)
+    devices = run_devices(config, sizes, gpu_gib)
+    return Plan(roles, devices, sizes.sources)
 
 
-def _image_models(config: RunConfig, memory: bool) -> list[Role]:
+def _image_models(config: RunConfig, sizes: Sizes | None) -> list[Role]:
     both = config.diffuser.share
     models = (
-        ("Diffuser", "diffuser", config.models.flux),
-        ("Diffuser and Inverse Diffuser" if both else "Inverse Diffuser", "editor", config.models.edits_with),
+        ("Diffuser", "diffuser"),
+        ("Diffuser and Inverse Diffuser" if both else "Inverse Diffuser", "editor"),
     )
     return [
         Role(
@@ -143,15 +164,15 @@ def _image_models(config: RunConfig, memory: bool) -> list[Role]:
             required=config.placement.required("image"),
             preferred=config.placement.preferred("image"),
             keys=_keys(section, "workers", "cpus", "gpus"),
-            estimate=pipeline_replica(config, getattr(config, section), model) if memory else None,
+            estimate=image_worker(config, section, sizes) if sizes else None,
             most=getattr(config, section).most_workers,
         )
-        for name, section, model in models
+        for name, section in models
         if section == "editor" or not both
     ]
 
 
-def _vlms(config: RunConfig, memory: bool) -> list[Role]:
+def _vlms(config: RunConfig, sizes: Sizes | None, gpu_gib: float | None) -> list[Role]:
     deployed = deployed_vlms(config)
     names = ["VLM Actor", "VLM Checker"] if len(deployed) == 2 else ["VLM Actor and Checker"]
     return [
@@ -164,14 +185,14 @@ def _vlms(config: RunConfig, memory: bool) -> list[Role]:
             required=config.placement.required("vlm"),
             preferred=config.placement.preferred("vlm"),
             keys=_keys(f"vlm.{role}", "replicas", "cpus", "gpus"),
-            estimate=vlm_replica(settings) if memory else None,
+            estimate=vlm_replica(settings, sizes, gpu_gib) if sizes else None,
             most=settings.most_replicas,
         )
         for name, (role, settings) in zip(names, deployed.items(), strict=True)
     ]
 
 
-def _learners(config: RunConfig, memory: bool) -> list[Role]:
+def _learners(config: RunConfig, sizes: Sizes | None) -> list[Role]:
     roles = []
     for policy in sorted(config.trained):
         learner = getattr(config.learner, policy)
@@ -186,7 +207,7 @@ def _learners(config: RunConfig, memory: bool) -> list[Role]:
                 policy=policy,
                 kept=config.learner.keep,
                 keys=_keys(f"learner.{policy}", "ranks", "cpus_per_rank"),
-                estimate=learner_rank(config, policy) if memory else None,
+                estimate=learner_rank(config, policy, sizes) if sizes else None,
             )
         )
     return roles

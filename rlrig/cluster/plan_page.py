@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from presets.memory.devices import Device
 from presets.placement import LABEL
 from rlrig.cluster.plan import Plan, Role
 from rlrig.cluster.room import Verdict, resources_text
@@ -16,13 +17,18 @@ from rlrig.cluster.room import Verdict, resources_text
 _GIB = 2**30
 _UNCOUNTED = (
     "Bundles are those of the placement group (PACK) of each Serve replica. Memory is an estimate for one process, or "
-    "for each of its GPUs: libraries, CUDA's context and an allocator's reserve are not in it; "
-    "rlrig/cluster/memory_estimate.py says how each number is made."
+    "for each of its GPUs; an allocator's reserve is not in it. presets/memory/ says where the formulas come from."
 )
 
 
-def show_plan(plan: Plan, preset: str, verdict: Verdict | None = None, console: Console | None = None) -> None:
-    """Print the tables, the totals, what is not known, and whether there is room."""
+def show_plan(
+    plan: Plan,
+    preset: str,
+    verdict: Verdict | None = None,
+    console: Console | None = None,
+    misfits: Sequence[str] = (),
+) -> None:
+    """Print the tables, the totals, what is not known, what does not fit on its GPU, and whether there is room."""
     console = console or Console()
     console.print(f"{preset}: nothing is started", highlight=False, style="dim", markup=False)
     console.print(_roles_table(plan))
@@ -30,24 +36,36 @@ def show_plan(plan: Plan, preset: str, verdict: Verdict | None = None, console: 
         roles = [role for role in plan.roles if role.estimate and (role.gpus > 0) == on_gpu]
         if roles:
             console.print(_memory_table(f"{title}, GiB", roles))
+            for role in roles:
+                for line in role.estimate.lines if role.estimate else ():
+                    console.print(f"  {role.name}, {line}", style="dim", highlight=False, markup=False)
+    if plan.devices:
+        console.print(_device_table(plan))
     console.print(_UNCOUNTED, style="dim", highlight=False)
-    for role, reasons in plan.unknown.items():
+    for source, models in _by_source(plan).items():
+        console.print(f"sizes of {', '.join(models)}: {source}", style="dim", highlight=False, markup=False)
+    for name, reasons in plan.unknown.items():
         for reason in reasons:
-            console.print(f"[yellow]not known[/], {role}: {escape(reason)}", highlight=False)
+            console.print(f"[yellow]not known[/], {name}: {escape(reason)}", highlight=False)
     console.print(f"\n{totals_text(plan)}", highlight=False, markup=False)
+    for line in misfits:
+        console.print(line, style="red", highlight=False, markup=False)
     if verdict is not None:
         console.print(verdict.text, style="green" if verdict.fits else "red", highlight=False, markup=False)
         for line in verdict.missing:
             console.print(f"  {line}", highlight=False, markup=False)
 
 
-def plan_as_dict(plan: Plan, verdict: Verdict | None = None) -> dict[str, Any]:
+def plan_as_dict(plan: Plan, verdict: Verdict | None = None, misfits: Sequence[str] = ()) -> dict[str, Any]:
     """The plan in JSON's types; memory in GiB, `null` where it is not known."""
     values: dict[str, Any] = {
         "roles": [_role_as_dict(role) for role in plan.roles],
         "totals": {"CPU": plan.total("CPU"), "GPU": plan.total("GPU")},
         "most": {"CPU": plan.full_grown.total("CPU"), "GPU": plan.full_grown.total("GPU")},
         "unknown": {role: list(reasons) for role, reasons in plan.unknown.items()},
+        "devices": [_device_as_dict(device) for device in plan.devices],
+        "sizes": dict(plan.sources),
+        "misfits": list(misfits),
     }
     if verdict is not None:
         values |= {"fits": verdict.fits, "verdict": verdict.text, "missing": list(verdict.missing)}
@@ -98,23 +116,59 @@ def _memory_table(title: str, roles: list[Role]) -> Table:
     table = _table(title, "weights", "gradients", "optimizer", "activations", "KV cache", "sum", "× count")
     for role in roles:
         assert role.estimate is not None, "only roles that hold a model are here"
-        memory = role.estimate.memory
-        known = memory.known / _GIB
-        more = "" if memory.complete else "≥ "
+        known = role.estimate.known / _GIB
+        more = "" if role.estimate.complete else "≥ "
         every = role.count * (role.gpus or 1)
         table.add_row(
             role.name,
-            *(_gib(part) for part in memory.parts().values()),
+            *(_gib(part) for part in role.estimate.parts().values()),
             more + _number(known) if known else "?",
             more + _number(known * every) if known else "?",
         )
     return table
 
 
+def _device_table(plan: Plan) -> Table:
+    table = _table("on one GPU, GiB", "GPUs", "phase", "peak", "of", "in CPU memory", "arithmetic")
+    for device in plan.devices:
+        for nth, peak in enumerate(device.peaks):
+            table.add_row(
+                "" if nth else device.name,
+                "" if nth else str(device.count),
+                peak.phase + (f" ({peak.policy})" if peak.policy else ""),
+                ("" if device.complete else "≥ ") + _number(peak.nbytes / _GIB),
+                "?" if device.gib is None else f"{device.gib:g}",
+                _number(peak.asleep / _GIB),
+                peak.how,
+            )
+    return table
+
+
+def _by_source(plan: Plan) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for model, source in plan.sources.items():
+        found.setdefault(source, []).append(model)
+    return found
+
+
+def _device_as_dict(device: Device) -> dict[str, Any]:
+    peaks = [
+        {
+            "phase": peak.phase,
+            "while_training": peak.policy,
+            "gib": peak.nbytes / _GIB,
+            "asleep_gib": peak.asleep / _GIB,
+        }
+        for peak in device.peaks
+    ]
+    roles = [resident.role for resident in device.holds]
+    return {"roles": roles, "count": device.count, "gib": device.gib, "complete": device.complete, "peaks": peaks}
+
+
 def _table(*headings: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for heading in headings:
-        left = heading in ("runs as", "bundles", LABEL) or heading is headings[0]
+        left = heading in ("runs as", "bundles", "phase", "arithmetic", LABEL) or heading is headings[0]
         table.add_column(heading, justify="left" if left else "right", overflow="fold")
     return table
 
@@ -154,6 +208,7 @@ def _role_as_dict(role: Role) -> dict[str, Any]:
         "while_training": role.policy,
     }
     if role.estimate is not None:
-        parts = {name: None if part is None else part / _GIB for name, part in role.estimate.memory.parts().items()}
+        values["arithmetic"] = list(role.estimate.lines)
+        parts = {name: None if part is None else part / _GIB for name, part in role.estimate.parts().items()}
         values["gpu_memory_gib" if role.gpus else "memory_gib"] = parts
     return values

@@ -13,6 +13,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.scripts.scripts import start
 
+from rlrig.cluster.nodes import GPU_LABEL
 from tests.places import ROOT
 from tests.rooms import ROOMS
 
@@ -62,7 +63,7 @@ def test_each_role_is_a_label_that_the_autoscaler_knows():
     assert set(workers()) == ROLES
     for name, kind in workers().items():
         validate_node_labels(kind["labels"])
-        assert config.get_node_labels(name) == {"rlrig-role": name}
+        assert config.get_node_labels(name) == {"rlrig-role": name, GPU_LABEL: "44"}  # an L40S has 48 GB
         assert config.get_node_resources(name)["GPU"] >= 1
         assert config.get_node_type_configs()[name].idle_timeout_s >= 600
 

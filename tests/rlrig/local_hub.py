@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -24,6 +27,8 @@ class LocalHub:
         asked: every request, as method and path.
         cut: bytes of a file after which its next answer breaks off, by file.
         gated: models whose files need a token.
+        sent: bytes of files that were sent.
+        silent_s: seconds before a file is answered.
     """
 
     folders: dict[str, Path]
@@ -32,10 +37,19 @@ class LocalHub:
     asked: list[tuple[str, str]] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     url: str = ""
+    sent: int = 0
+    silent_s: float = 0.0
 
     def files(self, name: str) -> list[str]:
         folder = self.folders[name]
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For the conftest.py of tests that look up sizes: the hub is not asked, and its cache is empty."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
 
 
 @contextmanager
@@ -107,23 +121,28 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.state.folders or not place.is_file():
             self._json({}, 404, {"X-Error-Code": "EntryNotFound"})
             return
+        time.sleep(self.state.silent_s)
         content, first, status = place.read_bytes(), 0, 200
+        end = len(content)
         if (wanted := self.headers.get("Range")) is not None:
-            first, status = int(wanted.removeprefix("bytes=").split("-")[0]), 206
+            start, _, last = wanted.removeprefix("bytes=").partition("-")
+            first, end, status = int(start), min(end, int(last or end) + 1), 206
             self.state.ranges.append(f"{file} from {first}")
         self.send_response(status)
         headers = {
             "ETag": f'"{_sha(place)}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes",
-            "Content-Length": str(len(content) - first),
+            "Content-Length": str(end - first),
         }  # fmt: skip
         if status == 206:
-            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+            headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(content)}"
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "GET":
             cut = self.state.cut.pop(file, None)
-            self.wfile.write(content[first : None if cut is None else first + cut])
+            body = content[first : end if cut is None else first + cut]
+            self.state.sent += len(body)
+            self.wfile.write(body)
             self.close_connection = cut is not None
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:

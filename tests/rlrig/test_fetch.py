@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rlrig.fetch import files_read, hub_models
+from rlrig.fetch import hub_models
 from tests.places import ROOT
 from tests.rlrig.local_hub import LocalHub, local_hub
 
@@ -114,20 +114,6 @@ def test_a_hub_that_cannot_be_reached_is_said(tmp_path: Path) -> None:
     done = fetch(LocalHub({}, url="http://127.0.0.1:9"), tmp_path, "--set", "models.actor=hf://own/actor")
     assert done.returncode == 1
     assert "models.actor: hf://own/actor was not fetched" in done.stderr
-
-
-def test_files_that_are_read() -> None:
-    names = [
-        "README.md", "config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
-        "model.safetensors.index.json", "consolidated.safetensors", "original/model.safetensors", "tokenizer.json",
-        "merges.txt", "chat_template.jinja", "pytorch_model.bin", "model.fp16.safetensors",
-    ]  # fmt: skip
-    assert files_read(names, None) == [
-        "config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
-        "model.safetensors.index.json", "tokenizer.json", "merges.txt", "chat_template.jinja",
-    ]  # fmt: skip
-    names = ["model_index.json", "vae/config.json", "vae/x.safetensors", "other/x.safetensors", "whole.safetensors"]
-    assert files_read(names, ["vae"]) == ["model_index.json", "vae/config.json", "vae/x.safetensors"]
 
 
 def test_each_model_is_named_once_by_its_first_key() -> None:

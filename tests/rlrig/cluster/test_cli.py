@@ -61,3 +61,49 @@ def test_a_cluster_is_planned_for_whatever_this_machine_has():
     assert "the plan fits on the 11 nodes that its autoscaler may bring it to (0 nodes now)" in " ".join(
         result.output.split()
     )
+
+
+LARGE = str(ROOT / "presets" / "flux-kontext-qwen.yaml")
+DATA = f"data.path={ROOT / 'tests' / 'data' / 'laion_sg_example.json'}"
+
+
+def large(*arguments: str):
+    return runner.invoke(app, ["plan", LARGE, "--set", DATA, *arguments])
+
+
+def test_a_plan_of_hub_models_has_numbers_without_the_hub_and_says_where_from():
+    result = large("--json")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    assert values["unknown"] == {}
+    assert set(values["sizes"]) == {
+        "black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-Kontext-dev", "Qwen/Qwen2.5-VL-7B-Instruct",
+    }  # fmt: skip
+    assert all("published configurations, as the hub cannot be reached" in it for it in values["sizes"].values())
+    (device,) = [it for it in values["devices"] if it["roles"] == ["learner.editor"]]
+    assert (device["count"], device["gib"], device["complete"]) == (6, 80.0, True)
+    assert device["peaks"][0]["gib"] == pytest.approx(20.2, abs=0.1)
+
+
+def test_a_run_that_cannot_fit_on_its_gpus_is_told_with_the_setting_and_exit_code_1():
+    result = large("--gpu-gib", "48")
+    text = " ".join(result.output.split())
+    assert result.exit_code == 1, text
+    assert "learner.actor: 70.0 GiB in the update are more than a GPU's 48 GiB" in text
+    assert "Set learner.actor.gradient_checkpointing=true (27.8 GiB)" in text
+    fits = large("--gpu-gib", "48", "--set", "learner.actor.gradient_checkpointing=true")
+    assert fits.exit_code == 0, fits.output
+
+
+def test_the_nodes_label_says_the_memory_where_the_run_file_does_not():
+    given = ["--cluster", CLUSTER, "--set", "needs.gpu_gib=null", "--json"]
+    values = json.loads(large(*given).stdout)
+    assert {device["gib"] for device in values["devices"]} == {44.0}
+    assert [line.partition(":")[0] for line in values["misfits"]] == ["learner.actor"]
+
+
+def test_submit_refuses_what_cannot_fit_before_it_connects(tmp_path):
+    arguments = ["submit", LARGE, "--working-dir", str(ROOT), "--address", "http://127.0.0.1:9"]
+    result = runner.invoke(app, [*arguments, "--set", DATA, "--set", "needs.gpu_gib=16"])
+    assert result.exit_code == 2, result.output
+    assert "GPUs of 16 GiB could not hold this run" in result.stderr

@@ -16,7 +16,18 @@ def test_the_cluster_file_says_what_may_come():
     types = {kind.node.name: kind for kind in node_types(ROOT / "cluster.yaml")}
     assert {name: kind.most for name, kind in types.items()} == {"head": 1, "image": 4, "vlm": 4, "learner": 2}
     assert [name for name, kind in types.items() if kind.head] == ["head"]
-    assert types["learner"].node == Node("learner", {"CPU": 48, "GPU": 4}, {"rlrig-role": "learner"})
+    assert types["learner"].node == Node(
+        "learner", {"CPU": 48, "GPU": 4}, {"rlrig-role": "learner", "rlrig-gpu-gib": "44"}
+    )
+
+
+def test_the_largest_gpu_that_a_label_says_counts():
+    nodes = tuple(Node(size, {"GPU": 1}, {"rlrig-gpu-gib": size}) for size in ("22.5", "80"))
+    assert Cluster(nodes).gpu_gib == 80
+    assert Cluster((Node("a", {"GPU": 1}),)).gpu_gib is None
+    assert Cluster(types=node_types(ROOT / "cluster.yaml")).gpu_gib == 44
+    with pytest.raises(BadInput, match=r"label rlrig-gpu-gib: \['much'\] are not all numbers; give GiB"):
+        _ = Cluster((Node("a", {}, {"rlrig-gpu-gib": "much"}),)).gpu_gib
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,14 @@ def test_memory_is_gpu_memory_where_a_role_has_gpus():
     tiny = page()
     assert "GPU memory" not in tiny
     weights, gradients, optimizer, activations, cache, _, every = row(tiny, "learner rank (editor)", nth=1)
-    assert (weights, gradients, optimizer, activations, cache) == ("0.011", "0.017", "0.017", "0.125", "–")
-    assert every == "0.340"
+    assert (weights, gradients, optimizer, activations, cache) == ("0.011", "0.017", "0.017", "0.205", "–")
+    assert every == "0.501"
     text = page("vlm.actor.gpus=2", "vlm.checker.kv_cache_gib=null")
     on_gpus, others = text.split("GPU memory, GiB")[1].split("memory, GiB")
     assert row(on_gpus, "VLM Actor")[-1] == "0.302"  # twice what one of its GPUs holds
     assert row(others, "VLM Checker")[4] == "?"
     assert row(others, "VLM Checker")[5] == "≥"
-    assert "not known, VLM Checker: KV cache" in text
+    assert "not known, VLM Checker: kv cache: vLLM takes what it finds; kv_cache_gib sets it" in text
 
 
 def test_the_totals_name_the_labels_and_the_larger_learner():
@@ -86,3 +86,13 @@ def test_json_holds_the_same_with_null_for_what_is_not_known():
     assert values["totals"]["GPU"] == 1
     assert values["fits"] is False
     assert values["missing"][0].startswith("VLM Actor: 1 of 1 without room")
+
+
+def test_what_each_gpu_holds_has_a_row_a_phase_with_its_arithmetic():
+    text = page("diffuser.gpus=1", "learner.editor.gpus_per_rank=1", "needs.gpu_gib=4")
+    assert "learner rank (editor), optimizer: 2.31 M trained × 8 B = 0.017 GiB" in text
+    table = text.split("on one GPU, GiB")[1]
+    assert row(table, "diffuser")[:3] == ["2", "rollout", "0.542"]
+    assert " ".join(row(table, "learner.editor")).startswith("2 update (editor)")
+    assert " ".join(row(table, "diffuser")).endswith("4 – diffuser 0.042 GiB + 1 × 0.5 GiB of CUDA")
+    assert "on one GPU" not in page()

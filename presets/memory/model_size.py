@@ -1,23 +1,15 @@
-"""How large a model is, from the headers of its safetensors files; no weights are read."""
+"""How large a model is: from the headers of its safetensors files, or from its configuration. No weights are read."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
-
-from presets.run_file import model_source
-
-if TYPE_CHECKING:
-    from weights.lora_config import LoraConfig
 
 DTYPE_BYTES = {
     **dict.fromkeys(("float64", "f64", "int64", "i64", "u64"), 8),
@@ -27,9 +19,19 @@ DTYPE_BYTES = {
 }
 """Bytes of an element, by the names that safetensors, torch and vLLM give to a number format."""
 
+_VISION = ("visual", "vision")
+
 
 class UnknownSize(Exception):
-    """The size of a model is not known here; the message says of which, and why."""
+    """The size of a model is not known here; the message says of which, why, and what to do.
+
+    Args:
+        reason: why, without the model's name; "" is the message.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,43 @@ class ModelSize:
         width = DTYPE_BYTES.get(dtype.lower())
         return self.stored_bytes if width is None else self.parameters * width
 
+    def width_as(self, dtype: str) -> int:
+        """Bytes of one element then."""
+        return DTYPE_BYTES.get(dtype.lower(), round(self.stored_bytes / max(1, self.parameters)))
 
-def local_folder(model: str) -> Path:
-    """Where a model lies on this machine: its folder, or that of `hf://owner/name` in the hub's cache.
+    @property
+    def vision(self) -> int:
+        """Parameters of the part that sees, by the names of its tensors."""
+        return sum(prod(shape) for name, shape in self.shapes.items() if sees(name))
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        """The settings of the part that reads and writes."""
+        return self.settings.get("text_config") or self.settings
+
+    def number(self, *names: str) -> Any:
+        """The first of these settings that there is; see `setting`."""
+        return setting(self.settings, *names)
+
+
+def setting(settings: Mapping[str, Any], *names: str) -> Any:
+    """The first of these settings that there is.
 
     Raises:
-        UnknownSize: it is on the hub and was never fetched.
+        UnknownSize: none of them.
     """
-    source = model_source(model)
-    if Path(source).is_dir():
-        return Path(source)
-    try:
-        return Path(snapshot_download(source, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise UnknownSize(f"{model} is not on this machine; `rlrig fetch` brings it here") from error
+    for name in names:
+        if settings.get(name) is not None:
+            return settings[name]
+    raise UnknownSize(f"config.json of the model has no {' and no '.join(names)}")
 
 
-def model_size(folder: Path) -> ModelSize:
+def sees(name: str) -> bool:
+    """Whether a tensor or module belongs to a vision encoder, by its name."""
+    return any(part.startswith(_VISION) for part in name.split("."))
+
+
+def folder_size(folder: Path) -> ModelSize:
     """The size of the weights in a folder that transformers' or diffusers' `save_pretrained` wrote. Where there is an
     index (`*.safetensors.index.json`), only the files that it names count; where these are not there, what it says.
 
@@ -86,51 +108,56 @@ def model_size(folder: Path) -> ModelSize:
             return _size_of_index(index, said.get("metadata", {}), settings)
     if not files:
         raise UnknownSize(f"{folder} holds no .safetensors file")
+    return size_of_tensors((tensor for path in files for tensor in _tensors(path)), settings)
+
+
+def size_of_tensors(tensors: Iterable[tuple[str, tuple[int, ...], str]], settings: Mapping[str, Any]) -> ModelSize:
+    """The size of a model with these tensors: name, shape and number format of each; a name counts once.
+
+    Raises:
+        UnknownSize: a number format that is not known.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     stored = 0
-    for path in files:
-        for name, shape, width in _tensors(path):
-            if name not in shapes:
-                shapes[name] = shape
-                stored += prod(shape) * width
+    for name, shape, dtype in tensors:
+        if name not in shapes:
+            shapes[name] = shape
+            stored += prod(shape) * _width(dtype)
     return ModelSize(sum(map(prod, shapes.values())), stored, shapes, settings)
 
 
-def adapter_parameters(size: ModelSize, lora: LoraConfig) -> int:
-    """Elements of a LoRA adapter: rank·(in + out) for each matrix (out, in) that `target_modules` stands for (arXiv
-    2106.09685, A is (rank, in) and B is (out, rank)). Modules are known by the names of their tensors in the folder.
+def size_of_settings(settings: Mapping[str, Any], dtype: str = "bfloat16") -> ModelSize:
+    """The size of the model that a config.json describes, made on torch's meta device, where it takes no memory.
+
+    Args:
+        dtype: in which its weights are published.
 
     Raises:
-        UnknownSize: a name or the expression stands for no matrix of the folder.
+        UnknownSize: it is of no class of diffusers or transformers, or they cannot make it.
     """
-    matrices = {
-        name.removesuffix(".weight"): shape
-        for name, shape in size.shapes.items()
-        if len(shape) == 2 and name.endswith(".weight")
-    }
-    patterns = [lora.target_modules] if isinstance(lora.target_modules, str) else lora.target_modules
-    chosen: set[str] = set()
-    for pattern in patterns:
-        found = set(_named(matrices, pattern, whole_path=isinstance(lora.target_modules, str)))
-        if not found:
-            raise UnknownSize(f"lora.target_modules {pattern!r} stands for no matrix that is named in the model folder")
-        chosen |= found
-    return sum(lora.rank * sum(matrices[name]) for name in chosen)
+    module = network(settings)
+    config: Any = module.config
+    whole = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    tensors = ((name, tuple(tensor.shape), dtype) for name, tensor in module.named_parameters())
+    return size_of_tensors(tensors, {**whole, **settings})
 
 
-def _named(names: Iterable[str], pattern: str, *, whole_path: bool) -> Iterable[str]:
-    """The names that a pattern stands for, by peft's own rule."""
-    if whole_path:
-        return (name for name in names if re.fullmatch(pattern, name))
-    return (name for name in names if name == pattern or name.endswith(f".{pattern}"))
+def network(settings: Mapping[str, Any]) -> Any:
+    """The torch module that a config.json describes, on the meta device. Raises as `size_of_settings`."""
+    from learner.skeleton import described  # it loads torch
+
+    try:
+        return described(settings)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, RuntimeError) as error:
+        raise UnknownSize(f"its configuration makes no model here: {error}") from error
 
 
-def _tensors(path: Path) -> Iterable[tuple[str, tuple[int, ...], int]]:
-    """Name, shape and bytes of an element, of each tensor of a file."""
+def _tensors(path: Path) -> Iterable[tuple[str, tuple[int, ...], str]]:
+    """Name, shape and number format of each tensor of a file."""
     try:
         with safe_open(path, framework="np") as file:
             slices = {name: file.get_slice(name) for name in set(file.keys())}
-            return [(name, tuple(part.get_shape()), _width(part.get_dtype())) for name, part in slices.items()]
+            return [(name, tuple(part.get_shape()), str(part.get_dtype())) for name, part in slices.items()]
     except (SafetensorError, OSError) as error:
         raise UnknownSize(f"{path} cannot be read: {error}") from error
 
