@@ -25,7 +25,7 @@ class Resident:
         processes: how many.
         gpus: of each; below 1 several share a device.
         works: what one of them holds in the phases in which it works.
-        sleeps: it is in CPU memory while it does not work, and of the sleepers of a device one works at a time.
+        sleeps: it is in CPU memory while it does not work.
         policy: of a learner's ranks: they exist only while it trains.
     """
 
@@ -115,26 +115,15 @@ class Device:
         here = [resident for resident in self.holds if resident.policy in (None, policy)]
         if not any(phase in resident.works for resident in here):
             return None
-        total, parts = 0.0, []
-        awake: tuple[float, Resident] | None = None
+        total, asleep, parts = 0.0, 0.0, []
         for resident in here:
             working = resident.works.get(phase)
+            if resident.sleeps and working is None:
+                asleep += resident.processes * resident.kept
+                continue
             each = resident.idle if working is None else working.known
-            nbytes = resident.processes * each
-            if not resident.sleeps:
-                total += nbytes
-                parts.append(_said(resident, "" if working else ", idle", each))
-            elif working is not None and (awake is None or nbytes > awake[0]):
-                awake = (nbytes, resident)
-        if awake is not None:
-            total += awake[0]
-            sleeper = awake[1]
-            parts.append(_said(sleeper, ", the largest that is awake", awake[0] / sleeper.processes))
-        asleep = sum(
-            resident.processes * resident.kept
-            for resident in here
-            if resident.sleeps and (awake is None or resident is not awake[1])
-        )
+            total += resident.processes * each
+            parts.append(_said(resident, "" if working else ", idle", each))
         contexts = sum(resident.processes for resident in here)
         parts.append(f"{contexts} × {CONTEXT_GIB:g} GiB of CUDA")
         return Peak(phase, policy, total + contexts * CONTEXT_GIB * _GIB, asleep, " + ".join(parts))
@@ -145,8 +134,8 @@ def arrange(
 ) -> tuple[Device, ...]:
     """The devices of a run: one kind for each group of roles that share, and one for each other role with GPUs.
 
-    A group has as many devices as its largest role asks for, and room for the sum of the fractions that roles with less
-    than a GPU ask for, as Ray counts them; of the learners one is there at a time.
+    A group has as many devices as its largest role has processes; a role by itself as many as it asks for, on which
+    several lie where each takes a fraction, as Ray counts them.
 
     Args:
         share: groups of roles on the same devices, by `Resident.role`.
@@ -160,7 +149,9 @@ def arrange(
         if not group:
             continue
         here = [by_role[role] for role in group]
-        count = max(_whole(_asked(here)), *(_whole(resident.processes * resident.gpus) for resident in here))
+        count = _whole(here[0].processes * here[0].gpus)
+        if len(here) > 1:
+            count = max(resident.processes for resident in here)
         each = tuple(
             replace(resident, processes=_whole(resident.processes * max(1.0, resident.gpus) / count))
             for resident in here
@@ -169,24 +160,8 @@ def arrange(
     return tuple(devices)
 
 
-def _asked(residents: Sequence[Resident]) -> float:
-    """Fractions of GPUs, all together."""
-    by_policy: dict[str | None, float] = {None: 0.0}
-    for resident in residents:
-        if resident.gpus < 1:
-            by_policy[resident.policy] = by_policy.get(resident.policy, 0.0) + resident.processes * resident.gpus
-    return by_policy.pop(None) + max(by_policy.values(), default=0.0)
-
-
 def _whole(gpus: float) -> int:
     return math.ceil(round(gpus, 4))  # Ray counts in ten-thousandths
-
-
-def colocated(worker: Estimate, rank: Estimate) -> dict[Phase, Estimate]:
-    """An editor's worker and a learner's rank in one process, with one copy of the pipeline: what the rank keeps is
-    there while the worker works."""
-    states = tuple(term for term in rank.terms if term.part != "activations")
-    return {"rollout": Estimate((*states, *worker.having("activations"))), "update": rank}
 
 
 def _said(resident: Resident, state: str, each: float) -> str:

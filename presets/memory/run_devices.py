@@ -17,7 +17,9 @@ from presets.memory.sizes import Sizes
 from presets.memory.vlms import vlm_replica
 
 if TYPE_CHECKING:
+    from presets.images import PipelineConfig
     from presets.run_config import RunConfig
+    from serving.config import VlmConfig
 
 Change = tuple[str, Any]
 _LORA: dict[str, str | tuple[str, ...]] = {
@@ -27,23 +29,22 @@ _LORA: dict[str, str | tuple[str, ...]] = {
 _ALTERNATIVES = 3
 
 
-def run_devices(
-    config: RunConfig, sizes: Sizes, gpu_gib: float | None = None, share: Sequence[Sequence[str]] = ()
-) -> tuple[Device, ...]:
+def run_devices(config: RunConfig, sizes: Sizes, gpu_gib: float | None = None) -> tuple[Device, ...]:
     """The devices of a run, see `arrange`. With `rollout.max_staleness` above 0 rollouts go on while a learner works,
     and so does what they need."""
     phases: tuple[Phase, ...] = ("rollout", "update") if config.rollout.max_staleness else ("rollout",)
 
-    def while_sampling(role: str, processes: int, gpus: float, estimate: Estimate) -> Resident:
-        return Resident(role, processes, gpus, dict.fromkeys(phases, estimate))
+    def while_sampling(role: str, processes: int, settings: PipelineConfig | VlmConfig, estimate: Estimate) -> Resident:
+        works = dict.fromkeys(phases, estimate)
+        return Resident(role, processes, settings.gpus, works, sleeps=settings.offload == "cpu")
 
     residents = [
-        while_sampling(role, section.workers, section.gpus, image_worker(config, role, sizes))
+        while_sampling(role, section.workers, section, image_worker(config, role, sizes))
         for role, section in (("diffuser", config.diffuser), ("editor", config.editor))
         if section.gpus
     ]
     residents += [
-        while_sampling(role, vlm.replicas, vlm.gpus, vlm_replica(vlm, sizes, gpu_gib))
+        while_sampling(role, vlm.replicas, vlm, vlm_replica(vlm, sizes, gpu_gib))
         for role, vlm in deployed_vlms(config).items()
         if vlm.gpus
     ]
@@ -51,8 +52,11 @@ def run_devices(
         learner = getattr(config.learner, policy)
         if learner.gpus_per_rank:
             works: dict[Phase, Estimate] = {"update": learner_rank(config, policy, sizes)}
-            residents.append(Resident(f"learner.{policy}", learner.ranks, learner.gpus_per_rank, works, policy=policy))
-    return arrange(residents, share, gpu_gib)
+            its = None if config.learner.keep else policy
+            sleeps = learner.offload == "cpu"
+            role = f"learner.{policy}"
+            residents.append(Resident(role, learner.ranks, learner.gpus_per_rank, works, sleeps=sleeps, policy=its))
+    return arrange(residents, config.placement.share, gpu_gib)
 
 
 def too_large(
@@ -119,8 +123,13 @@ def _line(config: RunConfig, sizes: Sizes, gpu_gib: float, device: Device, devic
 
 
 def _changes(config: RunConfig, role: str, gpu_gib: float) -> Iterator[Change]:
-    """Settings that make a role smaller, those that cost least first."""
+    """Settings that make a role smaller, those that cost least first. Roles that share a GPU may also take turns."""
     section, _, policy = role.partition(".")
+    shared = {one for group in config.placement.share for one in group}
+    key = f"vlm.{role}" if role in ("actor", "checker") else role
+    by_turns = role in shared and not config.rollout.max_staleness
+    if by_turns and not (section == "learner" and getattr(config.learner, policy).zero_stage == 3):
+        yield f"{key}.offload", "cpu"
     if section == "learner":
         yield from _of_learner(config, policy)
     elif section in ("diffuser", "editor"):
@@ -137,7 +146,7 @@ def _changes(config: RunConfig, role: str, gpu_gib: float) -> Iterator[Change]:
         while cache is None or cache > 1.0:
             cache = 16.0 if cache is None else cache / 2
             yield f"vlm.{role}.kv_cache_gib", cache
-        for gpus in (2, 4, 8):
+        for gpus in (2, 4, 8) if role not in shared else ():
             if gpus > vlm.gpus:
                 yield f"vlm.{role}.gpus", gpus
 

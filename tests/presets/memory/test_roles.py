@@ -140,13 +140,13 @@ def test_a_model_that_is_not_here_is_unknown_by_name():
 
 def test_a_worker_of_kontexts_size_is_as_large_as_was_measured():
     """35.5 GiB on an H200, for a batch of eight at 512 pixels; the learner's 38.7 on one rank (docs/status.md)."""
-    config = preset("flux-kontext-qwen", "learner.editor.ranks=1", "learner.editor.zero_stage=2")
+    config = preset("cluster", "learner.editor.ranks=1", "learner.editor.zero_stage=2")
     assert image_worker(config, "editor", SIZES, batch=8).known / GIB == pytest.approx(35.5, rel=0.03)
     assert learner_rank(config, "editor", SIZES).known / GIB == pytest.approx(38.7, rel=0.03)
 
 
 def test_the_arithmetic_is_shown_a_line_a_part():
-    lines = image_worker(preset("flux-kontext-qwen"), "diffuser", SIZES).lines
+    lines = image_worker(preset("cluster"), "diffuser", SIZES).lines
     assert lines[0] == (
         "weights: transformer, 11.9 G parameters × 2 B + text_encoder, 123 M parameters × 2 B + text_encoder_2, 4.76 G "
         "parameters × 2 B + vae, 83.8 M parameters × 2 B = 31.4 GiB"
@@ -170,7 +170,7 @@ def test_guidance_is_a_second_pass_for_the_editors_that_have_one():
         assert trained("qwen-image-edit", f"editor.guidance={guidance}") == pytest.approx(
             passes * trained("qwen-image-edit", "editor.guidance=1.0")
         )
-        assert trained("flux-kontext-qwen", f"editor.guidance={guidance}") == trained("flux-kontext-qwen")
+        assert trained("cluster", f"editor.guidance={guidance}") == trained("cluster")
 
 
 def test_text_encoders_that_leave_are_there_with_their_own_work_only():
@@ -201,7 +201,7 @@ def rank(name: str, policy: str, size: int, values: dict) -> float:
     return learner_rank(changed, policy, SIZES).known
 
 
-CONFIGS = {name: preset(name) for name in ("flux-kontext-qwen", "qwen-image-edit")}
+CONFIGS = {name: preset(name) for name in ("cluster", "qwen-image-edit")}
 
 
 @CHECKED

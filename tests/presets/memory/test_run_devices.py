@@ -24,7 +24,7 @@ def refused(config: RunConfig, gib: float) -> dict[str, str]:
     return {line.partition(":")[0]: line for line in too_large(config, SIZES, gib)}
 
 
-@pytest.mark.parametrize("name", ["flux-kontext-qwen", "qwen-image-edit"])
+@pytest.mark.parametrize("name", ["cluster", "qwen-image-edit"])
 def test_the_presets_fit_on_the_gpus_that_they_are_for(name):
     config = preset(name)
     assert config.needs.gpu_gib == 80
@@ -35,13 +35,13 @@ def test_the_presets_fit_on_the_gpus_that_they_are_for(name):
 
 
 def test_a_gpu_that_is_too_small_is_refused_with_the_settings_that_make_it_fit():
-    config = preset("flux-kontext-qwen")
+    config = preset("cluster")
     line = refused(config, 48.0)["learner.actor"]
     assert "70.0 GiB in the update are more than a GPU's 48 GiB (learner.actor activations 8.19 k tokens × 28" in line
     assert line.endswith(
         "Set learner.actor.gradient_checkpointing=true (27.8 GiB), or learner.actor.micro_batch=2 (44.0 GiB)"
     )
-    fits = preset("flux-kontext-qwen", "learner.actor.gradient_checkpointing=true")
+    fits = preset("cluster", "learner.actor.gradient_checkpointing=true")
     assert refused(fits, 48.0) == {}
 
 
@@ -51,10 +51,10 @@ def said(line: str) -> list[str]:
 
 
 def test_settings_that_fit_only_together_are_told_together_and_do_fit():
-    config = preset("flux-kontext-qwen")
+    config = preset("cluster")
     line = refused(config, 24.0)["learner.actor"]
     assert said(line) == ["learner.actor.gradient_checkpointing=true", "learner.actor.micro_batch=2"]
-    assert "learner.actor" not in refused(preset("flux-kontext-qwen", *said(line)), 24.0)
+    assert "learner.actor" not in refused(preset("cluster", *said(line)), 24.0)
 
 
 @pytest.mark.parametrize(
@@ -71,25 +71,25 @@ def test_settings_that_fit_only_together_are_told_together_and_do_fit():
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_setting(changes, gib, role, setting):
-    assert setting in refused(preset("flux-kontext-qwen", *changes), gib)[role]
+    assert setting in refused(preset("cluster", *changes), gib)[role]
 
 
 def test_settings_that_change_nothing_are_not_told():
     """FLUX.1 Kontext sees its source at the image's own size, and refuses `editor.source_size`."""
-    line = refused(preset("flux-kontext-qwen", "editor.dtype=float32", "diffuser.image_size=512"), 40.0)["editor"]
+    line = refused(preset("cluster", "editor.dtype=float32", "diffuser.image_size=512"), 40.0)["editor"]
     assert said(line) == ["editor.dtype=bfloat16"]
     edits = preset("qwen-image-edit", "editor.dtype=float32")
     assert said(refused(edits, 62.0)["editor"]) == ["editor.dtype=bfloat16", "editor.source_size=512"]
 
 
 def test_what_no_setting_makes_fit_says_so():
-    line = refused(preset("flux-kontext-qwen"), 16.0)["diffuser"]
+    line = refused(preset("cluster"), 16.0)["diffuser"]
     assert line.endswith("No setting makes it fit: take a smaller model, or GPUs with more memory (needs.gpu_gib)")
 
 
 def test_rollouts_go_on_during_updates_only_with_stale_ones_allowed():
     def phases(*changes: str) -> set[str]:
-        devices = run_devices(preset("flux-kontext-qwen", *changes), SIZES, 80.0)
+        devices = run_devices(preset("cluster", *changes), SIZES, 80.0)
         return {peak.phase for device in devices if device.name == "editor" for peak in device.peaks}
 
     assert phases() == {"rollout", "update"}
@@ -98,18 +98,18 @@ def test_rollouts_go_on_during_updates_only_with_stale_ones_allowed():
 
 def test_roles_that_share_are_looked_at_together():
     share = [["diffuser", "checker"], ["editor", "learner.editor"]]
-    devices = run_devices(preset("flux-kontext-qwen", "rollout.max_staleness=0"), SIZES, 80.0, share)
+    devices = run_devices(preset("cluster", "rollout.max_staleness=0"), SIZES, 80.0, share)
     names = {device.name: (device.count, device.too_much) for device in devices}
     assert names["diffuser + checker"] == (2, 0)
     assert names["editor + learner.editor"][0] == 6
-    alone = {one.name: one.peak.nbytes for one in run_devices(preset("flux-kontext-qwen"), SIZES, 80.0)}
+    alone = {one.name: one.peak.nbytes for one in run_devices(preset("cluster"), SIZES, 80.0)}
     both = next(one for one in devices if one.name == "diffuser + checker")
     assert both.peak.nbytes == pytest.approx(alone["diffuser"] + alone["checker"])
 
 
 def test_a_run_is_refused_before_it_starts_where_the_gpus_memory_is_known(monkeypatch):
     monkeypatch.setattr("presets.memory.run_devices.Sizes", lambda: SIZES)
-    config = preset("flux-kontext-qwen")
+    config = preset("cluster")
     check_memory(config, lambda: 24.0)  # the run file says 80
     unsaid = config.model_copy(update={"needs": NeedsConfig()})
     check_memory(unsaid, lambda: None)

@@ -63,7 +63,7 @@ def test_a_cluster_is_planned_for_whatever_this_machine_has():
     )
 
 
-LARGE = str(ROOT / "presets" / "flux-kontext-qwen.yaml")
+LARGE = str(ROOT / "presets" / "cluster.yaml")
 DATA = f"data.path={ROOT / 'tests' / 'data' / 'laion_sg_example.json'}"
 
 
