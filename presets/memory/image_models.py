@@ -56,9 +56,7 @@ class Geometry:
         return "(" + " + ".join(f"{tokens} {name}" for tokens, name in parts if tokens) + ") tokens"
 
 
-def image_worker(
-    config: RunConfig, role: str, sizes: Sizes, *, batch: int = WORKER_BATCH, encoders_leave: bool = False
-) -> Estimate:
+def image_worker(config: RunConfig, role: str, sizes: Sizes, *, batch: int = WORKER_BATCH) -> Estimate:
     """A Diffuser (`diffuser`) or an Inverse Diffuser (`editor`): all parts of its pipeline in the role's number format,
     and the largest of its stages for `batch` samples:
 
@@ -69,9 +67,6 @@ def image_worker(
       normed, activated, and what a convolution makes of it. It is fitted to one measurement on an H200: 4.1 GiB for
       eight images of FLUX's VAE at 512×512 pixels, of which this makes 4.0 (docs/status.md). Sources are encoded one
       at a time, which takes less.
-
-    Args:
-        encoders_leave: text encoders are on the GPU only while they encode.
     """
     settings: PipelineConfig = getattr(config, role)
     name = config.models.flux if role == "diffuser" else config.models.edits_with
@@ -81,14 +76,8 @@ def image_worker(
         return Estimate(unknown(error, "weights", "activations"))
     width = DTYPE_BYTES[settings.dtype]
     weights = weights_terms(model, width)
-    leaving = sum(t.nbytes or 0 for t in weights if t.how.startswith("text")) if encoders_leave else 0.0
-    if encoders_leave:
-        weights = tuple(term for term in weights if not term.how.startswith("text"))
     try:
         stages = worker_stages(config, settings, model, batch, width)
-        if leaving:
-            nbytes, how = stages["prompts"]
-            stages["prompts"] = (nbytes + leaving, f"text encoders {gib(leaving)} + {how}")
     except UnknownSize as error:
         return Estimate((*weights, *unknown(error, "activations")))
     return Estimate((*weights, largest(stages)))

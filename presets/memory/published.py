@@ -100,6 +100,11 @@ _QWEN_IMAGE: dict[str, Settings] = {
     "text_encoder": _QWEN25_7B,
     "vae": {"_class_name": "AutoencoderKLQwenImage"},
 }
+_Z_IMAGE: dict[str, Settings] = {  # diffusers' defaults are its transformer's sizes
+    "transformer": {"_class_name": "ZImageTransformer2DModel"},
+    "text_encoder": _qwen3(2560, 9728, tied=True),
+    "vae": _FLUX_VAE,
+}
 _KLEIN_4B = _klein(5, 20, 24, _qwen3(2560, 9728, tied=True))
 _KLEIN_9B = _klein(8, 24, 32, _qwen3(4096, 12288, tied=False))
 _EXPERTS = {"moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8}
@@ -123,6 +128,7 @@ PIPELINES: dict[str, tuple[str, dict[str, Settings]]] = {
     "Qwen/Qwen-Image-Edit": ("QwenImageEditPipeline", _QWEN_IMAGE),
     "Qwen/Qwen-Image-Edit-2509": ("QwenImageEditPlusPipeline", _QWEN_IMAGE),
     "Qwen/Qwen-Image-Edit-2511": ("QwenImageEditPlusPipeline", _QWEN_IMAGE),
+    "Tongyi-MAI/Z-Image-Turbo": ("ZImagePipeline", _Z_IMAGE),
 }
 """Pipeline class and parts, by name on the hub."""
 

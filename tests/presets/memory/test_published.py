@@ -24,6 +24,7 @@ PARTS = {
     "black-forest-labs/FLUX.1-dev": {"transformer": 11.9, "text_encoder": 0.123, "text_encoder_2": 4.76, "vae": 0.084},
     "black-forest-labs/FLUX.2-klein-4B": {"transformer": 3.88, "text_encoder": 4.02, "vae": 0.084},
     "black-forest-labs/FLUX.2-klein-9B": {"transformer": 9.08, "text_encoder": 8.19, "vae": 0.084},
+    "Tongyi-MAI/Z-Image-Turbo": {"transformer": 6.15, "text_encoder": 4.02, "vae": 0.084},
     "Qwen/Qwen-Image-Edit-2511": {"transformer": 20.43, "text_encoder": 8.29, "vae": 0.127},
 }
 """In 10⁹, as the models' authors say them."""

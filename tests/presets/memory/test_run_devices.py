@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from presets.errors import BadInput
+from presets.memory.devices import CONTEXT_GIB
+from presets.memory.image_models import image_worker
 from presets.memory.run_devices import check_memory, run_devices, too_large
 from presets.memory.sizes import Sizes
+from presets.memory.vlms import vlm_replica
 from presets.run_config import RunConfig
 from presets.run_file import load_config
 from presets.settings import NeedsConfig
@@ -24,14 +27,33 @@ def refused(config: RunConfig, gib: float) -> dict[str, str]:
     return {line.partition(":")[0]: line for line in too_large(config, SIZES, gib)}
 
 
-@pytest.mark.parametrize("name", ["cluster", "qwen-image-edit"])
-def test_the_presets_fit_on_the_gpus_that_they_are_for(name):
+@pytest.mark.parametrize(
+    ("name", "gib", "counts"),
+    [
+        (
+            "cluster",
+            80,
+            {"diffuser": 2, "editor": 6, "actor": 1, "checker": 2, "learner.actor": 4, "learner.editor": 6},
+        ),
+        ("eight-gpus", 80, {"diffuser + checker": 1, "actor + learner.actor": 1, "editor + learner.editor": 6}),
+        ("qwen-image-edit", 80, {"diffuser + checker": 1, "actor + learner.actor": 1, "editor + learner.editor": 6}),
+        ("one-gpu", 48, {"editor + actor + learner.actor + learner.editor": 1}),
+    ],
+)
+def test_the_presets_fit_on_the_gpus_that_they_are_for(name, gib, counts):
     config = preset(name)
-    assert config.needs.gpu_gib == 80
-    devices = run_devices(config, SIZES, 80.0)
+    assert config.needs.gpu_gib == gib
+    devices = run_devices(config, SIZES, gib)
     assert all(device.complete for device in devices)
-    assert sum(device.count for device in devices if device.name != "learner.actor") + 1 == config.needs.gpus
-    assert refused(config, 80.0) == {}
+    assert {device.name: device.count for device in devices} == counts
+    assert refused(config, gib) == {}
+
+
+def test_roles_that_do_not_leave_their_gpu_do_not_fit_and_turns_are_the_way_out():
+    stays = preset("one-gpu", "editor.offload=none", "vlm.actor.offload=none")
+    line = refused(stays, 40.0)["editor + actor + learner.actor + learner.editor"]
+    assert said(line)[0].startswith("editor.offload=cpu")
+    assert refused(preset("one-gpu"), 40.0) == {}
 
 
 def test_a_gpu_that_is_too_small_is_refused_with_the_settings_that_make_it_fit():
@@ -78,7 +100,9 @@ def test_settings_that_change_nothing_are_not_told():
     """FLUX.1 Kontext sees its source at the image's own size, and refuses `editor.source_size`."""
     line = refused(preset("cluster", "editor.dtype=float32", "diffuser.image_size=512"), 40.0)["editor"]
     assert said(line) == ["editor.dtype=bfloat16"]
-    edits = preset("qwen-image-edit", "editor.dtype=float32")
+    edits = preset(
+        "qwen-image-edit", "editor.dtype=float32", "editor.source_size=null", "placement.share=[]", "editor.gpus=1"
+    )
     assert said(refused(edits, 62.0)["editor"]) == ["editor.dtype=bfloat16", "editor.source_size=512"]
 
 
@@ -97,14 +121,16 @@ def test_rollouts_go_on_during_updates_only_with_stale_ones_allowed():
 
 
 def test_roles_that_share_are_looked_at_together():
-    share = [["diffuser", "checker"], ["editor", "learner.editor"]]
-    devices = run_devices(preset("cluster", "rollout.max_staleness=0"), SIZES, 80.0, share)
-    names = {device.name: (device.count, device.too_much) for device in devices}
-    assert names["diffuser + checker"] == (2, 0)
-    assert names["editor + learner.editor"][0] == 6
-    alone = {one.name: one.peak.nbytes for one in run_devices(preset("cluster"), SIZES, 80.0)}
-    both = next(one for one in devices if one.name == "diffuser + checker")
-    assert both.peak.nbytes == pytest.approx(alone["diffuser"] + alone["checker"])
+    devices = run_devices(preset("eight-gpus"), SIZES, 80.0)
+    together = {device.name: device for device in devices}
+    assert together["diffuser + checker"].peak.nbytes == pytest.approx(
+        image_worker(preset("eight-gpus"), "diffuser", SIZES).known
+        + vlm_replica(preset("eight-gpus").vlm.checker, SIZES).known
+        + 2 * CONTEXT_GIB * 2**30
+    )
+    turns = {peak.phase: peak for peak in together["editor + learner.editor"].peaks}
+    assert turns["rollout"].asleep > 30 * 2**30
+    assert "learner" not in turns["rollout"].how
 
 
 def test_a_run_is_refused_before_it_starts_where_the_gpus_memory_is_known(monkeypatch):
