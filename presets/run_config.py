@@ -13,6 +13,7 @@ from presets.image_sharing import CALLED_ALIKE
 from presets.placement import parts_of_gpus
 from presets.settings import RunSettings
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
+from scenes.vocabulary.vocabulary import Vocabulary, vocabulary_of
 from serving.config import VlmConfig
 from serving.prompt_limits import PromptLimits
 
@@ -75,6 +76,11 @@ class RunConfig(RunSettings):
             self.dialogue,
             actor.system_prompt,
         )
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What `generate`, `serve` and Studio can be asked for."""
+        return vocabulary_of(self.data.source, self.rollout.dialogue)
 
     @model_validator(mode="before")
     @classmethod

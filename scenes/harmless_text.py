@@ -18,6 +18,12 @@ def harmless(text: str, most: int = LONGEST) -> str:
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], shown)
 
 
+def steering(text: str) -> str:
+    """The first character that `harmless` would escape; empty where there is none."""
+    found = _STEERING.search(text)
+    return found[0] if found else ""
+
+
 def name_of(text: str, most: int = 120) -> str:
     """The same in one line, for names."""
     return " ".join(harmless(text, most).split())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from scenes.scene_graph import Requirement, SceneGraph
 
@@ -15,15 +16,23 @@ _ORDERS = {  # predicate → its order, and whether the subject comes first in i
 _COUNT = {2: "these two cannot both hold", 3: "these three cannot all hold"}
 
 
-def contradictions(graph: SceneGraph) -> list[str]:
+def contradictions(graph: SceneGraph, meanings: Mapping[str, str] | None = None) -> list[str]:
     """Requirements of a graph that cannot hold together, one line for each circle: `these two cannot both hold: …`.
 
     `left of` and `right of`, and `above` and `below`, order items; nothing is known of other predicates.
+
+    Args:
+        meanings: other words for these four, in small letters, and which of them each stands for.
     """
     found = []
     for order in ("across", "down"):
-        edges = [one for one in graph.requirements if _ORDERS.get(one.predicate.lower(), ("", True))[0] == order]
-        if circle := _circle(edges):
+        edges = []
+        for one in graph.requirements:
+            predicate = one.predicate.lower()
+            sort, first = _ORDERS.get((meanings or {}).get(predicate, predicate), ("", True))
+            if sort == order:
+                edges.append(_Edge(one, *((one.subject, one.object) if first else (one.object, one.subject))))
+        if circle := [edge.requirement for edge in _circle(edges)]:
             what = _COUNT.get(len(circle), f"these {len(circle)} cannot all hold")
             found.append(f"{what}: {'; '.join(one.text for one in circle)}")
     return found
@@ -54,27 +63,30 @@ def _peeled(edges: set[tuple[Hashable, Hashable]]) -> set[tuple[Hashable, Hashab
         edges = left
 
 
-def _ends(one: Requirement) -> tuple[str, str]:
-    """The item that comes first, and the one behind it."""
-    return (one.subject, one.object) if _ORDERS[one.predicate.lower()][1] else (one.object, one.subject)
+@dataclass(frozen=True)
+class _Edge:
+    """A requirement, the item that comes first by it, and the one behind."""
+
+    requirement: Requirement
+    first: str
+    behind: str
 
 
-def _circle(edges: Sequence[Requirement]) -> list[Requirement]:
+def _circle(edges: Sequence[_Edge]) -> list[_Edge]:
     """The shortest circle, in order; empty where there is none."""
-    circles = [[edge, *path] for edge in edges if (path := _path(edges, _ends(edge)[1], _ends(edge)[0])) is not None]
+    circles = [[edge, *path] for edge in edges if (path := _path(edges, edge.behind, edge.first)) is not None]
     return min(circles, key=len, default=[])
 
 
-def _path(edges: Iterable[Requirement], start: str, goal: str) -> list[Requirement] | None:
+def _path(edges: Iterable[_Edge], start: str, goal: str) -> list[_Edge] | None:
     """The shortest way from one item to another along the order."""
-    ways: dict[str, list[Requirement]] = {start: []}
+    ways: dict[str, list[_Edge]] = {start: []}
     frontier = [start]
     while frontier and goal not in ways:
         reached = []
         for edge in edges:
-            first, behind = _ends(edge)
-            if first in frontier and behind not in ways:
-                ways[behind] = [*ways[first], edge]
-                reached.append(behind)
+            if edge.first in frontier and edge.behind not in ways:
+                ways[edge.behind] = [*ways[edge.first], edge]
+                reached.append(edge.behind)
         frontier = reached
     return ways.get(goal)

@@ -4,54 +4,59 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scenes.orders import contradictions
 from scenes.plain_text import plain_text
 from scenes.scene_graph import Item, Relation, Requirement, SceneGraph
+from scenes.vocabulary.phrasing import (
+    ARTICLE,
+    JOINS,
+    LEAD_IN,
+    NEGATIONS,
+    PHRASES,
+    PRONOUNS,
+    SENTENCES,
+    plain_lines,
+    unwrapped,
+)
 
 EXAMPLE = "red circle left of blue square; green star above red circle"
-_PHRASES = {
-    "left of": ("to the left of", "on the left of", "at the left of", "on the left side of", "left from"),
-    "right of": ("to the right of", "on the right of", "at the right of", "on the right side of", "right from"),
-    "above": ("over",),
-    "below": ("under", "underneath", "beneath"),
-}
-_LIST_MARK = re.compile(r"(?:(?:[-*+•‣◦–—>#]+|\d{1,3}[.)]|\[[ x]?\])\s+)+")
-_EMPHASIS = re.compile(r"(\*\*|\*|__|`)(?=\S)(.+?)(?<=\S)\1")
-_QUOTES = str.maketrans("“”„«»", '"' * 5)
-_SENTENCES = re.compile(r"[;\n]+|[.!?]+(?=\s|$)")
 _CLAUSES = re.compile(r",?\s+(?:and|while|but|with)\s+|,\s*")
-_LEAD_IN = re.compile(
-    r"^(?:(?:please|kindly|(?:can|could|would) you|i (?:want|would like|need)|i['’]d like|to see|draw|paint|show|make"
-    r"|create|generate|render|me|the following|as follows|there (?:is|are|should be|must be)|and|with"
-    r"|(?:a |an |the )?(?:picture|image|photo|photograph|drawing|painting|scene) "
-    r"(?:of|with|showing|where|in which))[,:]?\s+)+"
-)
-_LEAD_OUT = re.compile(r"(?:,?\s+(?:please|thanks|thank you))+$")
-_ARTICLE = re.compile(r"^(?:a|an|the|some)\s+")
 _BEFORE_RELATION = re.compile(
     r"(?:\s+(?:is|are|be|should be|must be|sits|stands|lies|hangs|floats|located|placed|positioned|directly|just))+$"
 )
-_NEGATIONS = frozenset({"not", "no", "never", "without", "neither", "nor", "isn't", "isn’t", "aren't", "aren’t"})
-_PRONOUNS = frozenset({"it", "they", "them", "this", "that", "these", "those", "which", "who", "he", "she", "both"})
-_JOINS = frozenset({"a", "an", "the", "and", "or", "is", "are", "of", "some"})
 _MAX_WORDS = 6
 
 
 class NotUnderstood(ValueError):
     """A prompt with words that are no requirement. `understood` are the requirements that could be read, and
-    `not_understood` the other words, each with the reason."""
+    `not_understood` the other words, each with the reason.
 
-    def __init__(self, understood: Sequence[Requirement], not_understood: Sequence[tuple[str, str]]) -> None:
-        self.understood, self.not_understood = tuple(understood), tuple(not_understood)
+    Args:
+        example: of what can be read.
+        field: what the words stand in.
+    """
+
+    def __init__(
+        self,
+        understood: Sequence[Requirement],
+        not_understood: Sequence[tuple[str, str]],
+        example: str = EXAMPLE,
+        field: str = "prompt",
+    ) -> None:
+        self.understood, self.not_understood, self.field = tuple(understood), tuple(not_understood), field
         known = "; ".join(one.text for one in understood) or "nothing"
         unknown = "; ".join(f"{text!r} ({reason})" for text, reason in not_understood)
-        super().__init__(f"prompt: understood: {known}. Not understood: {unknown}. Write for example '{EXAMPLE}'")
+        super().__init__(f"{field}: understood: {known}. Not understood: {unknown}. Write for example {example!r}")
 
 
 class Impossible(ValueError):
-    """A prompt whose requirements cannot hold together; the message names them."""
+    """Requirements that cannot hold together; the message names them. `field` is what they were given in."""
+
+    def __init__(self, circles: Sequence[str], field: str = "prompt") -> None:
+        self.field = field
+        super().__init__(f"{field}: " + "; and ".join(circles))
 
 
 def read_requirements(text: str, predicates: Sequence[str], img_id: str = "prompt") -> SceneGraph:
@@ -82,39 +87,86 @@ def read_requirements(text: str, predicates: Sequence[str], img_id: str = "promp
         unread.append(("", "it is empty"))
     if unread:
         raise NotUnderstood(found, unread)
-    graph = _graph(found, img_id)
-    if impossible := contradictions(graph):
-        raise Impossible("prompt: " + "; and ".join(impossible))
+    return graph_of(found, img_id)
+
+
+def read_triples(triples: Sequence[tuple[str, str, str]], predicates: Sequence[str]) -> SceneGraph:
+    """The scene graph of requirements whose subject, relation and object are given apart. Words are read as in a
+    prompt. Raises as `read_requirements`, about `requirements`.
+    """
+    phrases = _phrases(predicates)
+    found: list[Requirement] = []
+    unread: list[tuple[str, str]] = []
+    for triple in triples:
+        subject, relation, object_ = (_small(part) for part in triple)
+        try:
+            if relation not in phrases:
+                raise ValueError(f"{relation!r} is no relation of the models; they are {', '.join(predicates)}")
+            names = _name(subject, "before", relation), _name(object_, "after", relation)
+            found.append(_related(names[0], phrases[relation], names[1]))
+        except ValueError as error:
+            unread.append((f"{subject} {relation} {object_}", str(error)))
+    if unread:
+        raise NotUnderstood(found, unread, field="requirements")
+    return graph_of(found, field="requirements")
+
+
+def graph_of(
+    requirements: Sequence[Requirement],
+    img_id: str = "prompt",
+    field: str = "prompt",
+    meanings: Mapping[str, str] | None = None,
+) -> SceneGraph:
+    """The scene graph of requirements. The last word of a name is its item's label, the words before it are its
+    attributes. Names that differ in case alone are one item, which is called as it was first; so it is with relations.
+
+    Args:
+        field: what they were given in.
+        meanings: see `contradictions`.
+
+    Raises:
+        Impossible: they cannot hold together.
+    """
+    items: dict[str, Item] = {}
+    for name in (name for one in requirements for name in (one.subject, one.object)):
+        *attributes, label = name.split()
+        items.setdefault(name.lower(), Item(len(items), label, tuple(attributes)))
+    predicates: dict[str, str] = {}
+    relations = [
+        Relation(
+            items[one.subject.lower()].item_id,
+            predicates.setdefault(one.predicate.lower(), one.predicate),
+            items[one.object.lower()].item_id,
+        )
+        for one in requirements
+    ]
+    graph = SceneGraph(img_id, tuple(items.values()), tuple(relations))
+    if impossible := contradictions(graph, meanings):
+        raise Impossible(impossible, field)
     return graph
 
 
 def _phrases(predicates: Sequence[str]) -> dict[str, str]:
     """The predicate that each phrase means."""
-    phrases = {other: name for name, others in _PHRASES.items() if name in predicates for other in others}
+    phrases = {other: name for name, others in PHRASES.items() if name in predicates for other in others}
     return phrases | {predicate.lower(): predicate for predicate in predicates}
+
+
+def _small(text: str) -> str:
+    return plain_text(plain_text(text).lower())
 
 
 def _clauses(text: str, pattern: re.Pattern[str]) -> list[str]:
     """The parts that should hold one requirement each. A sentence is cut at its `and` and commas only where it has more
     than one relation: they may stand inside a name."""
     clauses = []
-    for sentence in _SENTENCES.split(_plain_lines(text)):
+    for sentence in SENTENCES.split(plain_lines("\n".join(_small(line) for line in text.splitlines()))):
         sentence = " ".join(sentence.replace('"', " ").split())
         if len(pattern.findall(sentence)) > 1:
             clauses += _CLAUSES.split(sentence)
         else:
             clauses.append(sentence)
-    clauses = [_LEAD_OUT.sub("", f" {clause.strip(' ,:')}").strip() for clause in clauses]
-    return [clause for clause in clauses if _LEAD_IN.sub("", f"{clause} ").strip(" ,:")]
-
-
-def _plain_lines(text: str) -> str:
-    """The lines of a text in small letters, without marks of lists and emphasis."""
-    lines = []
-    for line in text.splitlines():
-        line = plain_text(plain_text(line).lower()).translate(_QUOTES)
-        lines.append(_EMPHASIS.sub(r"\2", _LIST_MARK.sub("", line, count=1) if _LIST_MARK.match(line) else line))
-    return "\n".join(lines)
+    return [clause for clause in map(unwrapped, clauses) if clause]
 
 
 def _requirement(clause: str, pattern: re.Pattern[str], phrases: dict[str, str]) -> Requirement:
@@ -123,7 +175,7 @@ def _requirement(clause: str, pattern: re.Pattern[str], phrases: dict[str, str])
     Raises:
         ValueError: why it is none.
     """
-    if negations := _NEGATIONS & set(clause.split()):
+    if negations := NEGATIONS & set(clause.split()):
         raise ValueError(f"{min(negations)!r} cannot be required; say what should hold instead")
     relations = list(pattern.finditer(clause))
     if not relations:
@@ -131,12 +183,16 @@ def _requirement(clause: str, pattern: re.Pattern[str], phrases: dict[str, str])
     if len(relations) > 1:
         raise ValueError(f"it has {len(relations)} relations; write one requirement for each, with ';' between them")
     relation = relations[0]
-    subject = _LEAD_IN.sub("", clause[: relation.start()].strip())
+    subject = LEAD_IN.sub("", clause[: relation.start()].strip())
     subject = _name(_BEFORE_RELATION.sub("", subject), "before", relation[0])
     object_ = _name(clause[relation.end() :].strip(), "after", relation[0])
+    return _related(subject, phrases[relation[0]], object_)
+
+
+def _related(subject: str, predicate: str, object_: str) -> Requirement:
     if subject == object_:
         raise ValueError(f"it relates {subject!r} to itself; name two items")
-    return Requirement(subject, phrases[relation[0]], object_)
+    return Requirement(subject, predicate, object_)
 
 
 def _name(words: str, where: str, relation: str) -> str:
@@ -145,13 +201,13 @@ def _name(words: str, where: str, relation: str) -> str:
     Raises:
         ValueError: the words do not name one item.
     """
-    name = _ARTICLE.sub("", words)
-    if not name or name in _JOINS:
+    name = ARTICLE.sub("", words)
+    if not name or name in JOINS:
         raise ValueError(f"no item is named {where} {relation!r}")
     parts = name.split()
-    if pronouns := _PRONOUNS & set(parts):
+    if pronouns := PRONOUNS & set(parts):
         raise ValueError(f"what {min(pronouns)!r} stands for is not known; name the item")
-    if joins := _JOINS & set(parts):
+    if joins := JOINS & set(parts):
         raise ValueError(
             f"{name!r} does not name one item because of {min(joins)!r}; write one requirement for each item"
         )
@@ -160,13 +216,3 @@ def _name(words: str, where: str, relation: str) -> str:
     if len(parts) > _MAX_WORDS:
         raise ValueError(f"{name!r} has {len(parts)} words; a name has at most {_MAX_WORDS}")
     return name
-
-
-def _graph(requirements: Sequence[Requirement], img_id: str) -> SceneGraph:
-    """The last word of a name is its item's label, the words before it are its attributes."""
-    items: dict[str, Item] = {}
-    for name in (name for one in requirements for name in (one.subject, one.object)):
-        *attributes, label = name.split()
-        items.setdefault(name, Item(len(items), label, tuple(attributes)))
-    relations = (Relation(items[r.subject].item_id, r.predicate, items[r.object].item_id) for r in requirements)
-    return SceneGraph(img_id, tuple(items.values()), tuple(relations))
