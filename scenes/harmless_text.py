@@ -19,8 +19,8 @@ def harmless(text: str, most: int = LONGEST) -> str:
 
 
 def steering(text: str) -> str:
-    """The first character that `harmless` would escape; empty where there is none."""
-    found = _STEERING.search(text)
+    r"""The first character that `harmless` would escape; empty where there is none. `\r\n` is an end of line."""
+    found = _STEERING.search(text.replace("\r\n", "\n"))
     return found[0] if found else ""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from scenes.orders import contradictions
 from scenes.plain_text import plain_text
 from scenes.scene_graph import Item, Relation, Requirement, SceneGraph
-from scenes.vocabulary.phrasing import (
+from scenes.wording.phrasing import (
     ARTICLE,
     JOINS,
     LEAD_IN,

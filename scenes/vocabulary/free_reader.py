@@ -15,7 +15,7 @@ from scenes.harmless_text import steering
 from scenes.plain_text import plain_text
 from scenes.requirements_reader import NotUnderstood, graph_of
 from scenes.scene_graph import Requirement, SceneGraph
-from scenes.vocabulary.phrasing import (
+from scenes.wording.phrasing import (
     ARTICLE,
     JOINS,
     LEAD_IN,
@@ -26,10 +26,10 @@ from scenes.vocabulary.phrasing import (
     plain_lines,
     unwrapped,
 )
-from scenes.vocabulary.relations import RELATION
+from scenes.wording.relations import RELATION
 
 EXAMPLE = "a red fox on top of a wooden table; a lamp behind the table; the fox [leaping over] a fence"
-LONGEST_PROMPT, MOST_REQUIREMENTS = 8000, 128
+LONGEST_PROMPT, MOST_REQUIREMENTS = 4000, 128
 LONGEST_NAME, LONGEST_RELATION = 120, 60
 """Characters of a prompt, of an item's name and of a relation."""
 
@@ -53,7 +53,7 @@ def read_any(text: str, img_id: str = "prompt") -> SceneGraph:
     """
     if len(text) > LONGEST_PROMPT:
         raise _refused([], [(text[:40] + "…", f"it has {len(text)} characters; write at most {LONGEST_PROMPT}")])
-    if found := steering(text.replace("\r\n", "\n")):
+    if found := steering(text):
         raise _refused([], [(found, "it is a control character; take it out")])
     understood: list[Requirement] = []
     unread: list[tuple[str, str]] = []

@@ -9,7 +9,7 @@ from scenes import requirements_reader
 from scenes.scene_graph import SceneGraph
 from scenes.shape_world import COLOURS, PREDICATES, SHAPES
 from scenes.vocabulary import free_reader
-from scenes.vocabulary.relations import SUGGESTED
+from scenes.wording.relations import SUGGESTED
 
 Triple = tuple[str, str, str]
 """Subject, relation and object."""

@@ -14,8 +14,8 @@ from scenes.vocabulary.free_reader import (
     any_of_triples,
     read_any,
 )
-from scenes.vocabulary.phrasing import ARTICLE, JOINS, LEAD_IN, NEGATIONS, PRONOUNS
-from scenes.vocabulary.relations import RELATION, SUGGESTED
+from scenes.wording.phrasing import ARTICLE, JOINS, LEAD_IN, NEGATIONS, PRONOUNS
+from scenes.wording.relations import RELATION, SUGGESTED
 
 Triple = tuple[str, str, str]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from scenes.vocabulary.phrasing import PHRASES
+from scenes.wording.phrasing import PHRASES
 
 SUGGESTED = (
     *("on top of", "next to", "in front of", "behind", "inside", "under", "above", "left of", "right of", "near"),

@@ -1,0 +1,1 @@
+"""Words of sentences: English relations, and what people write around requirements."""
