@@ -99,14 +99,17 @@ def _step_into(place: Any, part: str, so_far: str, override: str) -> Any:
     return inner
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: Path, overrides: Sequence[str] = (), data: bool = True) -> RunConfig:
     """Read, override and check a run file; model folders and the data file become absolute paths.
+
+    Args:
+        data: whether the data file is read later, and so must be there.
 
     Raises:
         ConfigError: anything that is wrong, all of it in one message.
     """
     values = apply_overrides(read_run_file(path), overrides)
-    problems = resolve_paths(values, path.resolve().parent)
+    problems = resolve_paths(values, path.resolve().parent, data)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -130,21 +133,21 @@ def _holds(values: dict[str, Any], key: str) -> bool:
     return place is not None
 
 
-def load_run_config(run: Path, overrides: Sequence[str], option: str = "--run") -> RunConfig:
-    """The configuration in a run's folder; `option` is what the command calls it.
+def load_run_config(run: Path, overrides: Sequence[str], option: str = "--run", data: bool = True) -> RunConfig:
+    """The configuration in a run's folder; `option` is what the command calls it. For `data`, see `load_config`.
 
     Raises:
         BadInput: the folder is no run's, or see `load_config`.
     """
     if not (run / "config.yaml").is_file():
         raise BadInput(f"{option} {run}: holds no config.yaml; give the folder of a run, runs/NAME")
-    return load_config(run / "config.yaml", overrides)
+    return load_config(run / "config.yaml", overrides, data)
 
 
-def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
+def resolve_paths(values: dict[str, Any], folder: Path, needs_data: bool = True) -> list[str]:
     """Make the model folders and the data of a raw configuration absolute, in place. They are looked for in
     `folder`, then beside `presets/`. The result says what is missing. What code of the user's own is told as
-    `data.path` need not be there.
+    `data.path` need not be there, nor the data file without `needs_data`.
     """
     problems = []
     models = values["models"] if isinstance(values.get("models"), dict) else {}
@@ -168,11 +171,11 @@ def resolve_paths(values: dict[str, Any], folder: Path) -> list[str]:
         if is_entry_point(str(data.get("source"))):
             here = _places(data["path"], Path())  # beside the code, which is looked for in the working directory
             data["path"] = next((str(p) for p in (*here, *places) if p.exists()), data["path"])
-        elif place is None:
+        elif place is not None:
+            data["path"] = str(place)
+        elif needs_data:
             looked = f" (looked for {' and '.join(map(str, places))})" if places else ""
             problems.append(f"data.path: {shown(data['path'])} is no file or folder{looked}")
-        else:
-            data["path"] = str(place)
     return problems
 
 

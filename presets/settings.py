@@ -70,7 +70,8 @@ class RolloutConfig(Section):
     VLM, too, see docs/extending/checker.md."""
     dialogue: Annotated[str, OrOwn(("shapes", "general"))] = "shapes"
     """Words between the loop and its VLMs: shapes, the small models' own language; general, plain English for a VLM
-    that was not made for this loop; or a class of yours, `module:name`, as `scenes.dialogues.dialogue.Dialogue`."""
+    that was not made for this loop; or a class of yours, `module:name`, as `scenes.dialogues.dialogue.Dialogue`. With
+    shapes, users may ask for four relations; with others, and data beyond the shape world, for any."""
     dialogue_texts: Texts | None = None
     """Other words for the general dialogue; null: its own. `vlm.actor.system_prompt` replaces its system prompt."""
     least_mass: float = Field(0.05, ge=0, le=1)

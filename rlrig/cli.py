@@ -86,9 +86,11 @@ def _place_of(out: str, resume: bool) -> tuple[Mirror | None, Path]:
     return mirror, folder
 
 
-def _config_of(run: Path | None, preset: Path, overrides: list[str]) -> RunConfig:
-    """The configuration of a run's folder where one is given, else that of the preset."""
-    return load_config(preset_at(preset), overrides) if run is None else load_run_config(run, overrides)
+def _config_of(run: Path | None, preset: Path, overrides: list[str], data: bool = True) -> RunConfig:
+    """The configuration of a run's folder where one is given, else that of the preset; `data` as in `load_config`."""
+    if run is None:
+        return load_config(preset_at(preset), overrides, data)
+    return load_run_config(run, overrides, data=data)
 
 
 def _show(values: dict[str, Any], progress: Progress, as_json: bool, out: TextIO) -> None:
@@ -206,16 +208,16 @@ def generate(
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Draw one prompt and correct it turn by turn; write every image and trace.json."""
-    with exit_codes(json_) as out_:
-        from scenes.requirements_reader import read_requirements
-        from scenes.shape_world import PREDICATES
+    """Draw one prompt and correct it turn by turn; write every image and trace.json.
 
+    Models of the shape world take its four relations; others any, as 'a red fox on top of a wooden table'.
+    """
+    with exit_codes(json_) as out_:
+        config = _config_of(run, preset, set_ or [], data=False)
         try:
-            graph = read_requirements(prompt, PREDICATES)
+            graph = config.vocabulary.read(prompt)
         except ValueError as error:
             raise BadInput(str(error)) from error
-        config = _config_of(run, preset, set_ or [])
         folder = writable_folder(out or Path("runs") / dated("generate"))
         from rlrig.generation import generate as run_generation
 

@@ -110,10 +110,10 @@ def serving_plan(source: Path | None, follow: Path | None, compare: bool, overri
     if follow is not None:
         if source is not None and source.resolve() != follow.resolve():
             raise BadInput(f"--follow {follow}: what is served follows from the run; leave {source} out")
-        config = load_run_config(follow, overrides, "--follow")
+        config = load_run_config(follow, overrides, "--follow", data=False)
         return ServingPlan(config, config if compare else None, untrained, follow)
     if run is None:
-        config = load_config(preset_at(source or TINY), overrides)
+        config = load_config(preset_at(source or TINY), overrides, data=False)
         return ServingPlan(config, config if compare else None, untrained, None)
-    config = load_run_config(run, overrides, "RUN")
+    config = load_run_config(run, overrides, "RUN", data=False)
     return ServingPlan(trained_models(config, run), config if compare else None, last_versions(run), None)

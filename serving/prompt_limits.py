@@ -50,7 +50,8 @@ class PromptLimits:
         Raises:
             BrokenModelFolder: a tokenizer or a configuration that cannot be read.
         """
-        unknown = [name for name in graph.names if self._drawer_misses(name)]
+        words = dict.fromkeys([*graph.names, *(one.predicate for one in graph.requirements)])
+        unknown = [one for one in words if self._drawer_misses(one)]
         if unknown:
             close = difflib.get_close_matches(unknown[0], self._drawer_names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; they know for example {self._examples}"

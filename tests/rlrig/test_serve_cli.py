@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 from presets.errors import BadInput
 from rlrig.cli import app
 from rlrig.serve_cli import gateway_config, serving_plan
+from scenes.vocabulary.vocabulary import ANY_RELATION, FOUR_RELATIONS
+from tests.places import ROOT
 
 
 @pytest.fixture
@@ -25,6 +27,14 @@ def run(run_file: Path, tmp_path: Path) -> Path:
         + "\n"
     )
     return folder
+
+
+@pytest.mark.parametrize("preset", ["flux-kontext-qwen", "qwen-image-edit"])
+def test_models_that_know_more_are_served_without_the_data_that_they_train_on(preset: str) -> None:
+    plan = serving_plan(ROOT / "presets" / f"{preset}.yaml", None, False, [])
+    assert not Path(plan.config.data.path or "").is_file()
+    assert plan.config.vocabulary is ANY_RELATION
+    assert serving_plan(None, None, False, []).config.vocabulary is FOUR_RELATIONS
 
 
 def test_the_endpoint_is_told_by_its_own_keys_and_by_options() -> None:

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models
 from scenes.requirements_reader import read_requirements
 from scenes.scene_graph import SceneGraph
 from scenes.shape_world import COLOURS, PREDICATES, SHAPES
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from serving.model_folder import BrokenModelFolder
 from serving.prompt_limits import PromptLimits, single_tokens
 from tests.places import ROOT
@@ -43,6 +44,12 @@ def test_objects_that_the_models_do_not_know_are_named() -> None:
     told = TINY.refusal(asked("cat above blue square; cat left of hippopotamus"))
     assert told
     assert "do not know 'cat', 'hippopotamus'" in told
+
+
+def test_relations_that_the_models_do_not_know_are_named() -> None:
+    graph = ANY_RELATION.read("a red circle behind a blue square; green star left of blue square")
+    assert (TINY.refusal(graph) or "").startswith("the models do not know 'behind'; ")
+    assert TINY.refusal(ANY_RELATION.read("a red circle left of a blue square")) is None
 
 
 def test_nothing_is_known_of_a_model_on_the_hub_nor_of_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
