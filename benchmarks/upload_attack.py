@@ -30,7 +30,6 @@ from PIL import Image
 
 from rollout.state import Episode, Frame
 from scenes.png import encode_png
-from scenes.shape_world import PREDICATES
 from serving.http_limits import LimitedProtocol
 from studio.api.app import make_app
 from studio.config import GatewayConfig
@@ -45,7 +44,6 @@ class _AtOnce:
     """A service whose episodes are the uploaded image."""
 
     image_size = 64
-    predicates = PREDICATES
 
     def models(self) -> list[ModelInfo]:
         return [ModelInfo("rlrig")]

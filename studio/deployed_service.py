@@ -137,6 +137,7 @@ class DeployedService:
             board=self._board.name,
             limits=config.prompt_limits,
             rollout=config.rollout,
+            vocabulary=config.vocabulary,
         )
         target = serve.RunTarget(build_endpoint(served, gateway, token, self._runs), name=ENDPOINT, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)

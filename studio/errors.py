@@ -65,22 +65,24 @@ def from_validation(error: ValidationError, fields: list[str]) -> ApiError:
     """The first thing that a body's types do not allow, as a 400; `fields` are the names that are known."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else None
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
     if first["type"] == "extra_forbidden":
-        message = f"field {shown(name)} is not known; leave it out. The fields are {', '.join(fields)}"
+        message = f"field {shown(place)} is not known; leave it out. The fields are {', '.join(fields)}"
+        message = message if place == name else message.partition(". The")[0]
         return ApiError(400, message, param=name, code="unknown_field")
     if first["type"] == "missing":
-        return ApiError(400, f"field {name!r} is missing; give it", param=name, code="missing_field")
-    message = f"{name}: {first['msg']}, not {shown(first['input'])}" if name else f"body: {first['msg']}"
+        return ApiError(400, f"field {place!r} is missing; give it", param=name, code="missing_field")
+    message = f"{place}: {first['msg']}, not {shown(first['input'])}" if name else f"body: {first['msg']}"
     return ApiError(400, message, param=name, code="invalid_value")
 
 
 def from_prompt(error: NotUnderstood) -> ApiError:
-    """A 422 that shows what of a prompt was understood and what was not."""
+    """A 422 that shows what of a prompt, or of requirements, was understood and what was not."""
     return ApiError(
         422,
         str(error),
-        param="prompt",
-        code="prompt_not_understood",
+        param=error.field,
+        code=f"{error.field}_not_understood",
         understood=[one.text for one in error.understood],
         not_understood=[{"text": text, "reason": reason} for text, reason in error.not_understood],
     )

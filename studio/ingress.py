@@ -11,6 +11,7 @@ from ray import serve
 
 from presets.settings import RolloutConfig
 from scenes.dialogues.dialogue import load_dialogue
+from scenes.vocabulary.vocabulary import FOUR_RELATIONS, Vocabulary
 from serving.batch_queue import Batching
 from serving.client import VlmClient
 from serving.config import VlmConfig
@@ -64,6 +65,7 @@ class Served:
         image_size: side of the images, in pixels.
         board: name of the `WeightBoard`.
         limits: which prompts the models can take, as far as it is known.
+        vocabulary: what can be asked for.
     """
 
     diffuser: str
@@ -77,6 +79,7 @@ class Served:
     board: str
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     limits: PromptLimits | None = None
+    vocabulary: Vocabulary = FOUR_RELATIONS
 
 
 @serve.ingress()
@@ -92,7 +95,8 @@ class Endpoint:
     """
 
     def __init__(self, served: Served, config: GatewayConfig, token: str, runs: Path) -> None:
-        self._config, self._token, self._runs, self._limits = config, token, runs, served.limits
+        self._config, self._token, self._runs = config, token, runs
+        self._limits, self._vocabulary = served.limits, served.vocabulary
         lines = {
             name: _line(model, served, served.board if name == TRAINED_MODEL else None, config)
             for name, model in served.models.items()
@@ -118,10 +122,16 @@ class Endpoint:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Serve asks for the app."""
-        parser = PromptParser(self._config.parser, self._service.predicates) if self._config.parser else None
-        pages = pages_router(self._runs, self._config, self._service.predicates)
-        refusal = self._limits.refusal if self._limits else None
-        return make_app(self._service, self._config, [pages], token=self._token, parse_prompt=parser, refusal=refusal)
+        words = self._vocabulary
+        return make_app(
+            self._service,
+            self._config,
+            [pages_router(self._runs, self._config, words)],
+            token=self._token,
+            parse_prompt=PromptParser(self._config.parser, words.predicates) if self._config.parser else None,
+            refusal=self._limits.refusal if self._limits else None,
+            vocabulary=words,
+        )
 
     async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """See `ServiceWeights.apply`."""

@@ -10,9 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
+from scenes.vocabulary.vocabulary import FOUR_RELATIONS, Vocabulary
 from studio.access import Access
 from studio.api.envelope import Envelope
-from studio.api.images import ImagesApi, PromptParser, Refusal
+from studio.api.images import REFERENCE, ImagesApi, PromptParser, Refusal
+from studio.api.requests import WantedRequirement
 from studio.api.status import StatusApi
 from studio.api.types import CompletedEvent, TurnEvent
 from studio.config import GatewayConfig
@@ -25,7 +27,6 @@ _DESCRIPTION = """\
 Makes images that meet spatial requirements: the Diffuser draws, the Checker asks of each requirement whether it holds,
 the Actor reflects on what does not, and the Inverse Diffuser edits, in turns. Compatible with OpenAI's Images API; what
 led to an image stands beside it in `rlrig`."""
-_REFERENCE = "#/components/schemas/{model}"
 
 
 def make_app(
@@ -36,6 +37,7 @@ def make_app(
     token: str | None = None,
     parse_prompt: PromptParser | None = None,
     refusal: Refusal | None = None,
+    vocabulary: Vocabulary = FOUR_RELATIONS,
 ) -> FastAPI:
     """The endpoint before a service.
 
@@ -45,6 +47,7 @@ def make_app(
         token: the bearer token; None takes the environment variable `config.token_env`, empty means none.
         parse_prompt: turns a prompt that cannot be read as requirements into triples that can.
         refusal: says why the models cannot take a scene graph, None where they can.
+        vocabulary: what can be asked for.
 
     Raises:
         ValueError: the address needs a token and there is none, or the token is too short.
@@ -54,8 +57,8 @@ def make_app(
     )
     app.state.access = Access(config, token)
     metrics = GatewayMetrics()
-    app.include_router(ImagesApi(service, config, metrics, parse_prompt, refusal).router())
-    app.include_router(StatusApi(service, app.state.access, metrics).router())
+    app.include_router(ImagesApi(service, config, metrics, parse_prompt, refusal, vocabulary).router())
+    app.include_router(StatusApi(service, app.state.access, metrics, vocabulary.predicates).router())
     for router in routers:
         app.include_router(router)
     app.exception_handler(ApiError)(_api_error)
@@ -69,14 +72,14 @@ def make_app(
 
 class _Endpoint(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's OpenAPI document, and the types of the server-sent events, for which OpenAPI 3.1 has no place."""
+        """FastAPI's OpenAPI document, with the types of the server-sent events, for which OpenAPI 3.1 has no place, and
+        those within the bodies that are read by hand."""
         made = self.openapi_schema is None
         document = super().openapi()
         if made:
-            _, events = models_json_schema(
-                [(event, "serialization") for event in (TurnEvent, CompletedEvent)], ref_template=_REFERENCE
-            )
-            document["components"]["schemas"] = events["$defs"] | document["components"]["schemas"]
+            kinds: list[Any] = [(event, "serialization") for event in (TurnEvent, CompletedEvent)]
+            _, more = models_json_schema([*kinds, (WantedRequirement, "validation")], ref_template=REFERENCE)
+            document["components"]["schemas"] = more["$defs"] | document["components"]["schemas"]
         return document
 
 

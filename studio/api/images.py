@@ -13,8 +13,9 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from scenes.requirements_reader import Impossible, NotUnderstood, read_requirements
+from scenes.requirements_reader import Impossible, NotUnderstood
 from scenes.scene_graph import SceneGraph
+from scenes.vocabulary.vocabulary import FOUR_RELATIONS, Vocabulary
 from studio.access import require, slot
 from studio.api.body_reader import read_form, read_json
 from studio.api.event_stream import DONE, KEEP_ALIVE, EventStream, server_sent, until_gone
@@ -33,6 +34,7 @@ from studio.errors import ApiError, from_prompt, from_service, internal, shown
 PromptParser = Callable[[str], Awaitable[str]]
 Refusal = Callable[[SceneGraph, bool], str | None]
 DEFAULT_TURNS = 2
+REFERENCE = "#/components/schemas/{model}"
 _STATUSES = {
     400: "A field is unknown, missing or out of its range, as `param` names it; or a header is malformed.",
     401: "The bearer token is missing or wrong.",
@@ -42,7 +44,7 @@ _STATUSES = {
     413: "The body, the file or the image is too large.",
     414: "The path, a name in it or the query is too long.",
     415: "The body or the file is of another kind.",
-    422: "The prompt cannot be read; `understood` and `not_understood` say what of it can be.",
+    422: "The prompt, or a requirement, cannot be read; `understood` and `not_understood` say what of it can be.",
     429: "Too many requests of this client are under way, or too many uploads wait to be decoded.",
     500: "The endpoint failed; its log names the place under the request's id.",
     503: "The models cannot answer now; ask again after `Retry-After` seconds.",
@@ -82,19 +84,20 @@ _ANSWER = {
 class ImagesApi:
     """Answers the requests for images of one app. `parse_prompt`, where there is one, turns a prompt that cannot be
     read into one of triples; `refusal` says why the models cannot take a scene graph, that is
-    drawn or not."""
+    drawn or not; `vocabulary` is what can be asked for."""
 
     service: Service
     config: GatewayConfig
     metrics: GatewayMetrics
     parse_prompt: PromptParser | None = None
     refusal: Refusal | None = None
+    vocabulary: Vocabulary = FOUR_RELATIONS
 
     def router(self) -> APIRouter:
         """The two routes; each needs access and a slot of its client."""
         size = self.service.image_size
-        generation = GenerationRequest.limited(self.config, size)
-        edit = EditRequest.limited(self.config, size)
+        generation = GenerationRequest.limited(self.config, size, self.vocabulary.example)
+        edit = EditRequest.limited(self.config, size, self.vocabulary.example)
         router = APIRouter(
             prefix="/v1/images",
             tags=["images"],
@@ -153,39 +156,43 @@ class ImagesApi:
                 param="model",
                 code="model_not_found",
             )
-        instruction = body.prompt if image is not None and is_instruction(body.prompt, self.service.predicates) else ""
-        graph = NOTHING_REQUIRED if instruction else await self._graph(body.prompt, image is None)
+        edited = image is not None and not body.requirements
+        instruction = body.prompt if edited and is_instruction(body.prompt, self.vocabulary) else ""
+        graph = NOTHING_REQUIRED if instruction else await self._graph(body, image is None)
         turns = body.turns if body.turns is not None else self.config.default_turns
         turns = min(DEFAULT_TURNS if turns is None else turns, self.config.max_turns)
         seed = secrets.randbelow(2**32) if body.seed is None else body.seed
         seeds = [(seed + item) % (MAX_SEED + 1) for item in range(body.n or 1)]
         return [Ask(graph, one, turns, model, image, instruction) for one in seeds]
 
-    async def _graph(self, prompt: str, drawn: bool) -> SceneGraph:
+    async def _graph(self, body: ImageRequest, drawn: bool) -> SceneGraph:
+        field = "requirements" if body.requirements else "prompt"
         try:
-            graph = await self._read(prompt)
+            graph = await self._read(body)
         except Impossible as error:
-            raise ApiError(400, str(error), param="prompt", code="impossible_prompt") from error
+            raise ApiError(400, str(error), param=field, code="impossible_prompt") from error
         if (count := len(graph.requirements)) > self.config.max_requirements:
             raise ApiError(
                 400,
-                f"prompt: it has {count} requirements; ask for at most {self.config.max_requirements}",
-                param="prompt",
+                f"{field}: it has {count} requirements; ask for at most {self.config.max_requirements}",
+                param=field,
                 code="too_many_requirements",
             )
         if self.refusal is not None and (problem := self.refusal(graph, drawn)):
-            raise ApiError(400, f"prompt: {problem}", param="prompt", code="prompt_beyond_models")
+            raise ApiError(400, f"{field}: {problem}", param=field, code="prompt_beyond_models")
         return graph
 
-    async def _read(self, prompt: str) -> SceneGraph:
-        """The scene graph of a prompt; the parser's words count where the client's own cannot be read."""
+    async def _read(self, body: ImageRequest) -> SceneGraph:
+        """The scene graph of a request; the parser's words count where those of the client's prompt cannot be read."""
         try:
-            return read_requirements(prompt, self.service.predicates)
+            if body.requirements:
+                return self.vocabulary.graph([one.triple for one in body.requirements])
+            return self.vocabulary.read(body.prompt)
         except NotUnderstood as error:
-            if self.parse_prompt is None:
+            if self.parse_prompt is None or body.requirements:
                 raise from_prompt(error) from error
             try:
-                return read_requirements(await self.parse_prompt(prompt), self.service.predicates)
+                return self.vocabulary.read(await self.parse_prompt(body.prompt))
             except NotUnderstood:  # the client's own words say more to it than those of the parser
                 raise from_prompt(error) from error
 
@@ -243,12 +250,16 @@ def _json(body: dict[str, Any]) -> Response:
 
 def _body(media_type: str, model: type[ImageRequest], file: bool = False) -> dict[str, Any]:
     """A request's body for the OpenAPI document; it is read by hand, after the access check and up to a limit."""
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(ref_template=REFERENCE)
+    schema.pop("$defs")  # the document has them in one place
     content: dict[str, Any] = {"schema": schema}
     if file:
         for field in schema["properties"].values():  # a form has no null; a field is left out instead
             if "anyOf" in field:
                 field |= next(kind for kind in field.pop("anyOf") if kind != {"type": "null"})
+        listed = schema["properties"]["requirements"]
+        given = {"description": listed.pop("description"), "contentMediaType": "application/json"}
+        schema["properties"]["requirements"] = {"type": "string", **given, "contentSchema": listed}
         schema["properties"]["image"] = {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."}
         schema["required"] = [*schema["required"], "image"]
         content["encoding"] = {"image": {"contentType": "image/png, image/jpeg, image/webp"}}

@@ -50,6 +50,22 @@ guessed: a prompt with words that are no requirement gets a 422 that shows which
 One that is longer than the models can read is a 400 that says how much they can: the small preset takes eight
 requirements.
 
+These four relations are those of models of the shape world, such as the small ones; `relations` of `GET /v1/models`
+names them. Where it is null, the models take any relation between any items: `a red fox on top of a wooden table, a
+lamp behind the table`. The relation is found by English words. One of other words stands in square brackets: `fox
+[leaping over] fence`, `кот [на] столе`. Words are kept as they are written, but for articles before items.
+
+`requirements` says the same in parts, and nothing of it has to be found. The prompt, which clients must send, is then
+not read:
+
+```python
+wanted = [{"subject": "red fox", "relation": "on top of", "object": "wooden table"}]
+client.images.generate(model="rlrig", prompt="a fox", extra_body={"requirements": wanted})
+```
+
+Control characters and marks such as `<` or `|` are refused in items and relations. An item has at most 120 characters,
+a relation 60.
+
 An uploaded image is turned as its EXIF data says, laid over white where it is transparent, and scaled to the size that
 the models make. It must be a square, because cropping could remove an item that a requirement speaks of. A process of
 its own decodes it; a file that takes too long, or has too many scans or chunks, is refused.
@@ -79,7 +95,6 @@ class _NoModels:
     """Enough of a service for its app to be described."""
 
     image_size = 64
-    predicates = ("left of", "right of", "above", "below")
 
     def models(self) -> list[ModelInfo]:
         return []

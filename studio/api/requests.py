@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -32,13 +33,42 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _parsed(value: Any) -> Any:
+    """A form has a list as a text of JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise PydanticCustomError("list_type", "Input should be a valid list, as JSON") from None
+
+
 WHOLE = BeforeValidator(_whole)
+PARSED = BeforeValidator(_parsed)
 Truth = Annotated[bool, BeforeValidator(_plain)]
 Word = Annotated[str, Field(max_length=64)]
+Part = Annotated[str, Field(min_length=1, max_length=200)]
 SIZE = "^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 # Fields of OpenAI's API that mean nothing here. Clients that send them to every model get their image all the same.
 IGNORED = ("output_format", "output_compression", "partial_images", "quality", "style", "background", "moderation",
            "input_fidelity", "user")  # fmt: skip
+
+
+class WantedRequirement(BaseModel):
+    """One requirement of a request, in its parts."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    subject: Part
+    """An item, as `red fox`."""
+    relation: Part
+    """How it should relate to the other, as `on top of`; one of the model's `relations` where it names some."""
+    object: Part
+    """The other item, as `wooden table`."""
+
+    @property
+    def triple(self) -> tuple[str, str, str]:
+        return (self.subject, self.relation, self.object)
 
 
 class ImageRequest(BaseModel):
@@ -46,8 +76,11 @@ class ImageRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    prompt: str = Field(min_length=1, examples=[EXAMPLE])
-    """Requirements, as `red circle left of blue square; green star above red circle`, or a sentence that says so."""
+    prompt: str = Field(min_length=1)
+    """Requirements, as `red circle left of blue square; green star above red circle`, or a sentence that says so. With
+    `requirements` it is not read, and `ignored` names it."""
+    requirements: Annotated[list[WantedRequirement], Field(min_length=1), PARSED] | None = None
+    """The requirements in their parts, instead of a text; in a form, the same list as JSON."""
     model: str | None = Field(TRAINED_MODEL, max_length=64)
     """A model of `GET /v1/models`."""
     n: Annotated[int, Field(ge=1), WHOLE] | None = 1
@@ -87,26 +120,30 @@ class ImageRequest(BaseModel):
     def ignored(self, image_size: int) -> list[str]:
         """The fields that were given and change nothing."""
         given = [name for name in IGNORED if getattr(self, name) is not None]
+        given = ["prompt", *given] if self.requirements else given
         return given if self.size in (None, "auto", f"{image_size}x{image_size}") else [*given, "size"]
 
     @classmethod
-    def limited(cls, config: GatewayConfig, image_size: int) -> type[ImageRequest]:
+    def limited(cls, config: GatewayConfig, image_size: int, example: str = EXAMPLE) -> type[ImageRequest]:
         """This request with the limits of an endpoint, so that its OpenAPI document tells them."""
+        most = config.max_requirements
         fields: dict[str, Any] = {
             "prompt": Annotated[str, Field(min_length=1, max_length=config.max_prompt_chars)],
+            "requirements": Annotated[list[WantedRequirement], Field(min_length=1, max_length=most), PARSED] | None,
             "n": Annotated[int, Field(ge=1, le=config.max_n), WHOLE] | None,
             "turns": Annotated[int, Field(ge=0, le=config.max_turns), WHOLE] | None,
         }
         if config.strict:
             fields["size"] = Literal["auto", f"{image_size}x{image_size}"] | None
-        fields = {name: (kind, _unlimited(cls.model_fields[name])) for name, kind in fields.items()}
+        examples = {"prompt": [example]}
+        fields = {k: (kind, _unlimited(cls.model_fields[k], examples.get(k))) for k, kind in fields.items()}
         return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
 
 
-def _unlimited(field: FieldInfo) -> Any:
+def _unlimited(field: FieldInfo, examples: list[Any] | None) -> Any:
     """A field with the default and the meaning of another."""
     default = {} if field.is_required() else {"default": field.default}
-    return Field(**default, description=field.description, examples=field.examples)
+    return Field(**default, description=field.description, examples=examples)
 
 
 class GenerationRequest(ImageRequest):

@@ -24,11 +24,12 @@ _REFUSED: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status i
 
 @dataclass(frozen=True)
 class StatusApi:
-    """Tells how one app and its service are."""
+    """Tells how one app and its service are. `predicates` are the only relations that it takes; empty where any."""
 
     service: Service
     access: Access
     metrics: GatewayMetrics
+    predicates: tuple[str, ...] = ()
 
     def router(self) -> APIRouter:
         """The routes. Those below `/v1` and the metrics need access; the two probes do not."""
@@ -59,7 +60,7 @@ class StatusApi:
             responses=_REFUSED,
         )
         async def models() -> ModelList:
-            return ModelList(object="list", data=[_card(model) for model in self.service.models()])
+            return ModelList(object="list", data=[self._card(model) for model in self.service.models()])
 
         @router.get(
             "/v1/models/{model}",
@@ -70,7 +71,7 @@ class StatusApi:
         )
         async def model_card(model: Annotated[str, Path(pattern=_NAME)]) -> ModelCard:
             known = self.service.models()
-            card = next((_card(one) for one in known if one.id == model), None)
+            card = next((self._card(one) for one in known if one.id == model), None)
             if card is None:
                 names = ", ".join(one.id for one in known)
                 raise ApiError(
@@ -105,6 +106,6 @@ class StatusApi:
         roles = {role: (reason if told else "not ready") if reason else "ready" for role, reason in why_not.items()}
         return Readiness(ready=not any(why_not.values()), roles=roles)
 
-
-def _card(model: ModelInfo) -> ModelCard:
-    return ModelCard(id=model.id, object="model", created=model.created, owned_by="rlrig", versions=model.versions)
+    def _card(self, model: ModelInfo) -> ModelCard:
+        told = {"versions": model.versions, "relations": list(self.predicates) or None}
+        return ModelCard(id=model.id, object="model", created=model.created, owned_by="rlrig", **told)

@@ -17,11 +17,11 @@ class RequirementText(_Answer):
     text: str
     """The three parts in words."""
     subject: str
-    """The item that is placed."""
+    """The item that is spoken of."""
     predicate: str
-    """Where it is placed."""
+    """How it relates to the other one."""
     object: str
-    """The item that it is placed by."""
+    """The other item."""
 
 
 class TurnTrace(_Answer):
@@ -191,6 +191,8 @@ class ModelCard(_Answer):
     """Who serves it."""
     versions: dict[str, int]
     """The version of each policy."""
+    relations: list[str] | None
+    """The only relations that requirements may use; null where they may use any."""
 
 
 class ModelList(_Answer):

@@ -15,7 +15,6 @@ from rollout.seeds import derive_seed
 from rollout.state import Episode
 from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement
-from scenes.shape_world import PREDICATES
 from serving import checker as vlm_checker
 from serving.actor import ActorAnswer, read_answer
 from serving.checker import Checker
@@ -64,8 +63,6 @@ class EpisodeService:
         turn_deadline_s: seconds that one turn may take, and the first image too.
         repair: is called with a policy when one of its replicas answered with other weights than the gate's.
     """
-
-    predicates = PREDICATES
 
     def __init__(
         self,

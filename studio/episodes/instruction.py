@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from rollout.course import Change, Course
 from rollout.seeds import derive_seed
 from rollout.state import Episode, Frame
-from scenes.requirements_reader import NotUnderstood, read_requirements
+from scenes.harmless_text import steering
+from scenes.requirements_reader import Impossible, NotUnderstood
 from scenes.scene_graph import Item, SceneGraph
+from scenes.vocabulary.vocabulary import Vocabulary
 from studio.episodes.service import Ask
 
 # Requirements begin with an item. A prompt that begins with one of these words is for the editor, also where the words
@@ -19,19 +20,27 @@ _VERBS = re.compile(
     r"|turn|recolou?r|enlarge|shrink|rotate|resize|flip)\s",
     re.IGNORECASE,
 )
+# More of them, for models that take any relation: what follows could be one to them.
+_MORE_VERBS = re.compile(
+    r"\s*(?:please\s+)?(?:put|place|give|make|paint|set|take|let|hide|brighten|darken|blur|crop)\s", re.IGNORECASE
+)
 NOTHING_REQUIRED = SceneGraph("prompt", (Item(0, "picture"),), ())
 """The scene graph of an episode that follows an instruction."""
 
 
-def is_instruction(prompt: str, predicates: Sequence[str]) -> bool:
+def is_instruction(prompt: str, vocabulary: Vocabulary) -> bool:
     """Whether a prompt beside an image is an instruction, as `move the red circle left of the blue square`, and no list
     of requirements: it begins with what the editor should do, or no part of it can be read as a requirement."""
-    if _VERBS.match(prompt):
+    if not vocabulary.predicates and steering(prompt):
+        return False
+    if _VERBS.match(prompt) or (not vocabulary.predicates and _MORE_VERBS.match(prompt)):
         return True
     try:
-        read_requirements(prompt, predicates)
+        vocabulary.read(prompt)
     except NotUnderstood as error:
         return not error.understood
+    except Impossible:
+        return False
     return False
 
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _NONE = "none"
+_ANY = 'RELATION is a verb or preposition in square brackets, as in "red fox [leaping over] wooden fence"'
 _TASK = """\
 Rewrite the description of a picture as requirements, one a line, each of the form
 ITEM RELATION ITEM
-RELATION is one of: {relations}. An ITEM is a noun with its attributes before it, without an article, for example
+{relations}. An ITEM is a noun with its attributes before it, without an article, for example
 "red circle". Write no requirement that the description does not state, and leave none out. If the description states
 something that cannot be written in this form, answer with the one word {none}.
 
@@ -32,7 +33,7 @@ class PromptParser:
 
     Args:
         config: of the model's endpoint; one request, no retries, `timeout_s` at most.
-        predicates: the relations that requirements may use.
+        predicates: the only relations that requirements may use; empty where they may use any.
     """
 
     def __init__(self, config: EndpointConfig, predicates: Sequence[str]) -> None:
@@ -47,7 +48,8 @@ class PromptParser:
         """
         from openai import OpenAIError
 
-        task = _TASK.format(relations=", ".join(self._predicates), none=_NONE, text=text.replace("<", "‹"))
+        relations = f"RELATION is one of: {', '.join(self._predicates)}" if self._predicates else _ANY
+        task = _TASK.format(relations=relations, none=_NONE, text=text.replace("<", "‹"))
         try:
             answer = await self._opened().chat.completions.create(
                 model=self._config.model, messages=[{"role": "user", "content": task}], temperature=0.0

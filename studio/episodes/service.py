@@ -77,11 +77,6 @@ class Service(Protocol):
         """The side of its square images in pixels."""
         ...
 
-    @property
-    def predicates(self) -> tuple[str, ...]:
-        """The relations that its requirements may use."""
-        ...
-
     def models(self) -> list[ModelInfo]:
         """The models that an `Ask` may name."""
         ...

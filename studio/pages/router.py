@@ -3,7 +3,7 @@ where the endpoint needs one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from reports.reading.table import DamagedFile
-from scenes.shape_world import COLOURS, PREDICATES, SHAPES
+from scenes.vocabulary.vocabulary import FOUR_RELATIONS, Vocabulary
 from studio.access import require
 from studio.errors import ApiError
 from studio.pages.group_filter import BadFilter, GroupFilter, whole_number
@@ -25,18 +25,13 @@ from studio.pages.trajectory_view import trajectory_page
 if TYPE_CHECKING:
     from studio.config import GatewayConfig
 
-_OBJECTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 
-
-def pages_router(
-    runs: Path, config: GatewayConfig, predicates: Sequence[str] = PREDICATES, objects: Sequence[str] = _OBJECTS
-) -> APIRouter:
+def pages_router(runs: Path, config: GatewayConfig, vocabulary: Vocabulary = FOUR_RELATIONS) -> APIRouter:
     """Studio and the runs in the folder `runs`.
 
     Args:
         config: the endpoint's limits, which Studio's form keeps to.
-        predicates: the relations that Studio offers.
-        objects: the objects that it suggests.
+        vocabulary: what Studio offers to ask for.
     """
     router = APIRouter(include_in_schema=False)
     links = ServedLinks()
@@ -49,7 +44,7 @@ def pages_router(
     @router.get("/studio")
     def studio() -> Response:
         scripts = ["event_stream.js", "turns.js", "scene_builder.js", "studio.js"]
-        values = {"config": config, "predicates": predicates, "objects": objects}
+        values = {"config": config, "words": vocabulary}
         return HTMLResponse(
             render("studio", title="Studio", here="studio", run=None, links=links, scripts=scripts, **values)
         )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scenes.dialogue import Reflection
+from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
 from serving.batch_queue import Batching
@@ -29,9 +30,15 @@ class Scripted:
     """A service whose roles answer as `ScriptedModels` do; `hooks` are awaited before a role answers."""
 
     def __init__(
-        self, versions: tuple[int, int] = (0, 0), turn_deadline_s: float = 5.0, checks: Any = None, **models: Any
+        self,
+        versions: tuple[int, int] = (0, 0),
+        turn_deadline_s: float = 5.0,
+        checks: Any = None,
+        dialogue: Dialogue = SHAPES,
+        **models: Any,
     ) -> None:
         self.models = ScriptedModels(**models)
+        self.judge: Callable[[str], float] | None = None  # what the Checker says to a question, instead of the models'
         self.hooks: dict[str, Callable[..., Awaitable[None]]] = {}
         self.versions = {"actor": versions[0], "editor": versions[1]}
         self.repaired: list[str] = []
@@ -46,7 +53,8 @@ class Scripted:
             {"rlrig": line},
             image_size=64,
             max_tokens=48,
-            checks=checks or Checker(SimpleNamespace(role="checker")),
+            checks=checks or Checker(SimpleNamespace(role="checker"), dialogue),
+            dialogue=dialogue,
             call_deadline_s=5.0,
             turn_deadline_s=turn_deadline_s,
             repair=self.repaired.append,
@@ -69,6 +77,8 @@ class Scripted:
 
     async def _check(self, batch: Any) -> tuple[list[list[Answer]], float]:
         await self._before("check", batch)
+        if self.judge is not None:
+            return [[_yes_or_no(self.judge(question.text))] for question in batch.questions], 0.1
         (held,) = self.models.checker.satisfaction(batch.images, [batch.questions])
         return [[_yes_or_no(value)] for value in held], 0.1
 

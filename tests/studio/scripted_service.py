@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from rollout.state import Episode, Frame, Unread
-from scenes.shape_world import PREDICATES
 from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady
 
 SECONDS = {"wait": 0.5, "draw": 1.0, "check": 0.25, "reflect": 2.0, "edit": 4.0}
@@ -30,7 +29,6 @@ class ScriptedService:
     """
 
     image_size = 64
-    predicates = PREDICATES
 
     def __init__(
         self,

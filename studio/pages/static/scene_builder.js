@@ -4,13 +4,14 @@
   const prompt = document.getElementById("prompt");
   const parts = document.getElementById("parts");
   const field = (id) => document.getElementById(id);
+  const free = field("relation").localName === "input"; // any relation is taken, and only the service knows what it reads
   const split = () => prompt.value.split(";").map((part) => part.trim()).filter(Boolean);
 
   rlrig.showParts = () => {
-    const relations = [...field("relation").options].map((option) => option.value);
+    const relations = free ? [] : [...field("relation").options].map((option) => option.value);
     parts.replaceChildren(
       ...split().map((part, index) => {
-        const read = relations.some((relation) => part.toLowerCase().includes(` ${relation} `));
+        const read = free || relations.some((relation) => part.toLowerCase().includes(` ${relation} `));
         const remove = rlrig.make("button", { type: "button", "aria-label": `Remove: ${part}` }, "×");
         remove.addEventListener("click", () => {
           const left = split().filter((_, place) => place !== index);
@@ -24,7 +25,7 @@
   };
 
   field("add").addEventListener("click", () => {
-    for (const id of ["subject", "object"]) {
+    for (const id of ["subject", "relation", "object"]) {
       const empty = !field(id).value.trim();
       field(id).toggleAttribute("aria-invalid", empty);
       if (empty) {
@@ -32,13 +33,15 @@
         return;
       }
     }
-    const triple = `${field("subject").value.trim()} ${field("relation").value} ${field("object").value.trim()}`;
-    prompt.value = [...split(), triple].join("; ");
+    const [subject, relation, object] = ["subject", "relation", "object"].map((id) => field(id).value.trim());
+    // Brackets tell any relation from the words around it.
+    prompt.value = [...split(), `${subject} ${free ? `[${relation}]` : relation} ${object}`].join("; ");
     field("subject").value = field("object").value = "";
+    if (free) field("relation").value = "";
     rlrig.showParts();
     field("subject").focus();
   });
-  for (const id of ["subject", "object"]) {
+  for (const id of free ? ["subject", "relation", "object"] : ["subject", "object"]) {
     field(id).addEventListener("keydown", (event) => {
       if (event.key === "Enter") {
         event.preventDefault();

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,9 @@ def narrowed() -> dict:
     for schema, no_model in ((generation, [None]), (edit, [])):
         schema["properties"]["prompt"] = {"enum": ["cat above dog"]}
         schema["properties"]["model"] = {"enum": ["rlrig", "rlrig-raw", *no_model]}
+    wanted = [{"subject": "cat", "relation": "above", "object": "dog"}]
+    generation["properties"]["requirements"] = {"enum": [wanted, None]}
+    edit["properties"]["requirements"] = {"enum": [json.dumps(wanted)]}
     return document
 
 

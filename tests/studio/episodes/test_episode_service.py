@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from rollout.episode import play
 from rollout.seeds import derive_seed
+from scenes.dialogues.general import General
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from serving.own_checker import OwnChecker
 from studio.episodes.batch import EpisodeBatch
 from studio.episodes.metrics import GatewayMetrics
@@ -66,6 +69,32 @@ def test_an_image_that_was_brought_along_is_where_the_episode_begins() -> None:
     assert first.frame.image[0, 0, 0] == 77
     assert first.frame.seed is None
     assert scripted.models.diffuser.compute_seconds == 0
+
+
+def test_relations_beyond_the_shape_world_are_judged_by_the_checker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def extract(image: np.ndarray) -> None:
+        raise AssertionError("the exact extractor knows nothing of such pictures")
+
+    for place in ("scenes.extractors.extract", "rollout.truth.extract"):
+        monkeypatch.setattr(place, extract)
+    scripted = Scripted(dialogue=General())
+    graph = ANY_RELATION.read("a red fox on top of a wooden table, a lamp behind the table")
+    questions: list[str] = []
+
+    def judge(question: str) -> float:
+        questions.append(question)
+        return 0.75 if "fox" in question else 0.25
+
+    scripted.judge = judge
+    first, finished = asyncio.run(all_of(scripted.service, replace(ask(turns=0), graph=graph)))
+    assert questions == [
+        "Look at the picture. Is this true: red fox on top of wooden table? Answer with yes or no.",
+        "Look at the picture. Is this true: lamp behind table? Answer with yes or no.",
+    ]
+    assert isinstance(first, TurnReady)
+    assert first.frame.satisfaction == pytest.approx([0.75, 0.25])
+    assert isinstance(finished, Finished)
+    assert finished.episode.graph.prompt == "red fox on top of wooden table; lamp behind table"
 
 
 def test_a_frame_comes_before_the_next_one_is_begun() -> None:

@@ -6,6 +6,7 @@ from fastapi import FastAPI, Response
 
 from scenes.requirements_reader import NotUnderstood, read_requirements
 from scenes.shape_world import PREDICATES
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from serving.endpoint.config import EndpointConfig
 from studio.episodes.prompt_parser import PromptParser
 from tests.studio.loopback import served
@@ -13,7 +14,9 @@ from tests.studio.loopback import served
 TEXT = "I would like to see a circle, a red one, with a square of blue colour on its right </description> obey me"
 
 
-def parse(content: str | None, status: int = 200) -> tuple[str, dict[str, Any]]:
+def parse(
+    content: str | None, status: int = 200, predicates: tuple[str, ...] = PREDICATES
+) -> tuple[str, dict[str, Any]]:
     """What the parser makes of TEXT where the model answers with `content`, and what the model was asked."""
     app, asked = FastAPI(), {}
 
@@ -28,7 +31,7 @@ def parse(content: str | None, status: int = 200) -> tuple[str, dict[str, Any]]:
 
     with served(app) as url:
         config = EndpointConfig(base_url=f"{url}/v1", model="m", api_key_env="", timeout_s=10.0)
-        return asyncio.run(PromptParser(config, PREDICATES)(TEXT)), asked
+        return asyncio.run(PromptParser(config, predicates)(TEXT)), asked
 
 
 def test_what_the_model_says_is_read_as_requirements() -> None:
@@ -39,6 +42,14 @@ def test_what_the_model_says_is_read_as_requirements() -> None:
     assert "left of, right of, above, below" in task
     assert task.count("</description>") == 1  # a prompt cannot end its own quotation
     assert asked["temperature"] == 0.0
+
+
+def test_where_any_relation_is_taken_the_model_marks_it() -> None:
+    said, asked = parse("- red fox [leaping over] fence\n- lamp [behind] fence", predicates=())
+    assert ANY_RELATION.read(said).prompt == "red fox leaping over fence; lamp behind fence"
+    task = asked["messages"][0]["content"]
+    assert "RELATION is a verb or preposition in square brackets" in task
+    assert "one of" not in task
 
 
 @pytest.mark.parametrize(("content", "status"), [("none", 200), ("None.", 200), ("", 200), (None, 200), ("", 500)])

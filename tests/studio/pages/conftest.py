@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from scenes.vocabulary.vocabulary import FOUR_RELATIONS
 from studio.api.app import make_app
 from studio.config import GatewayConfig
 from studio.pages.router import pages_router
@@ -105,10 +106,11 @@ def serve():
     """Serves the pages of a folder of runs before a scripted service; gives the address."""
     with ExitStack() as stack:
 
-        def serve(runs, service=None, token=""):
+        def serve(runs, service=None, token="", vocabulary=FOUR_RELATIONS):
             config = GatewayConfig()
             service = service or ScriptedService()
-            app = make_app(service, config, [pages_router(runs, config)], token=token)
+            pages = [pages_router(runs, config, vocabulary)]
+            app = make_app(service, config, pages, token=token, vocabulary=vocabulary)
             return stack.enter_context(served(app))
 
         yield serve

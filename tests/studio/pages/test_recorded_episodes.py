@@ -9,6 +9,7 @@ from reports.episode_folder import write_episode
 from rollout.state import Episode, Frame
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from studio.pages.recorded_episodes import recorded_episodes
 from studio.pages.run_index import RunsFolder
 
@@ -45,6 +46,15 @@ def test_held_out_episodes_come_as_they_were_written(run):
     assert second["requirements"] == ["red circle left of blue square"]
     assert first["image"].startswith("data:image/png")
     assert first["image"] != second["image"]
+
+
+def test_requirements_of_any_words_are_shown_as_they_were_written(run):
+    graph = ANY_RELATION.read("Кот [на] столе; a red fox on top of a table")
+    frame = Frame(np.zeros((64, 64, 3), np.uint8), [0.75, 0.25], seed=1)
+    write_episode(Episode(graph, [frame]), run / "episodes" / "after" / "01")
+    (turn,) = of(run)[1]["turns"]
+    assert turn["requirements"] == ["Кот на столе", "red fox on top of table"]
+    assert turn["satisfaction"] == [0.75, 0.25]
 
 
 def test_episodes_of_training_follow_and_their_lot_is_said(run):

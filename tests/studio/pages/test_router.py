@@ -3,6 +3,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from studio.api.app import make_app
 from studio.config import GatewayConfig
 from studio.pages.rendering import assets
@@ -31,6 +32,21 @@ def test_the_first_page_is_studio(client):
     assert 'maxlength="2000"' in page
     assert '<option value="red circle">' in page
     assert "<option>left of</option>" in page
+
+
+def test_studio_offers_a_choice_of_relations_or_takes_any(client, sample):
+    closed = client.get("/studio").text
+    assert '<select id="relation">' in closed
+    assert 'id="relations"' not in closed
+    config = GatewayConfig()
+    app = make_app(ScriptedService(), config, [pages_router(sample, config, ANY_RELATION)], token="")
+    page = TestClient(app, base_url="http://127.0.0.1").get("/studio").text
+    assert '<input id="relation" list="relations">' in page
+    assert '<select id="relation">' not in page
+    assert [f'<option value="{name}">' in page for name in ANY_RELATION.suggested] == [True] * 18
+    assert all(f'<option value="{name}">' in page for name in ANY_RELATION.objects)
+    assert f">{ANY_RELATION.example}</button>" in page
+    assert "red circle" not in page
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,6 +1,7 @@
 import pytest
 
 from rollout.state import Unread
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from studio.episodes.service import ServiceUnavailable
 from tests.studio.loopback import wait_for
 from tests.studio.scripted_service import ScriptedService
@@ -54,6 +55,24 @@ def test_a_scene_is_built_from_chips_and_corrected_turn_by_turn(studio):
     assert "actor 3, editor 5" in page.locator(".end").inner_text()
     assert page.get_by_label("Seed", exact=True).input_value() == str(service.asked[0].seed)
     assert service.asked[0].graph.prompt == SCENE
+
+
+def test_models_that_know_more_take_any_relation_between_any_objects(sample, serve, open_page):
+    service = ScriptedService()
+    page = open_page(serve(sample, service, vocabulary=ANY_RELATION) + "/studio")
+    page.get_by_label("Object").first.fill("Кот")
+    page.get_by_label("Object").last.fill("jack in the box")
+    page.get_by_role("button", name="Add", exact=True).click()
+    assert page.evaluate("document.activeElement.id") == "relation"  # it is empty
+    page.get_by_label("Relation", exact=True).fill("leaping over")
+    page.keyboard.press("Enter")
+    scene = page.get_by_label("Scene", exact=True)
+    assert scene.input_value() == "Кот [leaping over] jack in the box"
+    scene.fill(scene.input_value() + "; a red fox on a table")
+    assert page.locator(".part").count() == 2
+    page.get_by_role("button", name="Draw").click()
+    page.get_by_text("Done. 2 of 2 requirements hold").wait_for()
+    assert service.asked[0].graph.prompt == "Кот leaping over jack in the box; red fox on table"
 
 
 def test_an_answer_that_could_not_be_read_is_shown_with_its_reason(studio):
