@@ -82,9 +82,10 @@ class FlowPath:
         return len(self.log_probs)
 
     def to_record(self) -> dict[str, Any]:
-        """Flat values for one Arrow row; `latents` are the little-endian float32 bytes of an array of `shape`."""
+        """Flat values for one Arrow row; `latents` is a view of the little-endian float32 bytes of an array of `shape`,
+        since copies of all of an update's would cost seconds."""
         return {
-            "latents": self.latents.astype(_LATENT_DTYPE).tobytes(),
+            "latents": self.latents.astype(_LATENT_DTYPE, copy=False).reshape(-1).view(np.uint8).data,
             "shape": list(self.latents.shape),
             "sigmas": self.sigmas.tolist(),
             "log_probs": self.log_probs.tolist(),

@@ -77,10 +77,13 @@ def asked(run: Path) -> list[Turn]:
     found: dict[tuple[bytes, str], Turn] = {}
     for path in sorted((run / "trajectories").glob("*.parquet")):
         for turn in read_parquet(path):
-            if turn.edit_prompt is not None:
-                found.setdefault((turn.image_before.tobytes(), turn.edit_prompt), turn)
+            if turn.edit_prompt is not None and turn.image_before is not None:
+                found.setdefault((turn.image_before.png, turn.edit_prompt), turn)
     if not found:
-        raise BadInput(f"{run}: has no trajectories with edits; give the folder of a run that has made an update")
+        raise BadInput(
+            f"{run}: has no trajectories with edits and their images; give the folder of a run that has made an "
+            "update, and kept its images (keep)"
+        )
     return list(found.values())
 
 
@@ -89,12 +92,12 @@ def groups(policy: FlowPolicy, turns: Sequence[Turn], sde: FlowSde, size: int) -
     for number, turn in enumerate(turns):
         assert turn.edit_prompt is not None, "`asked` leaves those out"
         seeds = [number * size + member for member in range(size)]
-        edits = policy.model.edit([turn.image_before] * size, [turn.edit_prompt] * size, seeds, sde)
+        edits = policy.model.edit([turn.start] * size, [turn.edit_prompt] * size, seeds, sde)
         rewards = np.array([np.mean(holds_in(edit.image, turn.requirements)) for edit in edits])
         if has_signal(rewards):
             advantages = group_advantages(rewards)
             yield [
-                editor_sample(turn.image_before, turn.edit_prompt, edit, float(advantage))
+                editor_sample(turn.start, turn.edit_prompt, edit, float(advantage))
                 for edit, advantage in zip(edits, advantages, strict=True)
             ]
 

@@ -10,6 +10,7 @@ from learner.config import LearnerConfig
 from presets.data import DataConfig
 from presets.elastic import ElasticConfig
 from presets.images import DiffuserConfig, EditorConfig
+from presets.keep import KeepConfig
 from presets.placement import PlacementConfig
 from presets.schedule import Schedule, Stage, StageConfig
 from scenes.dialogues.texts import Texts
@@ -238,6 +239,8 @@ class RunSettings(Section):
     """Held-out evaluation, before and after training."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Checkpoints, from which `--resume` goes on."""
+    keep: KeepConfig = KeepConfig()
+    """What of the turns' pictures stays in the run's folder."""
     loggers: list[Logger] = Field(default_factory=list)
     """Ray Tune's loggers that get every update and evaluation, each in `loggers/NAME` of the run's folder:
     `tensorboard`, `mlflow` (an SQLite file) and `wandb` (offline, unless WANDB_MODE says otherwise). The packages of

@@ -18,6 +18,7 @@ from scenes.whole_file import whole_file
 from weights.inventory import damage, write_inventory
 
 if TYPE_CHECKING:
+    from presets.keep import KeepConfig
     from presets.run_config import RunConfig
     from rollout.trajectory import Turn
 
@@ -60,11 +61,11 @@ class RunFolder:
         with (self.path / STARTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
-    def add_update(self, metrics: dict[str, Any], turns: Sequence[Turn]) -> None:
-        """Write the trajectories of an update, then its line of metrics."""
+    def add_update(self, metrics: dict[str, Any], turns: Sequence[Turn], keep: KeepConfig) -> None:
+        """Write the trajectories of an update, what of them is to be kept, then its line of metrics."""
         from rollout.trajectory import write_parquet  # it loads Arrow, which a run that is finished can do without
 
-        write_parquet(turns, self.path / "trajectories" / f"{metrics['update']:05}.parquet")
+        write_parquet(turns, self.path / "trajectories" / f"{metrics['update']:05}.parquet", keep)
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 

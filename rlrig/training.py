@@ -61,8 +61,8 @@ def train(
     check_adapters(config)
     check_memory(config, lambda: own_gpu_gib() if config.ray.address is None else None)
     check_before_start(config, progress.note)
-    callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)
     done = int(checkpoint.name) if checkpoint else 0
+    callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)
     began = time.time()
     folder.begin(config, done, began)
     progress.start(out_dir.name, config.schedule.plan(), done)
@@ -158,7 +158,7 @@ class Training:
         except NoSignal as error:
             kept = f"; what was sampled is in {self._folder.keep_without_signal(error.turns)}" if error.turns else ""
             raise RunFailed(f"{error}{kept}") from error
-        self._folder.add_update(algorithm.last_update, algorithm.last_turns)
+        self._folder.add_update(algorithm.last_update, algorithm.last_turns, self._config.keep)
         self._loggers.log_update(algorithm.last_update)
         self._progress.update(algorithm.last_update)
         done, total = algorithm.updates, self._config.total_updates

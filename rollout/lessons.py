@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rollout.state import Episode
 
 NO_BETTER, UNPARSED = "made the picture no better", "could not be parsed"
+NOT_KEPT = "the run did not keep its pictures (keep)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +49,17 @@ def of_trajectories(place: Path) -> Lessons:
     """
     found, left_out = list[Lesson](), Counter[str]()
     try:
-        turns = read_parquet(place)
+        for turn in read_parquet(place):
+            if turn.edit_prompt is None:
+                left_out[turn.unread or UNPARSED] += 1
+            elif turn.rejected is not None or not turn.reward > turn.reward_before:
+                left_out[turn.rejected or NO_BETTER] += 1
+            elif turn.image_before is None:
+                left_out[NOT_KEPT] += 1
+            else:
+                found.append(Lesson(turn.image_before.pixels, turn.request, turn.answer_text))
     except (OSError, ValueError) as error:
         raise BadInput(f"--answers: {error}") from error
-    for turn in turns:
-        if turn.edit_prompt is None:
-            left_out[turn.unread or UNPARSED] += 1
-        elif turn.rejected is not None or not turn.reward > turn.reward_before:
-            left_out[turn.rejected or NO_BETTER] += 1
-        else:
-            found.append(Lesson(turn.image_before, turn.request, turn.answer_text))
     return found, left_out
 
 

@@ -3,13 +3,15 @@
 The same table is what streams, what is written as Parquet, and what training can be replayed from. Images are PNG
 bytes, flow latents are float32 bytes in C order beside their shape. Every column carries its meaning as field metadata
 (`doc`).
+
+An EnvRunner makes the PNG bytes. The driver passes them on, and decodes only where it needs pixels.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.flow_path import FlowPath
-from scenes.png import decode_png, encode_png
+from presets.keep import KeepConfig
+from rollout.trajectory_parquet import PICTURES, write_tables
+from scenes.png import Picture, encode_together
 from scenes.whole_file import whole_file
 
-SCHEMA_VERSION = 4
-ADDED = {3: ("unread", "truncated")}
-"""Columns that tables of an older version lack; they are read as null."""
+SCHEMA_VERSION = 5
+ADDED: dict[int, tuple[str, ...]] = {4: (), 3: ("unread", "truncated")}
+"""Columns that tables of an older version lack; they are read as null. Until version 4 every row has `image_before`."""
+_FULL_ROWS, _FULL_BYTES, _MOST_BYTES = 64, 1 << 26, 1 << 28  # of a part of a file, which a reader takes in at once
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class TurnSeconds:
 class Turn:
     """One turn of one member: the image it started from, what the Actor wrote, what the Inverse Diffuser made of it.
 
-    Where the Actor's answer could not be parsed, `reflection`, `edit_prompt` and `image_after` are None.
+    Where the Actor's answer could not be parsed, `reflection`, `edit_prompt` and `image_after` are None. Pictures and
+    `flow` are None as well where they were not kept, see `presets.keep`.
     """
 
     run: str
@@ -59,8 +65,8 @@ class Turn:
     carried_on: bool  # whether the next turn starts from this member's image
     actor_version: int
     editor_version: int
-    image_before: np.ndarray  # uint8 (height, width, 3)
-    image_after: np.ndarray | None
+    image_before: Picture | None  # the members of a group share it
+    image_after: Picture | None
     request: str
     reflection: str | None
     edit_prompt: str | None
@@ -83,6 +89,22 @@ class Turn:
     edit_seed: int | None = None
     seconds: TurnSeconds = field(default_factory=TurnSeconds)
     compute_seconds: TurnSeconds = field(default_factory=TurnSeconds)
+
+    @property
+    def start(self) -> np.ndarray:
+        """The pixels of `image_before`, uint8 (height, width, 3).
+
+        Raises:
+            ValueError: it was not kept.
+        """
+        if self.image_before is None:
+            raise ValueError(f"update {self.update}, group {self.group}: the image before was not kept")
+        return self.image_before.pixels
+
+    def kept(self, keep: KeepConfig) -> Turn:
+        """The turn without what `keep` leaves out of files."""
+        turn = self if keep.images(self.stage) else replace(self, image_before=None, image_after=None)
+        return turn if keep.latents(self.stage) else replace(turn, flow=None)
 
 
 def _column(name: str, kind: pa.DataType, doc: str, nullable: bool = False) -> pa.Field:
@@ -115,8 +137,8 @@ SCHEMA = pa.schema(
         _column("carried_on", pa.bool_(), "the next turn starts from this image"),
         _column("actor_version", pa.int64(), "weight version of the Actor that answered"),
         _column("editor_version", pa.int64(), "weight version of the Inverse Diffuser that edited"),
-        _column("image_before", pa.binary(), "PNG"),
-        _column("image_after", pa.binary(), "PNG; null where the answer was unparsable", nullable=True),
+        _column("image_before", pa.binary(), "PNG; null where it was not kept", nullable=True),
+        _column("image_after", pa.binary(), "PNG; null where there was no edit, or it was not kept", nullable=True),
         _column("request", pa.string(), "what the Actor was asked"),
         _column("reflection", pa.string(), "what the Actor saw to be wrong", nullable=True),
         _column("edit_prompt", pa.string(), "what the Inverse Diffuser was told", nullable=True),
@@ -133,7 +155,7 @@ SCHEMA = pa.schema(
         _column("rejected", pa.string(), "why this member takes no part in its group", nullable=True),
         _column("unread", pa.string(), "why the answer could not be parsed", nullable=True),
         _column("truncated", pa.bool_(), "max_answer_tokens cut the answer off; null: not known", nullable=True),
-        _column("flow", _FLOW, "stochastic denoising steps; null where the editor is not trained", nullable=True),
+        _column("flow", _FLOW, "stochastic denoising steps; null where there are none, or not kept", nullable=True),
         _column("draw_seed", pa.int64(), "seed of the first image", nullable=True),
         _column("actor_seed", pa.int64(), "seed of the Actor's answer", nullable=True),
         _column("edit_seed", pa.int64(), "seed of the edit", nullable=True),
@@ -147,19 +169,20 @@ SCHEMA = pa.schema(
 def _row(turn: Turn) -> dict[str, Any]:
     row = {name: getattr(turn, name) for name in SCHEMA.names}
     row["scene_graph"] = json.dumps(turn.scene_graph)
-    row["image_before"] = encode_png(turn.image_before)
-    row["image_after"] = None if turn.image_after is None else encode_png(turn.image_after)
+    for name in PICTURES:
+        row[name] = None if row[name] is None else row[name].png
     row["seconds"] = asdict(turn.seconds)
     row["compute_seconds"] = asdict(turn.compute_seconds)
     row["flow"] = None if turn.flow is None else turn.flow.to_record()
     return row
 
 
-def _turn(row: dict[str, Any]) -> Turn:
+def _turn(row: dict[str, Any], pictures: dict[bytes, Picture]) -> Turn:
     row = dict(row)
     row["scene_graph"] = json.loads(row["scene_graph"])
-    row["image_before"] = decode_png(row["image_before"])
-    row["image_after"] = None if row["image_after"] is None else decode_png(row["image_after"])
+    for name in PICTURES:
+        png = row[name]
+        row[name] = None if png is None else pictures.setdefault(png, Picture(png=png))
     row["seconds"] = TurnSeconds(**row["seconds"])
     row["compute_seconds"] = TurnSeconds(**row["compute_seconds"])
     row["flow"] = None if row["flow"] is None else FlowPath.from_record(row["flow"])
@@ -167,7 +190,13 @@ def _turn(row: dict[str, Any]) -> Turn:
 
 
 def to_table(turns: Iterable[Turn]) -> pa.Table:
-    """The Arrow table of these turns, a row for each, in their order."""
+    """The Arrow table of these turns, a row for each, in their order.
+
+    Raises:
+        ValueError: an image is none.
+    """
+    turns = list(turns)
+    encode_together([picture for turn in turns for picture in _pictures(turn)])
     return pa.Table.from_pylist([_row(turn) for turn in turns], schema=SCHEMA)
 
 
@@ -197,25 +226,55 @@ def _lacked_by(version: str) -> tuple[str, ...]:
 
 
 def from_table(table: pa.Table) -> list[Turn]:
-    """The turns of an Arrow table.
+    """The turns of an Arrow table. Those with the same image share one `Picture`; none is decoded yet.
 
     Raises:
         ValueError: the table is of another schema or version.
     """
     check_schema(table.schema)
-    return [_turn(row) for row in table.select([n for n in SCHEMA.names if n in table.schema.names]).to_pylist()]
+    pictures: dict[bytes, Picture] = {}
+    ours = table.select([name for name in SCHEMA.names if name in table.schema.names])
+    return [_turn(row, pictures) for row in ours.to_pylist()]
 
 
-def write_parquet(turns: Iterable[Turn], path: Path) -> Path:
+def write_parquet(turns: Iterable[Turn], path: Path, keep: KeepConfig | None = None) -> Path:
     """Write turns to `path`; the file appears complete or not at all.
+
+    Args:
+        keep: what is written of their images and latents; None: all.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
+        ValueError: an image is none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        pq.write_table(to_table(turns), partial, compression="zstd")
+        kept = turns if keep is None else (turn.kept(keep) for turn in turns)
+        write_tables((to_table(part) for part in _parts(kept)), SCHEMA, partial)
     return path
+
+
+def _pictures(turn: Turn) -> list[Picture]:
+    return [picture for picture in (turn.image_before, turn.image_after) if picture is not None]
+
+
+def _parts(turns: Iterable[Turn]) -> Iterator[list[Turn]]:
+    """Turns in parts that a reader can hold, a group in one part where that is possible, so that its start is written
+    once."""
+    part: list[Turn] = []
+    written: set[int] = set()  # pictures of the part, by identity
+    size = 0
+    for turn in turns:
+        full = len(part) >= _FULL_ROWS or size >= _FULL_BYTES
+        if part and (size >= _MOST_BYTES or (full and turn.group != part[-1].group)):
+            yield part
+            part, written, size = [], set(), 0
+        part.append(turn)
+        size += 0 if turn.flow is None else turn.flow.latents.nbytes
+        size += sum(len(picture.png) for picture in _pictures(turn) if id(picture) not in written)
+        written.update(id(picture) for picture in _pictures(turn))
+    if part:
+        yield part
 
 
 def read_parquet(path: Path) -> list[Turn]:

@@ -45,7 +45,7 @@ def agreement(turns: Sequence[Turn]) -> dict[str, Any]:
         if turn.image_after is None:
             truths.append(0.0)
             continue
-        holds = holds_in(turn.image_after, turn.requirements)
+        holds = holds_in(turn.image_after.pixels, turn.requirements)
         truths.append(float(np.mean(holds)))
         here[0] += truths[-1]
         agreed += [(p >= HOLDS) == h for p, h in zip(turn.satisfaction_after, holds, strict=True)]

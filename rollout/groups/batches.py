@@ -29,7 +29,7 @@ def actor_samples(turns: Sequence[Turn], truncated: bool = True) -> list[ActorSa
     """One sample for each answer with an advantage; those of dropped groups are left out, and without `truncated` those
     that were cut off, which have counted in their groups."""
     return [
-        ActorSample(turn.image_before, turn.request, turn.token_ids, turn.token_log_probs, turn.advantage)
+        ActorSample(turn.start, turn.request, turn.token_ids, turn.token_log_probs, turn.advantage)
         for turn in turns
         if not turn.dropped and turn.advantage is not None and turn.token_ids and (truncated or not turn.truncated)
     ]
@@ -38,7 +38,7 @@ def actor_samples(turns: Sequence[Turn], truncated: bool = True) -> list[ActorSa
 def editor_samples(turns: Sequence[Turn]) -> list[EditorSample]:
     """One sample for each stochastic edit with an advantage; those of dropped groups are left out."""
     return [
-        EditorSample(turn.image_before, turn.edit_prompt, turn.flow, turn.advantage)
+        EditorSample(turn.start, turn.edit_prompt, turn.flow, turn.advantage)
         for turn in turns
         if not turn.dropped and turn.advantage is not None and turn.flow is not None and turn.edit_prompt is not None
     ]

@@ -20,7 +20,7 @@ def rejection(turn: Turn) -> str | None:
         return "a token's log-probability is not finite"
     if turn.flow is not None and not (np.isfinite(turn.flow.log_probs).all() and np.isfinite(turn.flow.latents).all()):
         return "a denoising step is not finite"
-    if turn.image_after is not None and not turn.image_after.any():
+    if turn.image_after is not None and not turn.image_after.pixels.any():
         return "the image is black"
     return None
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.repeats import without_repeats
-from learner.advantages import group_advantages, has_signal
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
 from rollout.episode import draw_states
+from rollout.groups.comparison import compared
 from rollout.groups.rejection import rejection
 from rollout.groups.rewards import load_reward
 from rollout.seeds import derive_seed
 from rollout.state import State
 from rollout.trajectory import Turn, TurnSeconds
+from scenes.png import Picture
 from scenes.scene_graph import SceneGraph
 from serving.actor import ActorAnswer
 
@@ -202,9 +201,12 @@ class GroupSampler:
         computed = self._computed() - before
         results = {m: (edits[place], checked[place]) for m, place in zip(parsed, places, strict=True)}
         worth = {k: self._worth(states[k]) for k in set(starts)}
+        images = (*(states[k].image for k in set(starts)), *(edit.image for edit in edits))
+        pictures = {id(image): Picture(image) for image in images}  # one for all members that have the image
+        given = [(states[k], worth[k], answers[m], results.get(m)) for m, k in enumerate(starts)]
         rows = [
-            self._row(job, turn, states[k], worth[k], answers[m], results.get(m), seeds["answer"][m], seeds["edit"][m])
-            for m, k in enumerate(starts)
+            self._row(job, turn, *one, pictures, actor_seed=seeds["answer"][m], edit_seed=seeds["edit"][m])
+            for m, one in enumerate(given)
         ]
         return [replace(row, seconds=seconds, compute_seconds=computed, rejected=rejection(row)) for row in rows]
 
@@ -240,6 +242,8 @@ class GroupSampler:
         reward_before: float,
         answer: ActorAnswer,
         result: tuple[Edit, list[float]] | None,
+        pictures: Mapping[int, Picture],
+        *,
         actor_seed: int,
         edit_seed: int,
     ) -> Turn:
@@ -260,8 +264,8 @@ class GroupSampler:
             carried_on=False,
             actor_version=answer.version,
             editor_version=-1 if edit is None else edit.version,
-            image_before=state.image,
-            image_after=None if edit is None else edit.image,
+            image_before=pictures[id(state.image)],
+            image_after=None if edit is None else pictures[id(edit.image)],
             request=state.request,
             reflection=None if answer.reflection is None else answer.reflection.reflection,
             edit_prompt=None if answer.reflection is None else answer.reflection.edit_prompt,
@@ -282,19 +286,8 @@ class GroupSampler:
         )
 
 
-def compared(
-    members: Sequence[Turn], rewards: Sequence[float], least_spread: float = 0.0
-) -> list[tuple[Turn, float | None, bool]]:
-    """Each member of a group with its advantage over the others, None where it was rejected, and whether the group
-    carries no signal: rewards that hardly differ, or fewer than two members to compare. Rewards are one a member."""
-    sound = np.array([reward for member, reward in zip(members, rewards, strict=True) if member.rejected is None])
-    signal = len(sound) >= 2 and has_signal(sound, least_spread)
-    advantages = iter(group_advantages(sound) if signal else np.zeros(len(sound)))
-    return [(member, float(next(advantages)) if member.rejected is None else None, not signal) for member in members]
-
-
 def _next(state: State, turn: Turn) -> State:
     """The state after a member's turn; the same one where that made nothing better, or nothing that can be used."""
     if turn.image_after is None or turn.rejected is not None:
         return state
-    return state.after(turn.image_after, turn.satisfaction_after)
+    return state.after(turn.image_after.pixels, turn.satisfaction_after)

@@ -132,11 +132,11 @@ def check_turn(turn: Turn) -> None:
     graph = read_record(turn.scene_graph, turn.prompt_id)
     if turn.turn == 0:
         painter = importlib.import_module("own_diffuser").Painter("", image_size=64)
-        assert np.array_equal(turn.image_before, painter.draw([graph.prompt], [turn.draw_seed])[0])
+        assert np.array_equal(turn.start, painter.draw([graph.prompt], [turn.draw_seed])[0])
     careful = importlib.import_module("own_reward").careful
-    assert turn.reward_before == pytest.approx(careful(turn.satisfaction_before, turn.image_before, graph))
+    assert turn.reward_before == pytest.approx(careful(turn.satisfaction_before, turn.start, graph))
     if turn.image_after is not None:
-        assert turn.reward == pytest.approx(careful(turn.satisfaction_after, turn.image_after, graph))
-        found = extract(turn.image_after)
+        assert turn.reward == pytest.approx(careful(turn.satisfaction_after, turn.image_after.pixels, graph))
+        found = extract(turn.image_after.pixels)
         if not found.malformed:
             assert turn.satisfaction_after == [float(satisfied(r, found)) for r in graph.requirements]

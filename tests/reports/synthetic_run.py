@@ -14,6 +14,7 @@ from measuring.evaluation import PromptScores
 from reports.held_out import write_held_out
 from rollout.groups.batches import describe
 from rollout.trajectory import Turn, write_parquet
+from scenes.png import Picture
 from scenes.shape_world import sample_scene
 
 HELD_OUT = 24
@@ -119,6 +120,7 @@ def _episode(
             edited = sample_scene(rng, "train", (2, 3)).image
             after = rng.random(len(requirements)).tolist() if parsed else satisfaction
             made.append((edited if parsed else None, after, float(np.mean(after)) if parsed else 0.0))
+        shown = Picture(image)
         best = int(np.argmax([reward for _, _, reward in made]))
         for member, (edited, after, reward) in enumerate(made):
             rows.append(
@@ -136,8 +138,8 @@ def _episode(
                     carried_on=member == best,
                     actor_version=update,
                     editor_version=0,
-                    image_before=image,
-                    image_after=edited,
+                    image_before=shown,
+                    image_after=None if edited is None else Picture(edited),
                     request="goal : … . unmet : … . fix ?",
                     reflection=None if edited is None else f"red circle right of blue square{hostile}",
                     edit_prompt=None if edited is None else f"move {requirements[0]}",

@@ -13,10 +13,12 @@ from PIL import Image
 from learner.config import LearnerConfig
 from learner.vlm_policy import VlmPolicy
 from presets.errors import BadInput
+from presets.keep import KeepConfig
 from rollout.episode import play
-from rollout.lessons import NO_BETTER, Teacher, of_episodes, of_file, of_trajectories, samples_of
+from rollout.lessons import NO_BETTER, NOT_KEPT, Teacher, of_episodes, of_file, of_trajectories, samples_of
 from rollout.trajectory import write_parquet
 from scenes.dialogues.general import General
+from scenes.png import Picture
 from serving.endpoint.openai_api import EndpointError
 from tests.rollout.groups.test_sampler import GRAPHS
 from tests.rollout.scripted_models import ScriptedModels
@@ -40,10 +42,24 @@ def test_turns_that_improved_the_picture_are_imitated(tmp_path):
     write_parquet(turns, tmp_path / "0.parquet")
     found, left_out = of_trajectories(tmp_path)
     assert [one.answer for one in found] == ["good"]
-    assert np.array_equal(found[0].image, turns[0].image_before)
+    assert np.array_equal(found[0].image, turns[0].start)
     assert left_out == {NO_BETTER: 1, "the image is black": 1, "cut off": 1}
     (tmp_path / "1.parquet").write_bytes(b"no parquet")
     with pytest.raises(BadInput, match=r"--answers: .*1\.parquet"):
+        of_trajectories(tmp_path)
+
+
+def test_turns_whose_images_were_not_kept_are_left_out_and_counted(tmp_path):
+    turns = [example(stage=stage, reward_before=0.2, reward=0.7) for stage in ("actor", "editor", "editor")]
+    write_parquet(turns, tmp_path / "0.parquet", KeepConfig(editor="none"))
+    found, left_out = of_trajectories(tmp_path)
+    assert len(found) == 1
+    assert left_out == {NOT_KEPT: 2}
+
+
+def test_a_damaged_image_is_bad_input(tmp_path):
+    write_parquet([example(reward_before=0.2, image_before=Picture(png=b"no image"))], tmp_path / "0.parquet")
+    with pytest.raises(BadInput, match="--answers: "):
         of_trajectories(tmp_path)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from actors.flow_path import FlowPath
+from presets.keep import KeepConfig
 from reports.reading.trajectories import read_rows
 from rollout.trajectory import (
     SCHEMA,
@@ -20,8 +21,9 @@ from rollout.trajectory import (
     to_table,
     write_parquet,
 )
+from scenes.png import Picture
 
-images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
+images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))).map(Picture)
 finite = st.floats(-1e6, 1e6, width=32)
 int64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -52,7 +54,7 @@ turns = st.builds(
     started=int64,
     actor_version=int64,
     editor_version=int64,
-    image_before=images,
+    image_before=st.none() | images,
     image_after=st.none() | images,
     request=st.text(),
     reflection=st.none() | st.text(),
@@ -92,8 +94,8 @@ def example(**changes: object) -> Turn:
         carried_on=True,
         actor_version=2,
         editor_version=1,
-        image_before=image,
-        image_after=255 - image,
+        image_before=Picture(image),
+        image_after=Picture(255 - image),
         request="goal : a . fix ?",
         reflection="red circle right of blue square",
         edit_prompt="move red circle left of blue square",
@@ -117,9 +119,9 @@ def assert_same(left: Turn, right: Turn) -> None:
             for part in ("latents", "sigmas", "log_probs"):
                 assert getattr(a, part).dtype == getattr(b, part).dtype == np.float32
                 np.testing.assert_array_equal(getattr(a, part), getattr(b, part))
-        elif isinstance(a, np.ndarray):
-            assert a.dtype == b.dtype == np.uint8
-            np.testing.assert_array_equal(a, b)
+        elif isinstance(a, Picture):
+            assert a.pixels.dtype == b.pixels.dtype == np.uint8
+            np.testing.assert_array_equal(a.pixels, b.pixels)
         else:
             assert a == b, name
 
@@ -139,22 +141,35 @@ def test_parquet_round_trip_keeps_schema_version(tmp_path: Path) -> None:
     flow = FlowPath(np.ones((3, 4, 2)), np.array([1.0, 0.5, 0.25]), np.array([-1.0, -2.0]), 0.7)
     path = write_parquet([example(), example(flow=flow, advantage=1.5)], tmp_path / "trajectories" / "0.parquet")
     assert [file.name for file in path.parent.iterdir()] == ["0.parquet"]
-    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"4"
+    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"5"
     assert pq.read_schema(path).field("reward").metadata[b"doc"] == b"reward of image_after"
     first, second = read_parquet(path.parent)
     assert_same(first, example())
     assert_same(second, example(flow=flow, advantage=1.5))
 
 
+def test_what_is_not_kept_is_null_and_the_rest_as_it_was(tmp_path: Path) -> None:
+    flow = FlowPath(np.ones((3, 4, 2)), np.array([1.0, 0.5, 0.25]), np.array([-1.0, -2.0]), 0.7)
+    turns = [example(flow=flow), example(stage="actor")]
+    path = write_parquet(turns, tmp_path / "0.parquet", KeepConfig(actor="none", editor="latents"))
+    editor, actor = read_parquet(path)
+    assert_same(editor, example(flow=flow, image_before=None, image_after=None))
+    assert_same(actor, example(stage="actor", image_before=None, image_after=None))
+    with pytest.raises(ValueError, match="update 3, group 1: the image before was not kept"):
+        _ = editor.start
+    (images,) = read_parquet(write_parquet(turns[:1], path, KeepConfig(editor="images")))
+    assert_same(images, example())
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="uint8"):
-        write_parquet([example(image_before=np.zeros((2, 2)))], tmp_path / "0.parquet")
+        write_parquet([example(image_before=Picture(np.zeros((2, 2))))], tmp_path / "0.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_schema_version_is_refused() -> None:
     table = to_table([example()]).replace_schema_metadata({"rlrig.version": "99"})
-    with pytest.raises(ValueError, match="schema version 99; this code reads version 4"):
+    with pytest.raises(ValueError, match="schema version 99; this code reads version 5"):
         from_table(table)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from rollout.trajectory import Turn
 from rollout.truth import agreement
+from scenes.png import Picture
 from scenes.shape_world import PlacedObject, draw
 from tests.rollout.test_trajectory import example
 
@@ -11,7 +12,7 @@ _OBJECTS = (PlacedObject("red", "circle", 16, 30, 7), PlacedObject("blue", "squa
 
 
 def _turn(requirements: list[str], satisfaction: list[float]) -> Turn:
-    return example(image_after=draw(_OBJECTS), requirements=requirements, satisfaction_after=satisfaction)
+    return example(image_after=Picture(draw(_OBJECTS)), requirements=requirements, satisfaction_after=satisfaction)
 
 
 def test_agreement_measures_the_truth_beside_the_checker() -> None:

@@ -8,8 +8,10 @@ from actors.flow_path import FlowPath
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
 from rollout.groups.batches import actor_samples, describe, editor_samples
+from rollout.groups.comparison import compared
 from rollout.groups.rejection import rejection, rejections
-from rollout.groups.sampler import GroupSampler, Job, Started, compared
+from rollout.groups.sampler import GroupSampler, Job, Started
+from scenes.png import Picture
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels
 
@@ -33,12 +35,12 @@ def path(latent: float = 0.0, log_prob: float = -1.0) -> FlowPath:
         ({"token_log_probs": [-0.5, float("-inf")]}, "a token's log-probability is not finite"),
         ({"flow": path(log_prob=float("inf"))}, "a denoising step is not finite"),
         ({"flow": path(latent=float("nan"))}, "a denoising step is not finite"),
-        ({"image_after": np.zeros((64, 64, 3), np.uint8)}, "the image is black"),
+        ({"image_after": Picture(np.zeros((64, 64, 3), np.uint8))}, "the image is black"),
         ({}, None),
     ],
 )
 def test_a_member_with_a_poisoned_value_is_rejected_with_the_reason(changes, reason):
-    turn = next(turn for turn in turns_of(ScriptedModels()) if turn.image_after.any())
+    turn = next(turn for turn in turns_of(ScriptedModels()) if turn.image_after.pixels.any())
     assert rejection(replace(turn, **changes)) == reason
 
 

@@ -59,8 +59,8 @@ def test_a_group_is_compared_by_the_users_reward(own: str, group: str) -> None:
     turns = GroupSampler(models, settings, EditorConfig()).sample(Job("run", "actor", prompts, 11))
     assert turns
     for turn in turns:
-        assert turn.reward == pytest.approx(turn.image_after.mean() / 255)
-        assert turn.reward_before == pytest.approx(turn.image_before.mean() / 255)
+        assert turn.reward == pytest.approx(turn.image_after.pixels.mean() / 255)
+        assert turn.reward_before == pytest.approx(turn.image_before.pixels.mean() / 255)
     if group == "turn":
         first = sorted((turn for turn in turns if turn.turn == 0), key=lambda turn: turn.reward)
         assert [turn.advantage for turn in first] == sorted(turn.advantage for turn in first)
