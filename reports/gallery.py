@@ -18,6 +18,7 @@ from scenes.harmless_text import harmless
 _NOT_SHOWN = ("token_ids", "token_log_probs", "flow", "scene_graph", "request")
 _MOST_TURNS, _MOST_MEMBERS, _MOST_CHIPS, _LONGEST_TITLE = 100, 256, 100, 2000
 COLUMNS = [name for name in SCHEMA.names if name not in _NOT_SHOWN]
+NO_EDIT, NOT_KEPT = "no edit", "the image was not kept"
 
 
 @dataclass(frozen=True)
@@ -33,31 +34,42 @@ class Chip:
 
 
 @dataclass(frozen=True)
+class ShownMember:
+    """Of one member of a group. `without` says why there is no image, where there is none; `reward` is None where it is
+    not finite."""
+
+    image: bytes | None
+    without: str
+    reward: float | None
+
+
+@dataclass(frozen=True)
 class ShownTurn:
-    """One turn of the member that went on, or of the best one where none did, and the images and rewards of its whole
-    group, the best first. An image that was not `kept` is not what the next turn starts from. `reward` is None where it
-    is not finite."""
+    """One turn of the member that went on, or of the best one where none did, and its whole group, the best first. An
+    image that was not `kept` is not what the next turn starts from. `without` and `reward` are as those of a member."""
 
     reflection: str | None
     edit_prompt: str | None
     answer: str
     unread: str | None
     image: bytes | None
+    without: str
     chips: list[Chip]
     reward: float | None
     kept: bool
     rejected: str | None
-    members: list[tuple[bytes | None, float | None]]
+    members: list[ShownMember]
 
 
 @dataclass(frozen=True)
 class ShownEpisode:
-    """An episode: the first image, then its turns. Images are PNG bytes. `dropped`: its first group taught nothing."""
+    """An episode: the first image, None where it was not kept, then its turns. Images are PNG bytes. `dropped`: its
+    first group taught nothing."""
 
     stage: str
     update: int
     prompt: str
-    image: bytes
+    image: bytes | None
     chips: list[Chip]
     reward_before: float | None
     dropped: bool
@@ -94,6 +106,16 @@ def chips(row: Row, which: str) -> list[Chip]:
     return [Chip(text, finite(probability)) for text, probability in pairs]
 
 
+def without_image(row: Row) -> str:
+    """Why a turn has no image after it, where it has none."""
+    return NO_EDIT if row["edit_prompt"] is None else NOT_KEPT
+
+
+def not_kept(stage: str, update: int) -> str:
+    """The sentence for an update whose images were not kept."""
+    return f"The images of update {update} were not kept (keep.{stage} in the run file)."
+
+
 def title_of(row: Row) -> str:
     """What was asked for."""
     return harmless("; ".join(row["requirements"][:_MOST_CHIPS]), _LONGEST_TITLE)
@@ -114,14 +136,22 @@ def episodes(rows: Sequence[Row]) -> list[ShownEpisode]:
             chosen = _best(here)
             first = first or chosen
             chain.append(_shown(chosen, here))
-            image = chosen["image_after"] if chosen["carried_on"] else chosen["image_before"]
-            here = [row for row in by_turn[len(chain)] if row["image_before"] == image]
+            here = [row for row in by_turn[len(chain)] if _follows(row, chosen)]
         if first is not None:
             prompt = title_of(first)
             before = chips(first, "before")
             reward, dropped = finite(first["reward_before"]), first["dropped"]
             found.append(ShownEpisode(stage, update, prompt, first["image_before"], before, reward, dropped, chain))
     return found
+
+
+def _follows(row: Row, chosen: Row) -> bool:
+    """Whether a row of the next turn starts from where `chosen` ended. Images tell; without them, the next group of the
+    prompt does, or the same member where a group is of whole episodes."""
+    if row["image_before"] is None:
+        alike = ("prompt", "member") if row["group"] == chosen["group"] else ("prompt",)
+        return all(row[name] == chosen[name] for name in alike)
+    return bool(row["image_before"] == chosen["image_after" if chosen["carried_on"] else "image_before"])
 
 
 def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
@@ -132,11 +162,15 @@ def _shown(row: Row, group: Sequence[Row]) -> ShownTurn:
         answer=row["answer_text"],
         unread=row["unread"],
         image=row["image_after"],
+        without=without_image(row),
         chips=chips(row, "after"),
         reward=finite(row["reward"]),
         kept=row["carried_on"],
         rejected=row["rejected"],
-        members=[(member["image_after"], finite(member["reward"])) for member in ranked[:_MOST_MEMBERS]],
+        members=[
+            ShownMember(member["image_after"], without_image(member), finite(member["reward"]))
+            for member in ranked[:_MOST_MEMBERS]
+        ],
     )
 
 
@@ -157,14 +191,14 @@ def episode_numbers(run: str, chosen: Sequence[tuple[str, ShownEpisode]]) -> lis
     numbers = []
     for rank, episode in chosen:
         values: list[tuple[str, str, float | None]] = [(rank, "gain", episode.gain)]
-        shown: list[tuple[str, float | None, list[Chip], list[tuple[bytes | None, float | None]]]]
+        shown: list[tuple[str, float | None, list[Chip], list[ShownMember]]]
         shown = [("first image", episode.reward_before, episode.chips, [])]
         shown += [(f"turn {k}", turn.reward, turn.chips, turn.members) for k, turn in enumerate(episode.turns, start=1)]
         for where, reward, chips, members in shown:
             item = f"{rank}, {where}"
             values.append((item, "reward", reward))
             values += [(item, f"satisfaction of {chip.text}", chip.probability) for chip in chips]
-            values += [(item, "member reward", one) for _, one in members]
+            values += [(item, "member reward", member.reward) for member in members]
         numbers += [
             Number(run, "episode", metric, float(value), update=episode.update, policy=episode.stage, item=item)
             for item, metric, value in values

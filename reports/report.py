@@ -15,7 +15,7 @@ from presets.errors import BadInput
 from reports.content import BOOTSTRAP, Report, RunReport
 from reports.drawing.charts import COLOURS
 from reports.fault_numbers import fault_numbers
-from reports.gallery import ShownEpisode, choose, episode_numbers, read_episodes
+from reports.gallery import ShownEpisode, choose, episode_numbers, not_kept, read_episodes
 from reports.held_out_numbers import comparison_numbers, held_out_numbers
 from reports.number import Number, numbers_table
 from reports.page import page
@@ -51,7 +51,7 @@ def make_report(records: Sequence[RunRecord]) -> Report:
 
 def _about(record: RunRecord, best: int, worst: int) -> RunReport:
     shown: list[ShownEpisode] = []
-    damaged = list(record.damaged)
+    missing, damaged = list(record.missing), list(record.damaged)
     for update in record.last_updates.values():
         try:
             found, faults = read_episodes(record.folder / "trajectories" / f"{update:05}.parquet")
@@ -59,7 +59,9 @@ def _about(record: RunRecord, best: int, worst: int) -> RunReport:
             found, faults = [], [str(error)]
         shown += found
         damaged += [fault for fault in faults if fault not in damaged]
-    record = replace(record, damaged=damaged)
+        if found and all(episode.image is None for episode in found):
+            missing.append(not_kept(found[0].stage, update))
+    record = replace(record, missing=missing, damaged=damaged)
     chosen = choose(shown, best, worst)
     numbers = [
         *fact_numbers(record),

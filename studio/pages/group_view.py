@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reports.gallery import Chip, chips, finite, title_of
+from reports.gallery import NOT_KEPT, Chip, chips, finite, title_of, without_image
 from reports.reading.picture import UNREADABLE, Pictures
 from reports.reading.table import DamagedFile, Row
 from reports.reading.trajectories import LIGHT
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GROUPS_ON_A_PAGE = 12
 MOST_MEMBERS = 256
 _MOST_TURNS = 100
-_NO_IMAGE: dict[str, str | None] = {"before": None, "after": None, "without": UNREADABLE}
+_NO_IMAGE: dict[str, str | None] = {"before": None, "no_start": UNREADABLE, "after": None, "without": UNREADABLE}
 _SIDE = 256  # pixels that an image is at most high and wide
 
 
@@ -49,7 +49,8 @@ class ShownMember:
 
 @dataclass(frozen=True)
 class ShownGroup:
-    """A group in one turn, counted from 1. `spread` is the standard deviation of its rewards."""
+    """A group in one turn, counted from 1. `image` is where it started, None with the reason in `without`; `spread` is
+    the standard deviation of its rewards."""
 
     group: int
     turn: int
@@ -57,6 +58,7 @@ class ShownGroup:
     stage: str
     requirements: str
     image: str | None
+    without: str
     chips: list[Chip]
     reward_before: float | None
     spread: float | None
@@ -186,13 +188,14 @@ def _images(folder: RunsFolder, run: Path, update: int, groups: Sequence[Members
     pictures, found = Pictures(), Images()
     if not numbers:
         return found, []
-    columns = ("group", "turn", "member", "image_before", "image_after")
+    columns = ("group", "turn", "member", "edit_prompt", "image_before", "image_after")
     rows, damaged = read_rows(folder, run, update, columns, numbers)
     for row in rows.values():
         found[key_of(row)] = {
             "before": pictures.shown(row["image_before"], _SIDE) if key_of(row) in first else None,
+            "no_start": NOT_KEPT if row["image_before"] is None else pictures.why,
             "after": pictures.shown(row["image_after"], _SIDE),
-            "without": "no edit" if row["image_after"] is None else pictures.why,
+            "without": without_image(row) if row["image_after"] is None else pictures.why,
         }
     return found, damaged
 
@@ -213,6 +216,7 @@ def _shown(
         stage=first["stage"],
         requirements=title_of(first),
         image=images.get(key_of(first), _NO_IMAGE)["before"],
+        without=str(images.get(key_of(first), _NO_IMAGE)["no_start"]),
         chips=chips(first, "before"),
         reward_before=finite(first["reward_before"]),
         spread=float(np.std(sound)) if sound else None,

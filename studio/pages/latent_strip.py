@@ -58,7 +58,11 @@ def latent_pictures(path: FlowPath, height: int, width: int) -> list[np.ndarray]
 def strip_of(row: Row) -> tuple[list[Latent], str | None]:
     """The denoising of a turn; where it cannot be shown, nothing and why."""
     if row["flow"] is None:
-        why = "there was no edit" if row["image_after"] is None else "the editor did not train in this update"
+        why = "the latents were not kept, which keep.editor in the run file says"
+        if row["edit_prompt"] is None:
+            why = "there was no edit"
+        elif row["stage"] != "editor":
+            why = "the editor did not train in this update"
         return [], f"No denoising was recorded: {why}."
     try:
         path = FlowPath.from_record(row["flow"])
@@ -66,8 +70,7 @@ def strip_of(row: Row) -> tuple[list[Latent], str | None]:
             raise ValueError("flow: its latents hold no value")
         if path.latents.size > _MOST_VALUES or len(path) > _MOST_STATES:
             raise ValueError(f"flow: {len(path)} steps of {path.latents.size} values are too many")
-        with Image.open(io.BytesIO(row["image_before"]), formats=["PNG"]) as image:
-            pictures = latent_pictures(path, image.height, image.width)
+        pictures = latent_pictures(path, *_shape(row["image_before"]))
     except (ValueError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         what = str(error) if isinstance(error, ValueError) else "its values or the image before it cannot be read"
         return [], f"The denoising cannot be shown: {what}."
@@ -76,6 +79,14 @@ def strip_of(row: Row) -> tuple[list[Latent], str | None]:
         Latent(data_uri(encode_png(picture)), _number(sigma), None if step is None else finite(step))
         for picture, sigma, step in zip(pictures, path.sigmas, steps, strict=True)
     ], None
+
+
+def _shape(png: bytes | None) -> tuple[int, int]:
+    """Height and width of an image; of one that was not kept it is not known, and a square is tried."""
+    if png is None:
+        return 1, 1
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        return image.height, image.width
 
 
 def _number(value: float) -> float:

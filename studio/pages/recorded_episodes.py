@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from reports.gallery import Chip, ShownEpisode, choose, read_episodes
+from reports.gallery import NOT_KEPT, Chip, ShownEpisode, choose, read_episodes
 from reports.reading.columns import LONGEST_BINARY
 from reports.reading.picture import Pictures
 from reports.reading.text_file import read_text
@@ -116,12 +116,12 @@ def _turn(index: int, image: str | None, turn: _TraceTurn) -> dict[str, Any]:
 def _of_training(rank: str, episode: ShownEpisode) -> dict[str, Any]:
     """An episode of training, whose next turn starts from a member that was drawn by lot among those of its group."""
     pictures = Pictures()
-    states: list[tuple[bytes, list[Chip], bool, str | None, str | None]]
+    states: list[tuple[bytes | None, list[Chip], bool, str | None, str | None]]
     states = [(episode.image, episode.chips, True, None, None)]
     states += [
         (turn.image, turn.chips, turn.kept, turn.reflection, turn.edit_prompt)
         for turn in episode.turns
-        if turn.image is not None
+        if turn.edit_prompt is not None
     ]
     return {
         "name": f"{episode.stage}, update {episode.update}, {rank}: {episode.prompt}",
@@ -130,6 +130,7 @@ def _of_training(rank: str, episode: ShownEpisode) -> dict[str, Any]:
             {
                 "index": index,
                 "image": pictures.shown(image, _SIDE),
+                "without": NOT_KEPT if image is None else pictures.why,
                 "reflection": reflection,
                 "edit_prompt": edit_prompt,
                 "kept": kept,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reports.gallery import Chip, chips, finite, title_of
+from reports.gallery import NOT_KEPT, Chip, chips, finite, title_of, without_image
 from reports.reading.picture import Pictures
 from reports.reading.table import Row
 from reports.reading.tokens import TOKENIZERS, NoTokenizer
@@ -45,14 +45,16 @@ class Token:
 @dataclass(frozen=True)
 class ShownStep:
     """One turn, counted from 1. `own` is whether this member took it; otherwise it is the one before, from which its
-    group started. `note` says what of the denoising cannot be shown."""
+    group started. `without_before` and `without_after` say why an image is not shown, `note` what of the denoising."""
 
     turn: int
     group: int
     member: int
     own: bool
     image_before: str | None
+    without_before: str
     image_after: str | None
+    without_after: str
     edited: bool
     chips_before: list[Chip]
     chips_after: list[Chip]
@@ -241,8 +243,10 @@ def _step(row: Row, own: bool, texts: Sequence[str], link: str | None, pictures:
         member=row["member"],
         own=own,
         image_before=pictures.shown(row["image_before"], _SIDE),
+        without_before=NOT_KEPT if row["image_before"] is None else pictures.why,
         image_after=pictures.shown(row["image_after"], _SIDE),
-        edited=row["image_after"] is not None,
+        without_after=without_image(row) if row["image_after"] is None else pictures.why,
+        edited=row["edit_prompt"] is not None,
         chips_before=chips(row, "before"),
         chips_after=chips(row, "after"),
         request=row["request"],

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from presets.keep import KeepConfig
 from reports.gallery import COLUMNS, choose, episode_numbers, episodes
 from reports.reading.picture import Pictures
 from reports.reading.trajectories import read_rows
@@ -29,9 +30,31 @@ def test_episode_follows_the_member_that_went_on(run: Path) -> None:
     for episode in found:
         assert len(episode.turns) == 2
         for turn in episode.turns:
-            assert turn.reward == max(reward for _, reward in turn.members)
-            assert turn.image == turn.members[0][0]
-        assert sum(image is None for image, _ in episode.turns[0].members) == 1
+            assert turn.reward == max(member.reward for member in turn.members)
+            assert turn.image == turn.members[0].image
+        assert [member.without for member in episode.turns[0].members if member.image is None] == ["no edit"]
+
+
+@pytest.mark.parametrize("group", ["turn", "trajectory"])
+def test_episodes_without_their_images_are_the_same_turns(run: Path, tmp_path: Path, group: str) -> None:
+    turns = read_parquet(run / "trajectories" / "00003.parquet")
+    if group == "trajectory":  # the member that went on is the same in all turns
+        best = {turn.prompt: turn.member for turn in turns if turn.turn == 0 and turn.carried_on}
+        going_on = (turn for turn in turns if turn.turn == 0 or turn.member == best[turn.prompt])
+        turns = [replace(turn, group=turn.prompt) for turn in going_on]
+    found = episodes(read_rows(write_parquet(turns, tmp_path / "all.parquet"), COLUMNS)[0])
+    path = write_parquet(turns, tmp_path / "none.parquet", KeepConfig(actor="none"))
+    rows, faults = read_rows(path, COLUMNS)
+    assert faults == []
+    bare = episodes(rows)
+    assert [len(episode.turns) for episode in bare] == [len(episode.turns) for episode in found] == [2] * 6
+    for one, other in zip(bare, found, strict=True):
+        assert (one.image, one.gain, one.chips) == (None, other.gain, other.chips)
+        for turn, shown in zip(one.turns, other.turns, strict=True):
+            assert (turn.image, turn.without) == (None, "the image was not kept")
+            assert turn.edit_prompt == shown.edit_prompt
+            assert [member.reward for member in turn.members] == [member.reward for member in shown.members]
+    assert [m.without for m in bare[0].turns[0].members].count("no edit") == 1
 
 
 def test_gallery_goes_on_from_the_image_before_where_a_turn_made_nothing_better(run: Path) -> None:

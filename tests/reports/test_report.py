@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from presets.errors import BadInput
+from presets.keep import KeepConfig
 from reports.number import NUMBERS_SCHEMA
 from reports.report import MOST_RUNS, write_report
+from rollout.trajectory import read_parquet, write_parquet
 from tests.reports.synthetic_run import write_run
 
 
@@ -197,3 +199,18 @@ def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds neither config\.yaml nor metrics\.jsonl"):
         write_report([str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", ["latents", "none"])
+def test_a_run_that_kept_no_images_has_a_report_that_says_so(tmp_path: Path, kept: str) -> None:
+    run = write_run(tmp_path / "bare", updates=2, flow=True)
+    for file in (run / "trajectories").iterdir():
+        write_parquet(read_parquet(file), file, KeepConfig(actor="images", editor=kept))
+    write_report([str(run)])
+    words = " ".join(" ".join(Page((run / "report.html").read_text()).words).split())
+    assert "The images of update 3 were not kept (keep.editor in the run file)." in words
+    assert "The images of update 1 were not kept" not in words
+    assert "the image was not kept" in words
+    assert "cannot be read" not in words
+    numbers = json.loads((run / "report.json").read_text())["numbers"]
+    assert {number["policy"] for number in numbers if number["section"] == "episode"} == {"actor", "editor"}

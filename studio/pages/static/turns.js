@@ -54,7 +54,7 @@
           ...(turn.index > 0 ? [texts(turn)] : []),
           turn.image
             ? make("img", { class: "big", src: turn.image, alt: `${title}, asked for: ${wanted}` })
-            : make("div", { class: "none big" }, "the image cannot be read"),
+            : make("div", { class: "none big" }, turn.without || "the image cannot be read"),
           make("ul", { class: "chips" }, ...chips),
         ),
       );

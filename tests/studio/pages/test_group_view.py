@@ -2,6 +2,8 @@ import shutil
 
 import pytest
 
+from presets.keep import KeepConfig
+from rollout.trajectory import read_parquet, write_parquet
 from studio.pages import group_view
 from studio.pages.group_filter import BadFilter, GroupFilter, whole_number
 from studio.pages.group_view import group_page
@@ -23,6 +25,18 @@ def test_a_group_shows_all_members_with_rewards_and_advantages(folder):
     assert (group.members[-1].image, group.members[-1].without) == (None, "no edit")
     assert group.members[0].link == f"/runs/sample/trajectories/3/{group.group}/0"
     assert group.image.startswith("data:image/png")
+
+
+def test_groups_whose_images_were_not_kept_are_shown_with_their_numbers(sample, tmp_path):
+    path = shutil.copytree(sample / "sample", tmp_path / "sample") / "trajectories" / "00003.parquet"
+    write_parquet(read_parquet(path), path, KeepConfig(editor="none"))
+    page = group_page(RunsFolder(tmp_path), "sample", 3, GroupFilter(), LINKS)
+    assert (page.damaged, page.total) == ([], PROMPTS * TURNS)
+    group = page.groups[0]
+    assert (group.image, group.without) == (None, "the image was not kept")
+    why = [one.without for one in group.members]
+    assert why == ["the image was not kept"] * (MEMBERS - 1) + ["no edit"]
+    assert [one.advantage for one in group.members] == [1.0, -1.0, 1.0, -1.0]
 
 
 def test_filters_leave_the_groups_that_fit(folder):

@@ -5,6 +5,8 @@ import shutil
 import pytest
 
 from presets.errors import BadInput
+from presets.keep import KeepConfig
+from rollout.trajectory import read_parquet, write_parquet
 from studio.pages.static_site import write_pages
 from tests.studio.pages.sample_runs import MEMBERS, PROMPTS, TURNS, write_empty, write_sample
 
@@ -40,6 +42,19 @@ def test_studio_holds_recorded_episodes(tmp_path):
     assert len(first["requirements"]) == len(first["satisfaction"]) >= 2
     assert later[-1]["reflection"].endswith("</script><b>")
     assert first["image"].startswith("data:image/png;base64,")
+
+
+def test_a_run_that_kept_no_images_has_all_its_pages(sample, tmp_path):
+    run = shutil.copytree(sample / "sample", tmp_path / "sample")
+    for path in (run / "trajectories").iterdir():
+        write_parquet(read_parquet(path), path, KeepConfig(actor="none", editor="none"))
+    write_pages(run, tmp_path / "bare")
+    write_pages(sample / "sample", tmp_path / "whole")
+    written = {file.name for file in (tmp_path / "bare").iterdir()}
+    assert written == {file.name for file in (tmp_path / "whole").iterdir()}
+    texts = {file.name: file.read_text() for file in (tmp_path / "bare").glob("*.html")}
+    assert sum("the image was not kept" in text for text in texts.values()) > len(texts) / 2
+    assert not any("data:image/png" in text or "cannot be read" in text for text in texts.values())
 
 
 def test_an_empty_run_has_pages_that_say_so(tmp_path):

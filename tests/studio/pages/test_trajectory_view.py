@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from presets.keep import KeepConfig
 from rollout.trajectory import read_parquet, write_parquet
 from studio.pages.links import ServedLinks
 from studio.pages.run_index import NotThere, RunsFolder
@@ -48,6 +49,29 @@ def test_the_denoising_is_shown_where_it_was_recorded(folder):
     unparsable = trajectory_page(folder, "sample", 3, 0, MEMBERS - 1, LINKS).steps[0]
     assert (unparsable.strip, unparsable.edited, unparsable.unread) == ([], False, "no edit")
     assert "there was no edit" in unparsable.note
+
+
+@pytest.mark.parametrize(
+    ("kept", "image", "strip", "note"),
+    [
+        ("images", True, 0, "the latents were not kept"),
+        ("latents", False, 3, None),
+        ("none", False, 0, "the latents were not kept"),
+    ],
+)
+def test_what_was_not_kept_is_said_and_the_rest_is_shown(sample, tmp_path, kept, image, strip, note):
+    path = shutil.copytree(sample / "sample", tmp_path / "sample") / "trajectories" / "00003.parquet"
+    write_parquet(read_parquet(path), path, KeepConfig(editor=kept))
+    page = trajectory_page(RunsFolder(tmp_path), "sample", 3, 0, 0, LINKS)
+    step = page.steps[0]
+    assert page.damaged == []
+    assert [step.image_before is not None, step.image_after is not None, step.edited] == [image, image, True]
+    if not image:
+        assert step.without_before == step.without_after == "the image was not kept"
+    assert len(step.strip) == strip
+    assert (note or "") in (step.note or "")
+    broken = trajectory_page(RunsFolder(tmp_path), "sample", 3, 0, MEMBERS - 1, LINKS).steps[0]
+    assert (broken.edited, broken.without_after) == (False, "no edit")
 
 
 def test_all_pages_of_an_update_are_those_of_each_member(folder):
