@@ -36,6 +36,14 @@ class StageConfig(Section):
         """The policies that train in it."""
         return {self.policy(0), self.policy(min(self.switch_every, self.updates - 1))}
 
+    def count(self, policy: Stage, until: int) -> int:
+        """How many of the stage's first `until` updates train `policy`."""
+        if self.stage != "alternate":
+            return until if self.stage == policy else 0
+        rounds, rest = divmod(until, 2 * self.switch_every)
+        first = min(rest, self.switch_every)
+        return rounds * self.switch_every + (first if policy == "actor" else rest - first)
+
     def stretch_end(self, update: int) -> int:
         """The update of the stage with which the next stretch of one policy may begin."""
         every = self.switch_every
@@ -85,6 +93,14 @@ class Schedule(Sequence[Stage]):
             found.add(self[update])
             update = self.next_change(update)
         return found
+
+    def updates_of(self, policy: Stage, since: int = 0) -> int:
+        """How many updates train `policy`, from number `since` on."""
+        done = [min(max(0, since - self._begin(place)), stage.updates) for place, stage in enumerate(self._stages)]
+        return sum(
+            stage.count(policy, stage.updates) - stage.count(policy, before)
+            for stage, before in zip(self._stages, done, strict=True)
+        )
 
     def plan(self) -> list[tuple[str, int]]:
         """What is trained, in order, with the number of updates: a policy, or `alternate`."""

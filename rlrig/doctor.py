@@ -17,7 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from presets.checks import own_code
+from presets.disk import trajectories_on_disk
 from presets.errors import BadInput
+from presets.memory.sizes import Sizes, latent_shape
 from presets.places import in_checkout
 from presets.run_config import RunConfig
 from presets.run_file import load_config
@@ -67,6 +69,7 @@ def examine(preset: Path, overrides: Sequence[str] = (), engines: bool = True) -
     findings += packages()
     if config is not None:
         findings += machine(config)
+        findings.append(trajectories(config))
         findings += loggers(config)
         findings += users_code(config)
         findings += ports(config)
@@ -204,6 +207,19 @@ def machine(config: RunConfig) -> Iterator[Finding]:
     yield _enough(
         "disk", shutil.disk_usage(".").free / GIB, needs.disk_gib, "GiB", "free space, or choose another --out"
     )
+
+
+def trajectories(config: RunConfig) -> Finding:
+    """What the run's trajectories take on the disk, against what the preset says that it needs."""
+    disk, most = (
+        trajectories_on_disk(config, latent_shape(config.models.edits_with, Sizes(ask_hub=False))),
+        config.needs.disk_gib,
+    )
+    short = disk.total > most * GIB
+    problem = f"more than needs.disk_gib {most:g}" if short else ""
+    remedy = disk.remedy(most * GIB)
+    remedy = f"{f'set {remedy}, or ' if remedy else ''}raise needs.disk_gib" if short else ""
+    return Finding("trajectories", f"about {disk.total / GIB:.3g} GiB in all", problem, remedy)
 
 
 def ports(config: RunConfig) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from presets.checks import refuse_adapters
 from presets.errors import RunFailed
 from presets.memory.run_devices import check_memory
 from rlrig.checks.dry_run import check_before_start
-from rlrig.checks.preflight import check_adapters, check_models, check_room
+from rlrig.checks.preflight import check_adapters, check_disk, check_models, check_room
 from rlrig.cluster.nodes import own_gpu_gib
 from rlrig.run_folder import RunFolder
 from rlrig.run_watch import RunWatch
@@ -62,6 +62,7 @@ def train(
     check_memory(config, lambda: own_gpu_gib() if config.ray.address is None else None)
     check_before_start(config, progress.note)
     done = int(checkpoint.name) if checkpoint else 0
+    check_disk(config, out_dir, done)
     callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)
     began = time.time()
     folder.begin(config, done, began)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from presets.disk import USUAL_LATENTS
 from presets.memory.hub import INDEX, Unreachable, hub_parts, parts_of_index
 from presets.memory.model_size import ModelSize, UnknownSize, folder_size, network, sees, size_of_settings
 from presets.memory.published import PIPELINES, VLMS
@@ -130,6 +131,20 @@ class Sizes:
             if (known := _published(key)) is None:
                 raise
             return Model(known.parts, known.pipeline, f"{known.source}, as {error.reason}")
+
+
+def latent_shape(pipeline: str, sizes: Sizes) -> tuple[int, int]:
+    """Channels of the latents of a pipeline's VAE, and pixels of a latent's side; the usual ones where it is not known,
+    or does not say."""
+    try:
+        vae = sizes.model(pipeline).part("vae").settings
+    except UnknownSize:
+        return USUAL_LATENTS
+    channels, levels = (
+        vae.get("latent_channels") or vae.get("z_dim"),
+        vae.get("block_out_channels") or vae.get("dim_mult"),
+    )
+    return (channels, 2 ** (len(levels) - 1)) if channels and levels else USUAL_LATENTS
 
 
 def adapter_of(size: ModelSize, lora: LoraConfig) -> Adapter:

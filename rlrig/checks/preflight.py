@@ -1,14 +1,17 @@
 """What is looked at before anything expensive starts: that model folders can be loaded, adapters put in, loggers used,
-and that the cluster has room."""
+and that disk and cluster have room."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from presets.checks import own_code
+from presets.disk import trajectories_on_disk
 from presets.errors import BadInput
 from presets.memory.run_devices import check_memory
+from presets.memory.sizes import Sizes, latent_shape
 from presets.run_file import model_source
 from scenes.entry_point import EntryPointError, load_entry_point
 from serving.model_folder import BrokenModelFolder, check_model_folder
@@ -16,6 +19,7 @@ from serving.model_folder import BrokenModelFolder, check_model_folder
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
 
+_GIB = 2**30
 _PIPELINE_PARTS = ("vae", "transformer", "text_encoder", "text_encoder_2")
 
 
@@ -104,6 +108,26 @@ def check_answer_form(config: RunConfig) -> None:
         AnswerGrammar(form, AutoTokenizer.from_pretrained(model), vocabulary, [])
     except (OSError, ValueError) as error:
         raise BadInput(f"rollout.answer_form, model {model}: {error}") from error
+
+
+def check_disk(config: RunConfig, folder: Path, done: int) -> None:
+    """Compare the free space where `folder` will be with the trajectories of the updates from `done` on.
+
+    Raises:
+        BadInput: there is too little.
+    """
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    disk = trajectories_on_disk(config, latent_shape(config.models.edits_with, Sizes(ask_hub=False)), done)
+    free = shutil.disk_usage(place).free
+    if disk.total > free:
+        remedy = disk.remedy(free)
+        raise BadInput(
+            f"{folder}: {free / _GIB:.3g} GiB are free, and the trajectories of the run take about "
+            f"{disk.total / _GIB:.3g} GiB; {f'set {remedy}, ' if remedy else ''}ask for fewer updates (stages), free "
+            "space, or choose another folder"
+        )
 
 
 def check_room(config: RunConfig) -> None:

@@ -73,10 +73,13 @@ def plan(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Say what a run asks of Ray, and how much memory it takes by role and by GPU, without starting anything."""
+    """Say what a run asks of Ray, and how much memory (by role and by GPU) and disk it takes; nothing is started."""
     with exit_codes(json_) as out:
         joins = [f"ray.address={address or 'auto'}"] if address or cluster else []
         config = load_config(preset_at(preset), [*joins, *(set_ or [])])
+        from presets.disk import trajectories_on_disk
+        from presets.memory.run_devices import too_large
+        from presets.memory.sizes import Sizes, latent_shape
         from rlrig.cluster.nodes import Cluster, cluster_at, node_types
         from rlrig.cluster.plan import make_plan
         from rlrig.cluster.plan_page import plan_as_dict, show_plan
@@ -84,16 +87,14 @@ def plan(
 
         types = node_types(cluster) if cluster else None
         found = cluster_at(address, types) if address else Cluster(types=types) if types else None
-        from presets.memory.run_devices import too_large
-        from presets.memory.sizes import Sizes
-
         sizes, gib = Sizes(), gpu_gib or config.needs.gpu_gib or (found.gpu_gib if found else None)
         planned = make_plan(config, sizes=sizes, gpu_gib=gib)
         verdict = judge(planned, found) if found else None
         misfits = too_large(config, sizes, gib) if gib else ()
+        disk = trajectories_on_disk(config, latent_shape(config.models.edits_with, sizes))
         if json_:
-            print(json.dumps(plan_as_dict(planned, verdict, misfits)), file=out, flush=True)
+            print(json.dumps(plan_as_dict(planned, verdict, misfits, disk)), file=out, flush=True)
         else:
-            show_plan(planned, str(preset), verdict, misfits=misfits)
+            show_plan(planned, str(preset), verdict, misfits=misfits, disk=disk, disk_gib=config.needs.disk_gib)
         if misfits or (verdict and not verdict.fits):
             raise typer.Exit(FAILED)

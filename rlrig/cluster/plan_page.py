@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from presets.disk import Disk, PolicyDisk
+from presets.keep import KEPT
 from presets.memory.devices import Device
 from presets.placement import LABEL
 from rlrig.cluster.plan import Plan, Role
@@ -27,8 +29,11 @@ def show_plan(
     verdict: Verdict | None = None,
     console: Console | None = None,
     misfits: Sequence[str] = (),
+    disk: Disk | None = None,
+    disk_gib: float = 0.0,
 ) -> None:
-    """Print the tables, the totals, what is not known, what does not fit on its GPU, and whether there is room."""
+    """Print the tables, the totals, what is not known, what does not fit on its GPU, and whether there is room: in the
+    cluster, and for the trajectories within `disk_gib`."""
     console = console or Console()
     console.print(f"{preset}: nothing is started", highlight=False, style="dim", markup=False)
     console.print(_roles_table(plan))
@@ -47,6 +52,10 @@ def show_plan(
     for name, reasons in plan.unknown.items():
         for reason in reasons:
             console.print(f"[yellow]not known[/], {name}: {escape(reason)}", highlight=False)
+    if disk is not None:
+        console.print(_disk_table(disk))
+        short = disk.total > disk_gib * _GIB
+        console.print(disk_text(disk, disk_gib), style="red" if short else "dim", highlight=False, markup=False)
     console.print(f"\n{totals_text(plan)}", highlight=False, markup=False)
     for line in misfits:
         console.print(line, style="red", highlight=False, markup=False)
@@ -56,8 +65,10 @@ def show_plan(
             console.print(f"  {line}", highlight=False, markup=False)
 
 
-def plan_as_dict(plan: Plan, verdict: Verdict | None = None, misfits: Sequence[str] = ()) -> dict[str, Any]:
-    """The plan in JSON's types; memory in GiB, `null` where it is not known."""
+def plan_as_dict(
+    plan: Plan, verdict: Verdict | None = None, misfits: Sequence[str] = (), disk: Disk | None = None
+) -> dict[str, Any]:
+    """The plan in JSON's types; memory and disk in GiB, `null` where it is not known."""
     values: dict[str, Any] = {
         "roles": [_role_as_dict(role) for role in plan.roles],
         "totals": {"CPU": plan.total("CPU"), "GPU": plan.total("GPU")},
@@ -67,9 +78,20 @@ def plan_as_dict(plan: Plan, verdict: Verdict | None = None, misfits: Sequence[s
         "sizes": dict(plan.sources),
         "misfits": list(misfits),
     }
+    if disk is not None:
+        values["trajectories"] = [_disk_as_dict(one) for one in disk.policies]
     if verdict is not None:
         values |= {"fits": verdict.fits, "verdict": verdict.text, "missing": list(verdict.missing)}
     return values
+
+
+def disk_text(disk: Disk, disk_gib: float) -> str:
+    """How the trajectories compare with `needs.disk_gib`, and what would make them fit."""
+    text = f"The trajectories take about {_number(disk.total / _GIB)} GiB; needs.disk_gib is {disk_gib:g}"
+    if disk.total <= disk_gib * _GIB:
+        return f"{text}. Checkpoints, exported models and groups without a signal come on top."
+    remedy = disk.remedy(disk_gib * _GIB)
+    return f"{text}, which is too little: {f'set {remedy}, or ' if remedy else ''}raise needs.disk_gib."
 
 
 def totals_text(plan: Plan) -> str:
@@ -163,6 +185,24 @@ def _device_as_dict(device: Device) -> dict[str, Any]:
     ]
     roles = [resident.role for resident in device.holds]
     return {"roles": roles, "count": device.count, "gib": device.gib, "complete": device.complete, "peaks": peaks}
+
+
+def _disk_table(disk: Disk) -> Table:
+    table = _table("trajectories, GiB an update", *(f"keep {kept}" for kept in KEPT), "updates", "keep", "in all")
+    for one in disk.policies:
+        each = (_number(one.update(kept) / _GIB) for kept in KEPT)
+        table.add_row(one.policy, *each, str(one.updates), one.kept, _number(one.total() / _GIB))
+    return table
+
+
+def _disk_as_dict(one: PolicyDisk) -> dict[str, Any]:
+    return {
+        "while_training": one.policy,
+        "updates": one.updates,
+        "keep": one.kept,
+        "update_gib": {kept: one.update(kept) / _GIB for kept in KEPT},
+        "total_gib": one.total() / _GIB,
+    }
 
 
 def _table(*headings: str) -> Table:

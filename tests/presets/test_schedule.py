@@ -26,6 +26,9 @@ def test_a_schedule_is_the_list_of_its_updates(given: list[StageConfig]) -> None
     assert schedule[1:-1] == listed[1:-1]
     assert schedule.policies == set(listed)
     assert sum(updates for _, updates in schedule.plan()) == len(listed)
+    for policy in ("actor", "editor"):
+        counts = [schedule.updates_of(policy, since) for since in range(len(listed) + 2)]
+        assert counts == [listed[since:].count(policy) for since in range(len(listed) + 2)]
     for update in range(len(listed) + 2):
         later = (number for number in range(update, len(listed)) if listed[number] != listed[update])
         assert schedule.next_change(update) == next(later, len(listed))

@@ -55,6 +55,15 @@ def test_each_problem_has_a_remedy_and_blocks_what_cannot_run(run_file: Path) ->
     assert "ray.object_store_gib" in found["/dev/shm"].remedy
 
 
+def test_trajectories_that_take_more_than_the_preset_needs_are_said(run_file: Path) -> None:
+    assert by_name(examine(run_file, engines=False))["trajectories"].problem == ""
+    found = by_name(examine(run_file, ["needs.disk_gib=0.012"], engines=False))["trajectories"]
+    assert found.problem == "more than needs.disk_gib 0.012"
+    assert found.remedy.startswith("set keep.")
+    assert "raise needs.disk_gib" in found.remedy
+    assert not found.blocks
+
+
 def test_a_run_file_that_cannot_be_used_is_a_finding(run_file: Path) -> None:
     shutil.rmtree(run_file.parent / "models" / "actor")
     first = examine(run_file, engines=False)[0]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from presets.disk import USUAL_LATENTS
 from presets.memory.model_size import UnknownSize, folder_size, size_of_settings
-from presets.memory.sizes import Sizes
+from presets.memory.sizes import Sizes, latent_shape
 from tests.places import TINY
 from weights.lora_config import LoraConfig
 
@@ -113,3 +114,12 @@ def test_an_adapter_binds_by_the_configuration_whatever_the_files_call_their_ten
 def test_a_configuration_that_makes_no_model_is_refused(settings):
     with pytest.raises(UnknownSize, match="its configuration makes no model here"):
         size_of_settings(settings)
+
+
+def test_the_form_of_latents_is_what_the_vae_says(tmp_path):
+    sizes = Sizes(ask_hub=False)
+    channels, side = latent_shape(str(FLUX), sizes)
+    packed = json.loads((FLUX / "transformer" / "config.json").read_text())["in_channels"]
+    assert (packed, side) == (4 * channels, 4)  # a token stands for 2×2 latents
+    assert latent_shape("hf://Qwen/Qwen-Image-Edit-2511", sizes) == (16, 8)
+    assert latent_shape(str(tmp_path / "missing"), sizes) == USUAL_LATENTS

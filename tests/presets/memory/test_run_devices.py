@@ -100,7 +100,12 @@ def test_settings_that_change_nothing_are_not_told():
     """FLUX.1 Kontext sees its source at the image's own size, and refuses `editor.source_size`."""
     line = refused(preset("cluster", "editor.dtype=float32", "diffuser.image_size=512"), 40.0)["editor"]
     assert said(line) == ["editor.dtype=bfloat16"]
-    alone = ("placement.share=[]", "editor.gpus=1", "editor.source_size=null", "models.editor=hf://Qwen/Qwen-Image-Edit")
+    alone = (
+        "placement.share=[]",
+        "editor.gpus=1",
+        "editor.source_size=null",
+        "models.editor=hf://Qwen/Qwen-Image-Edit",
+    )
     edits = preset("qwen-image-edit", "editor.dtype=float32", *alone)
     assert said(refused(edits, 62.0)["editor"]) == ["editor.dtype=bfloat16", "editor.source_size=512"]
 

@@ -1,12 +1,14 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from presets.disk import trajectories_on_disk
 from presets.errors import BadInput
 from presets.run_file import load_config
-from rlrig.checks.preflight import check_adapters, check_answer_form, check_models
+from rlrig.checks.preflight import check_adapters, check_answer_form, check_disk, check_models
 from tests.places import PRESET
 
 
@@ -39,6 +41,21 @@ def test_weights_that_are_missing_are_refused(config, run_file):
     (run_file.parent / "models" / "flux" / "vae" / "model.safetensors").unlink()
     with pytest.raises(BadInput, match=r"models\.flux: .*vae holds no \.safetensors file"):
         check_models(config)
+
+
+def test_a_disk_without_room_is_refused_with_the_setting_that_fits(config, monkeypatch, tmp_path):
+    disk = trajectories_on_disk(config)
+    place = SimpleNamespace(free=disk.total)
+    monkeypatch.setattr("rlrig.checks.preflight.shutil.disk_usage", lambda _: place)
+    out = tmp_path / "runs" / "new"
+    check_disk(config, out, 0)
+    place.free = disk.total - 1
+    with pytest.raises(BadInput, match=r"new: .* GiB are free, .*; set keep\.editor=images .*\(stages\)"):
+        check_disk(config, out, 0)
+    check_disk(config, out, 1)  # what is done takes no more
+    place.free = 0
+    with pytest.raises(BadInput, match=r"GiB; ask for fewer updates"):
+        check_disk(config, out, 0)
 
 
 def test_adapters_whose_layers_exist_pass():

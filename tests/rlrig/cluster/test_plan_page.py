@@ -1,13 +1,15 @@
 import io
 import json
 
+import pytest
 from rich.console import Console
 
+from presets.disk import trajectories_on_disk
 from presets.run_file import load_config
 from rlrig.cluster.nodes import Cluster
 from rlrig.cluster.packing import Node
 from rlrig.cluster.plan import make_plan
-from rlrig.cluster.plan_page import plan_as_dict, show_plan, totals_text
+from rlrig.cluster.plan_page import disk_text, plan_as_dict, show_plan, totals_text
 from rlrig.cluster.room import judge
 from tests.places import PRESET
 
@@ -45,6 +47,24 @@ def test_memory_is_gpu_memory_where_a_role_has_gpus():
     assert row(others, "VLM Checker")[4] == "?"
     assert row(others, "VLM Checker")[5] == "≥"
     assert "not known, VLM Checker: kv cache: vLLM takes what it finds; kv_cache_gib sets it" in text
+
+
+def test_the_trajectories_of_each_policy_have_a_row_for_every_keep():
+    config = load_config(PRESET, ["keep.editor=images", "stages=[{stage: alternate, updates: 30000}]"])
+    disk, text = trajectories_on_disk(config), io.StringIO()
+    show_plan(make_plan(config, memory=False), "tiny", None, Console(file=text, width=200), disk, 2.0)
+    actor, editor = (row(text.getvalue(), policy) for policy in ("actor", "editor"))
+    assert actor == ["0.002", "0.002", "0.000", "0.000", "15000", "all", "23.9"]
+    assert editor[4:] == ["15000", "images", "23.9"]
+    assert float(editor[0]) > float(editor[1])
+    assert "take about 47.7 GiB; needs.disk_gib is 2, which is too little: raise needs.disk_gib." in text.getvalue()
+    assert disk_text(disk, 30.0).endswith("too little: set keep.editor=none (29.2 GiB), or raise needs.disk_gib.")
+    values = plan_as_dict(make_plan(config, memory=False), disk=disk)["trajectories"]
+    assert [(one["while_training"], one["updates"], one["keep"]) for one in values] == [
+        ("actor", 15000, "all"),
+        ("editor", 15000, "images"),
+    ]
+    assert values[1]["total_gib"] == pytest.approx(15000 * values[1]["update_gib"]["images"])
 
 
 def test_the_totals_name_the_labels_and_the_larger_learner():
