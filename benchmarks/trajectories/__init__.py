@@ -1,0 +1,1 @@
+"""What the rows of an update cost the driver and the disk."""
