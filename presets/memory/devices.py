@@ -164,6 +164,17 @@ def _whole(gpus: float) -> int:
     return math.ceil(round(gpus, 4))  # Ray counts in ten-thousandths
 
 
+def in_short(device: Device) -> str:
+    """A device's roles, how many there are, and its peaks, as the heads of the presets have them:
+    `editor + learner.editor, on 6 GPUs: rollout 40.4 GiB (33.2 asleep), update 38.6 GiB (31.4 asleep)`."""
+    peaks = [
+        f"{peak.phase}{f' ({peak.policy})' if len({one.policy for one in device.peaks}) > 1 else ''} "
+        f"{gib(peak.nbytes)}{f' ({peak.asleep / _GIB:.1f} asleep)' if peak.asleep else ''}"
+        for peak in device.peaks
+    ]
+    return f"{device.name}, on {device.count} GPU{'s' if device.count > 1 else ''}: {', '.join(peaks)}"
+
+
 def _said(resident: Resident, state: str, each: float) -> str:
     number = f"{resident.processes} × " if resident.processes > 1 else ""
     return f"{number}{resident.role}{state} {gib(each)}"

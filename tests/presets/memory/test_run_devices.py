@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from presets.errors import BadInput
-from presets.memory.devices import CONTEXT_GIB
+from presets.memory.devices import CONTEXT_GIB, in_short
 from presets.memory.image_models import image_worker
 from presets.memory.run_devices import check_memory, run_devices, too_large
 from presets.memory.sizes import Sizes
@@ -47,6 +47,14 @@ def test_the_presets_fit_on_the_gpus_that_they_are_for(name, gib, counts):
     assert all(device.complete for device in devices)
     assert {device.name: device.count for device in devices} == counts
     assert refused(config, gib) == {}
+
+
+@pytest.mark.parametrize("name", ["cluster", "eight-gpus", "qwen-image-edit", "one-gpu"])
+def test_a_presets_head_says_what_the_plan_says(name):
+    head = (ROOT / "presets" / f"{name}.yaml").read_text().partition("\nseed:")[0]
+    told = " ".join(line.removeprefix("#").strip() for line in head.splitlines())
+    for device in run_devices(preset(name), SIZES):
+        assert in_short(device) in told
 
 
 def test_roles_that_do_not_leave_their_gpu_do_not_fit_and_turns_are_the_way_out():
