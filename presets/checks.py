@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from presets.errors import BadInput
-from presets.gpu_sharing import turns_that_cannot_be, unshareable_gpus
-from presets.image_sharing import unshareable_pipeline
 from presets.settings import RunSettings
+from presets.sharing.gpus import turns_that_cannot_be, unshareable_gpus
+from presets.sharing.pipeline import unshareable_pipeline
 from scenes.entry_point import is_entry_point
 from serving.config import VlmConfig
 

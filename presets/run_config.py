@@ -9,9 +9,9 @@ from pydantic import BaseModel, model_validator
 from pydantic_core import PydanticUndefinedType
 
 from presets.checks import contradictions, impossible_combinations, shares_vlm
-from presets.image_sharing import CALLED_ALIKE
 from presets.placement import parts_of_gpus
 from presets.settings import RunSettings
+from presets.sharing.pipeline import CALLED_ALIKE
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from scenes.vocabulary.vocabulary import Vocabulary, vocabulary_of
 from serving.config import VlmConfig

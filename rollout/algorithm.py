@@ -18,7 +18,6 @@ from presets.errors import RunFailed
 from presets.places import TINY
 from presets.run_config import RunConfig
 from presets.schedule import Schedule
-from rollout.devices import Devices
 from rollout.elastic.steering import Elastic
 from rollout.env_runner import ReflectEditRunner
 from rollout.groups.batches import actor_samples, editor_samples
@@ -26,9 +25,10 @@ from rollout.groups.rejection import rejections
 from rollout.groups.sampler import Job
 from rollout.groups.schedule import new_scheduler
 from rollout.groups.stream import GroupStream
+from rollout.learning.devices import Devices
+from rollout.learning.policies import Policies
 from rollout.local_ray import ray_of_library
 from rollout.models import Models, ModelStart
-from rollout.policies import Policies
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
 from rollout.rllib.config import RunFileConfig

@@ -29,14 +29,12 @@ from rollout.groups.batches import actor_samples, describe, editor_samples
 from rollout.trajectory import from_table, write_parquet
 
 _KIB, _MIB = 2**10, 2**20
-_PRESET = Path("presets/flux-kontext-qwen.yaml")
+_PRESET = Path("presets/cluster.yaml")
 _NO_DATA = ("data.source=shape_world", "data.path=null")  # the turns are made up
 
 
 def main(
-    preset: Annotated[Path, typer.Argument(help="Run file whose sizes count.")] = Path(
-        "presets/flux-kontext-qwen.yaml"
-    ),
+    preset: Annotated[Path, typer.Argument(help="Run file whose sizes count.")] = Path("presets/cluster.yaml"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the run file.")] = None,
 ) -> None:
     """Print a table for each policy."""

@@ -19,8 +19,8 @@ from rollout.groups.schedule import saved_scheduler
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
     from rollout.groups.stream import GroupStream
+    from rollout.learning.policies import Policies
     from rollout.models import Models
-    from rollout.policies import Policies
     from rollout.scheduling.scheduler import Scheduler
     from rollout.trajectory import Turn
 

@@ -16,7 +16,7 @@ SMALL = ["data.source=shape_world", "data.path=null", "rollout.prompts_per_updat
 
 @pytest.fixture(scope="module")
 def config():
-    return load_config(ROOT / "presets" / "flux-kontext-qwen.yaml", [*SMALL, "diffuser.image_size=128"])
+    return load_config(ROOT / "presets" / "cluster.yaml", [*SMALL, "diffuser.image_size=128"])
 
 
 def test_pictures_take_as_many_bytes_as_photographs():

@@ -15,7 +15,7 @@ from tests.places import PRESET, ROOT
 
 GIB = 2**30
 NO_DATA = ["data.source=shape_world", "data.path=null"]
-LARGE = ("flux-kontext-qwen", "qwen-image-edit")
+LARGE = ("cluster", "qwen-image-edit", "eight-gpus")
 WORTH = list(reversed(KEPT))
 sizes = st.floats(1, 1e9)
 disks = st.builds(
@@ -41,7 +41,7 @@ def test_the_whole_run_of_a_large_preset_fits_in_its_disk(preset: str) -> None:
 
 
 def test_an_update_of_the_large_preset_in_numbers() -> None:
-    actor, editor = trajectories_on_disk(large("flux-kontext-qwen")).policies
+    actor, editor = trajectories_on_disk(large("cluster")).policies
     images = 16 * 3 * (21 + 1)  # prompts, turns, members and one start for all of them
     assert actor.images == editor.images == images * 512 * 512 * 1.8
     assert (actor.latents, editor.latents) == (0.0, 16 * 3 * 21 * 6 * 1024 * 64 * 4)  # states, tokens, channels

@@ -29,7 +29,7 @@ def run(run_file: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("preset", ["flux-kontext-qwen", "qwen-image-edit"])
+@pytest.mark.parametrize("preset", ["cluster", "qwen-image-edit"])
 def test_models_that_know_more_are_served_without_the_data_that_they_train_on(preset: str) -> None:
     plan = serving_plan(ROOT / "presets" / f"{preset}.yaml", None, False, [])
     assert not Path(plan.config.data.path or "").is_file()

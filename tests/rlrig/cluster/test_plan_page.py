@@ -52,7 +52,7 @@ def test_memory_is_gpu_memory_where_a_role_has_gpus():
 def test_the_trajectories_of_each_policy_have_a_row_for_every_keep():
     config = load_config(PRESET, ["keep.editor=images", "stages=[{stage: alternate, updates: 30000}]"])
     disk, text = trajectories_on_disk(config), io.StringIO()
-    show_plan(make_plan(config, memory=False), "tiny", None, Console(file=text, width=200), disk, 2.0)
+    show_plan(make_plan(config, memory=False), "tiny", None, Console(file=text, width=200), disk=disk, disk_gib=2.0)
     actor, editor = (row(text.getvalue(), policy) for policy in ("actor", "editor"))
     assert actor == ["0.002", "0.002", "0.000", "0.000", "15000", "all", "23.9"]
     assert editor[4:] == ["15000", "images", "23.9"]

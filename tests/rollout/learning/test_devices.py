@@ -10,7 +10,7 @@ import pytest
 
 from presets.errors import BadInput, RunFailed
 from presets.run_file import load_config
-from rollout.devices import Devices, refuse_apart
+from rollout.learning.devices import Devices, refuse_apart
 from rollout.progress import Progress
 
 

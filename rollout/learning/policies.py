@@ -14,7 +14,7 @@ from presets.run_file import model_source
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
-    from rollout.devices import Devices
+    from rollout.learning.devices import Devices
 
 
 class Policies:

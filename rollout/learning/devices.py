@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from presets.errors import RunFailed
-from presets.gpu_sharing import SAMPLING
 from presets.placement import apart
+from presets.sharing.gpus import SAMPLING
 
 if TYPE_CHECKING:
     from learner.ranks import Learner

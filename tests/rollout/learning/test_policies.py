@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from presets.run_file import load_config
-from rollout import policies
+from rollout.learning import policies
 
 ALTERNATE = "stages=[{stage: alternate, updates: 4}]"
 

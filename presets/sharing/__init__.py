@@ -1,0 +1,1 @@
+"""Roles that are in one process, or on the same GPUs."""
