@@ -199,6 +199,8 @@ class VlmConfig(Section):
                 # vLLM multiplies with code that oneDNN compiles anew for each number of tokens, and keeps 1,024 pieces
                 # of 0.3 MB: an engine would grow for hours. Fewer are as fast.
                 "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+                # Replicas fork their engine; gRPC's handlers would start a thread there on the replica's connections.
+                "GRPC_ENABLE_FORK_SUPPORT": "0",
                 "TORCHDYNAMO_DISABLE": "1",  # vLLM's sampler compiles C++ for 20 s at its first request otherwise
             }
         return variables
