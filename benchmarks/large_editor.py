@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +36,8 @@ from benchmarks.random_flux import build
 from benchmarks.training_batches import editor_sample
 from learner.ranks import Learner
 from learner.samples import EditorSample
+from learner.stats import LearnerStats
+from presets.memory.estimate import Estimate
 from presets.memory.image_models import WORKER_BATCH, image_worker
 from presets.memory.learners import learner_rank
 from presets.memory.sizes import Sizes
@@ -67,6 +69,27 @@ class Measured:
         print(json.dumps({"title": title, **self.values}), flush=True)
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What editing and learning from it took.
+
+    Attributes:
+        config: in which it was measured.
+        edits: how many.
+        edit_s: of one of them, stochastic.
+        updates: from all of them, one after the other.
+        held: bytes of GPU memory at most, of the worker and of the learner; 0 on a CPU.
+        planned: what `rlrig plan` says of them.
+    """
+
+    config: RunConfig
+    edits: int
+    edit_s: float
+    updates: tuple[LearnerStats, ...]
+    held: dict[str, int]
+    planned: dict[str, Estimate]
+
+
 def main(
     preset: Annotated[Path, typer.Option(help="Run file.")] = Path("presets/eight-gpus.yaml"),
     folder: Annotated[Path | None, typer.Option(help="Pipeline; made where there is none. Default: a new one.")] = None,
@@ -76,34 +99,57 @@ def main(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
 ) -> None:
     """Measure, and print what came out."""
-    measured, gpus = Measured(), int(device == "cuda")
-    folder = folder or Path(tempfile.mkdtemp()) / "flux"
+    measured = Measured()
+    where = folder or Path(tempfile.mkdtemp()) / "flux"
+    costs = measure(preset, where, measured, blocks, edits, image_size, device)
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    size = costs.config.diffuser.image_size
+    measured.show(f"{name}: {blocks:g} of the blocks, {size}×{size} pixels, {edits} edits, torch {torch.__version__}")
+
+
+def measure(
+    preset: Path,
+    folder: Path,
+    measured: Measured,
+    blocks: float = 1.0,
+    edits: int = 16,
+    image_size: int | None = None,
+    device: str = "cuda",
+    again: bool = True,
+) -> Costs:
+    """See the module; it starts a Ray and ends it.
+
+    Args:
+        again: let a new worker take the adapter and edit, too.
+    """
+    gpus = int(device == "cuda")
     if not (folder / "model_index.json").is_file():
         began = time.monotonic()
         build(folder, blocks, device)
         measured.add("make model, s", time.monotonic() - began)
         if gpus:
             torch.cuda.empty_cache()
-    config = _config(preset, folder, image_size, gpus)
+    config = editor_config(preset, folder, image_size, gpus)
     size = config.diffuser.image_size
     sources = [np.random.default_rng(k % 2).integers(0, 256, (size, size, 3), dtype=np.uint8) for k in range(edits)]
     ray.init(num_cpus=4, num_gpus=gpus, include_dashboard=False, object_store_memory=2 << 30, log_to_driver=False)
     try:
-        _measure(config, str(folder), sources, gpus, measured)
+        return _measure(config, str(folder), sources, gpus, measured, again)
     finally:
         ray.shutdown()
-    name = torch.cuda.get_device_name() if gpus else "CPU"
-    measured.show(f"{name}: {blocks:g} of the blocks, {size}×{size} pixels, {edits} edits, torch {torch.__version__}")
 
 
-def _config(preset: Path, folder: Path, image_size: int | None, gpus: int) -> RunConfig:
+def editor_config(preset: Path, folder: Path, image_size: int | None, gpus: int) -> RunConfig:
+    """A preset whose editor is the pipeline in `folder`, with worker and learner alone on so many GPUs."""
     one_rank = [f"learner.editor.{value}" for value in ("ranks=1", "zero_stage=2", f"gpus_per_rank={gpus}")]
-    no_data = ["data.source=shape_world", "data.path=null"]
+    alone = ["data.source=shape_world", "data.path=null", "placement.share=[]"]
     sizes = [] if image_size is None else [f"diffuser.image_size={image_size}"]
-    return load_config(preset, [f"models.flux={folder}", f"models.editor={folder}", *one_rank, *no_data, *sizes])
+    return load_config(preset, [f"models.flux={folder}", f"models.editor={folder}", *one_rank, *alone, *sizes])
 
 
-def _measure(config: RunConfig, folder: str, sources: list[np.ndarray], gpus: int, measured: Measured) -> None:
+def _measure(
+    config: RunConfig, folder: str, sources: list[np.ndarray], gpus: int, measured: Measured, again: bool
+) -> Costs:
     settings = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
     sde = FlowSde(config.editor.eta, config.editor.steps, config.editor.sde_window)
     prompts = [_PROMPTS[k % 2] for k in range(len(sources))]
@@ -119,46 +165,58 @@ def _measure(config: RunConfig, folder: str, sources: list[np.ndarray], gpus: in
         fleet.broadcast("peak_gpu_bytes")
         return fleet
 
-    def edit(name: str, fleet: Fleet, seed: int, **how: Any) -> list[Edit]:
+    def edit(name: str, fleet: Fleet, seed: int, **how: Any) -> tuple[list[Edit], float]:
         fleet.edit(sources[:1], prompts[:1], [0], **how)  # kernels are chosen and compiled
         before = fleet.compute_seconds
         found = fleet.edit(sources, prompts, [seed + k for k in range(len(sources))], **how)
-        measured.add(f"{name}: an edit, s", (fleet.compute_seconds - before) / len(found))
-        return found
+        each = (fleet.compute_seconds - before) / len(found)
+        measured.add(f"{name}: an edit, s", each)
+        return found, each
 
     def samples(found: list[Edit]) -> list[EditorSample]:
         signs = [1.0 if k % 4 < 2 else -1.0 for k in range(len(found))]
         return [editor_sample(*parts) for parts in zip(sources, prompts, found, signs, strict=True)]
 
     fleet = worker("worker")
-    first = samples(edit(f"worker, {sde.steps} steps, stochastic", fleet, 1, sde=sde))
+    found, edit_s = edit(f"worker, {sde.steps} steps, stochastic", fleet, 1, sde=sde)
+    first = samples(found)
     if gpus:
         edit(f"worker, {config.editor.evaluation_steps} steps", fleet, 1, steps=config.editor.evaluation_steps)
-        planned = image_worker(config, "editor", Sizes(), batch=min(WORKER_BATCH, len(sources)))
-        _beside_plan("worker", fleet.broadcast("peak_gpu_bytes"), planned, measured)
+    held = {"worker": max(fleet.broadcast("peak_gpu_bytes").values())}
     fleet.close()
     began = time.monotonic()
     with Learner("editor", folder, config.learner.editor, settings) as learner:
         measured.add("learner: load, s", time.monotonic() - began)
-        stats = learner.update(first)
-        _learned("learner, first update", stats, measured)
+        updates = [learner.update(first)]
+        _learned("learner, first update", updates[0], measured)
         update = learner.weights(1)
         measured.add("adapter, MB", sum(spec.nbytes for spec in update.manifest.tensors) / 1e6)
-        stats = learner.update([replace(sample, advantage=-sample.advantage) for sample in first])
-        _learned("learner, second update", stats, measured)
-        if gpus:
-            _beside_plan("learner", {"rank 0": stats.gpu_bytes}, learner_rank(config, "editor", Sizes()), measured)
+        updates.append(learner.update([replace(sample, advantage=-sample.advantage) for sample in first]))
+        _learned("learner, second update", updates[1], measured)
+        held["learner"] = max(stats.gpu_bytes for stats in updates)
         # Buckets end with the rank that put them.
         kept = [np.array(ray.get(bucket, timeout=_DEADLINE_S)) for bucket in update.buckets]
+    sizes = Sizes()
+    batch = min(WORKER_BATCH, len(sources))
+    planned = {
+        "worker": image_worker(config, "editor", sizes, batch=batch),
+        "learner": learner_rank(config, "editor", sizes),
+    }
+    for name in held if gpus else ():
+        _beside_plan(name, held[name], planned[name], measured)
+    costs = Costs(config, len(first), edit_s, tuple(updates), held, planned)
+    if not again:
+        return costs
     update = replace(update, buckets=[ray.put(bucket) for bucket in kept])
     fleet = worker("worker with adapter")
     began = time.monotonic()
     verify_receipts(update.manifest, fleet.apply_weights(update), fleet.names)
     measured.add("worker with adapter: adapter proven, s", time.monotonic() - began)
-    second = samples(edit(f"worker with adapter, {sde.steps} steps, stochastic", fleet, 1, sde=sde))
+    second = samples(edit(f"worker with adapter, {sde.steps} steps, stochastic", fleet, 1, sde=sde)[0])
     moved = [np.abs(a.path.latents - b.path.latents).max() for a, b in zip(first, second, strict=True)]
     measured.add("adapter moves latents by, at most", float(max(moved)))
     fleet.close()
+    return costs
 
 
 def _learned(name: str, stats: Any, measured: Measured) -> None:
@@ -169,8 +227,8 @@ def _learned(name: str, stats: Any, measured: Measured) -> None:
     measured.add(f"{name}: tensors changed", stats.tensors_changed)
 
 
-def _beside_plan(name: str, found: dict[str, int], plan: Any, measured: Measured) -> None:
-    measured.add(f"{name}: GPU memory, GiB", max(found.values()) / 2**30)
+def _beside_plan(name: str, held: int, plan: Estimate, measured: Measured) -> None:
+    measured.add(f"{name}: GPU memory, GiB", held / 2**30)
     measured.add(f"{name}: GPU memory as planned, GiB", plan.known / 2**30)
     for part, size in plan.parts().items():
         if size:

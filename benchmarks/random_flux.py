@@ -40,7 +40,7 @@ def build(folder: Path, blocks: float = 1.0, device: str = "cpu", dtype: torch.d
 
     clip, t5 = tokenizers()
     torch.manual_seed(0)
-    with _made_on(device, dtype):
+    with made_on(device, dtype):
         parts: dict[str, Any] = {
             "vae": AutoencoderKL(**VAE, block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=1024),
             "text_encoder": CLIPTextModel(
@@ -96,7 +96,8 @@ def tokenizers() -> tuple[Any, Any]:
 
 
 @contextmanager
-def _made_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+def made_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Modules that are made within have their weights there, in this number format."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

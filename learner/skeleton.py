@@ -28,9 +28,12 @@ def skeleton(policy: str, model_path: str) -> torch.nn.Module:
         return transformer
 
 
-def described(settings: Mapping[str, Any]) -> torch.nn.Module:
+def described(settings: Mapping[str, Any], device: str = "meta") -> torch.nn.Module:
     """The module that a config.json describes, on torch's meta device: of diffusers where it has `_class_name`, else of
     transformers, by `architectures` and `model_type`.
+
+    Args:
+        device: another one, where the weights are random.
 
     Raises:
         ValueError, TypeError, AttributeError, LookupError, ImportError, RuntimeError: no such class, or not with these
@@ -39,7 +42,7 @@ def described(settings: Mapping[str, Any]) -> torch.nn.Module:
     import diffusers
     import transformers
 
-    with torch.device("meta"):
+    with torch.device(device):
         if "_class_name" in settings:
             kind = getattr(diffusers, str(settings["_class_name"]))
             if not issubclass(kind, diffusers.ModelMixin):

@@ -85,10 +85,16 @@ def build(preset: str, folder: Path) -> dict[str, Path]:
     """Make the models of a preset: folders by role."""
     models = PRESETS[preset]
     vlm = player(models.vlm, folder / "vlm")
-    (folder / _RECORDS).write_text(json.dumps([_record(number) for number in range(64)]), encoding="utf-8")
+    write_records(folder / _RECORDS)
     flux = models.flux(folder / "flux")
     editor = flux if models.editor is None else models.editor(folder / "editor")
     return {"flux": flux, "editor": editor, "checker": vlm, "actor": vlm}
+
+
+def write_records(file: Path) -> Path:
+    """Write made-up scenes, as LAION-SG writes its own."""
+    file.write_text(json.dumps([_record(number) for number in range(64)]), encoding="utf-8")
+    return file
 
 
 def _record(number: int) -> dict[str, object]:

@@ -25,6 +25,7 @@ from scenes.dialogues.general import General
 from scenes.scene_graph import Requirement
 from serving.generation import messages
 
+_PLAYERS = Path(__file__).with_name("players")
 _VOCABULARY = 900  # tokens; the dialogue's own words are one token each
 _THINGS = ("cat", "dog", "tree", "red car", "lamp", "blue chair", "boat", "bird", "house", "white cup")
 _RELATIONS = ("left of", "right of", "above", "below", "in front of", "behind", "on", "near")
@@ -37,8 +38,15 @@ Lesson = tuple[Image.Image, str | None, str, str]
 
 def player(kind: str, folder: Path) -> Path:
     """Write the trained model of a kind, `qwen2.5` or `qwen3`, into `folder`."""
-    shutil.copytree(Path(__file__).with_name("players") / kind, folder)
+    shutil.copytree(_PLAYERS / kind, folder)
     return folder
+
+
+def player_tokenizer(kind: str) -> Any:
+    """The tokenizer of that model, to which the dialogue's words are one token each."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(_PLAYERS / kind)
 
 
 def train_player(kind: str, folder: Path, seed: int = 0) -> Path:

@@ -61,20 +61,21 @@ def byte_tokenizer() -> Any:
     return Qwen2Tokenizer(vocab={letter: k for k, letter in enumerate(letters)}, merges=[])
 
 
-def qwen_vl_processor(kind: type, tokenizer: Any = None) -> Any:
-    """Of Qwen2-VL, Qwen2.5-VL or Qwen3-VL; the tokenizer gets the special tokens that they share."""
+def qwen_vl_processor(kind: type, tokenizer: Any = None, pixels: tuple[int, int] = (56 * 56, 112 * 112)) -> Any:
+    """Of Qwen2-VL, Qwen2.5-VL or Qwen3-VL; the tokenizer gets the special tokens that they share. Images have at least
+    and at most so many pixels."""
     from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     tokenizer = tokenizer or byte_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL})
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", tokenizer.pad_token or "<|endoftext|>"
     newer = kind is Qwen3VLProcessor
-    settings = {"min_pixels": 56 * 56, "max_pixels": 112 * 112, "patch_size": 16 if newer else 14}
+    settings = {"min_pixels": pixels[0], "max_pixels": pixels[1], "patch_size": 16 if newer else 14}
     videos = Qwen3VLVideoProcessor() if newer else Qwen2VLVideoProcessor()
     return kind(Qwen2VLImageProcessor(**settings), tokenizer, videos, chat_template=CHAT_TEMPLATE)
 
 
-def _places(tokenizer: Any) -> dict[str, int]:
+def places(tokenizer: Any) -> dict[str, int]:
     """The tokens that stand for pictures, by their names in a model's configuration."""
     names = {
         "image_token_id": "<|image_pad|>",
@@ -125,7 +126,7 @@ def qwen_vl_model(tokenizer: Any, seed: int = 0, **shape: Any) -> Any:
         Qwen2_5_VLConfig(
             text_config=text,
             vision_config=vision,
-            **_places(tokenizer),
+            **places(tokenizer),
         )
     )
     return _finished(model, tokenizer, seed)
@@ -176,7 +177,7 @@ def qwen3_vl_model(tokenizer: Any, seed: int = 0) -> Any:
         Qwen3VLConfig(
             text_config=text,
             vision_config=vision,
-            **_places(tokenizer),
+            **places(tokenizer),
         )
     )
     return _finished(model, tokenizer, seed)
