@@ -6,7 +6,7 @@ QUICK = .venv/bin/python -m pytest -n 2 --dist worksteal
 ENGINES = .venv/bin/python -m pytest
 SOURCES = actors benchmarks experiments learner measuring presets reports rlrig rollout scenes serving studio tests weights
 
-.PHONY: train results chaos test test-all test-fast lint format venv clean help
+.PHONY: train results chaos test test-all test-fast test-gpu lint format venv clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make test       lint, then all tests, those that start the engines last'
 	@echo 'make test-all   the same, and whole runs whose parts the others run, too'
 	@echo 'make test-fast  lint, then the tests that start no engine (minutes)'
+	@echo 'make test-gpu   the tests that need a GPU, on one card (5 minutes at most); fails where there is none'
 	@echo 'make lint       imports, ruff check and format check, types;  make format  applies what ruff can'
 	@echo 'make clean      remove .venv and caches; runs/ stays'
 
@@ -41,6 +42,10 @@ test-all: lint
 
 test-fast: lint
 	$(QUICK) -m "not engines and not long"
+
+test-gpu: venv
+	@.venv/bin/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("test-gpu: torch sees no GPU here, so nothing was tested")'
+	CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0} timeout 300 $(ENGINES) -m gpu
 
 lint: venv
 	.venv/bin/lint-imports

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import peft
 import pytest
+import ray
 import torch
 from transformers import AutoModelForImageTextToText
 
@@ -20,10 +21,8 @@ from tests.tiny_families import EDITORS, images
 from weights.lora_config import LoraConfig
 from weights.receipts import verify_receipts
 
-pytestmark = [
-    pytest.mark.engines,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
-]
+pytestmark = [pytest.mark.engines, pytest.mark.gpu]
+WIDTH = 2048
 BF16 = {"dtype": "bfloat16", "zero_stage": 2}
 PROMPTS = ["move the red circle left of the blue square", "make it green", "make it green"]
 
@@ -31,8 +30,6 @@ PROMPTS = ["move the red circle left of the blue square", "make it green", "make
 @pytest.fixture(scope="module")
 def gpu():
     """A Ray whose one GPU the learner has to itself; the workers of these tests are in this process."""
-    import ray
-
     ray.init(address="local", num_cpus=4, num_gpus=1, include_dashboard=False, object_store_memory=200 << 20)
     yield
     ray.shutdown()
@@ -95,3 +92,39 @@ def test_the_actor_s_learner_computes_as_on_the_cpu_and_exports_what_it_trained(
     loaded = peft.PeftModel.from_pretrained(base, tmp_path / "actor" / "lora")
     exported = peft.get_peft_model_state_dict(loaded, save_embedding_layers=False)
     assert all(torch.equal(exported[f"base_model.model.{name}"], t.to(torch.float32)) for name, t in held.items())
+
+
+@ray.remote(num_gpus=0.5, max_calls=1, runtime_env={"env_vars": {"DS_ACCELERATOR": "cuda"}})
+def by_turns(sleeps: bool) -> tuple[list[int], list[torch.Tensor]]:
+    """Bytes on the GPU of a learner at work, asleep and back at work, and its weights after two steps."""
+    from learner.engine import join, listen, new_engine, step
+    from learner.offload import come_back, leave
+
+    config = LearnerConfig(learning_rate=RATE, gpus_per_rank=1, **BF16)
+    store = listen("127.0.0.1", 1, 60)
+    join(store, "127.0.0.1", store.port, 0, 1, 60, config.device)
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(*(torch.nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(2)))
+    module.to(config.device, torch.bfloat16)
+    engine, held = new_engine(module, config), []
+    for _ in range(2):
+        engine.set_gradient_accumulation_boundary(True)
+        engine.backward(engine(torch.ones(1, WIDTH, device=config.device, dtype=torch.bfloat16)).sum())
+        step(engine, 1, RATE)
+        held.append(torch.cuda.memory_allocated())
+        if sleeps and len(held) == 1:
+            leave(engine, module)
+            held.append(torch.cuda.memory_allocated())
+            come_back(engine, module, config.device)
+    return held, [parameter.detach().cpu() for parameter in module.parameters()]
+
+
+def test_a_learner_that_sleeps_gives_its_gpu_back_and_learns_what_one_learns_that_stays(gpu):
+    asked = [by_turns.remote(sleeps) for sleeps in (False, True)]
+    (_, stayed), ((at_work, asleep, back), slept) = ray.get(asked, timeout=180)
+    states = 2 * WIDTH**2 * (2 + 3 * 4)  # bfloat16, and AdamW's copy and moments in float32
+    assert at_work >= states
+    assert at_work - asleep >= 0.9 * states
+    assert back >= states
+    for one, other in zip(stayed, slept, strict=True):
+        assert torch.equal(one, other)
