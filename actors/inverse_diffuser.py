@@ -16,7 +16,6 @@ from actors.conditioning import velocity
 from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.replica import Replica
-from weights.board import latest_weights
 from weights.checksums import tensor_checksum
 from weights.holder import WeightHolder
 from weights.manifest import WeightMismatch, WeightUpdate
@@ -66,9 +65,12 @@ class InverseDiffuser(Replica):
         self._at_work = threading.Lock()
         grey = np.full((self.model.image_size, self.model.image_size, 3), 128, np.uint8)
         self._asked = self.model.conditioning([grey], ["probe"])
-        newest = latest_weights(board, POLICY, _BOARD_DEADLINE_S) if board else None
-        if newest is not None:
-            self.apply_weights(newest)
+        if board is not None:
+            from weights.board import latest_weights  # loads Ray, which a model without a board does without
+
+            newest = latest_weights(board, POLICY, _BOARD_DEADLINE_S)
+            if newest is not None:
+                self.apply_weights(newest)
 
     def version(self) -> int:
         """Version of the weights in use; 0 is the model as it lies on disk."""

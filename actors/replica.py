@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from actors.gpu import gpu_uuid, peak_gpu_bytes, release_gpu_memory
-from actors.site import Site, this_site
 
 if TYPE_CHECKING:
     import torch
+
+    from actors.site import Site
 
 
 class Replica:
@@ -25,6 +26,8 @@ class Replica:
 
     def site(self) -> Site:
         """Where it is: it has loaded, and takes calls."""
+        from actors.site import this_site  # loads Ray, which a model in the process that asks it does without
+
         return this_site()
 
     def timed(self, method: str, *arguments: Any, **keywords: Any) -> tuple[Any, float]:

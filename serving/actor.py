@@ -9,8 +9,7 @@ import numpy as np
 
 from scenes.dialogue import Reflection, UnparsableAnswer
 from scenes.dialogues.dialogue import SHAPES, Dialogue
-from serving.client import VlmClient
-from serving.generation import Answer, Question, Sampling
+from serving.generation import Answer, Question, Sampling, Vlm
 
 CUT_OFF = "cut off"
 
@@ -42,7 +41,7 @@ class Actor:
         dialogue: in which it is asked, and answers.
     """
 
-    def __init__(self, vlm: VlmClient, dialogue: Dialogue = SHAPES) -> None:
+    def __init__(self, vlm: Vlm, dialogue: Dialogue = SHAPES) -> None:
         self._vlm, self.dialogue = vlm, dialogue
 
     @property

@@ -10,8 +10,7 @@ import numpy as np
 from scenes.dialogue import NO, YES
 from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement
-from serving.client import VlmClient, VlmError
-from serving.generation import Answer, Question, Sampling
+from serving.generation import Answer, Question, Sampling, Vlm, VlmError
 
 _YES_WORDS, _NO_WORDS = (
     tuple(f"{blank}{spelling}" for blank in ("", " ") for spelling in (word, word.capitalize(), word.upper()))
@@ -38,7 +37,7 @@ class Checker:
         unanswered: questions so far that fell below `least_mass`; they count as unsatisfied.
     """
 
-    def __init__(self, vlm: VlmClient, dialogue: Dialogue = SHAPES, least_mass: float = LEAST_MASS) -> None:
+    def __init__(self, vlm: Vlm, dialogue: Dialogue = SHAPES, least_mass: float = LEAST_MASS) -> None:
         self._vlm, self.dialogue, self._least_mass = vlm, dialogue, least_mass
         self.unanswered = 0
 

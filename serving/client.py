@@ -15,7 +15,7 @@ from ray.serve.schema import ReplicaState
 
 from actors.site import Site, end_of, last_line
 from serving.config import VlmConfig
-from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling
+from serving.generation import Answer, Batch, Question, ReplicaBroken, Sampling, VlmError
 from serving.serve_controller import serve_applications, wait_for_controller
 from weights.transports.exchange import Address, Step
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 _LOST = (RayActorError, ReplicaBroken, DeploymentUnavailableError)  # the last: the only replica is being replaced
 _HANDLES: dict[str, DeploymentHandle] = {}  # of this process, by the client that they came with
-
-
-class VlmError(RuntimeError):
-    """A VLM did not start, or a call to it failed."""
 
 
 _AWAY = (*_LOST, TimeoutError, VlmError)  # what a call to all replicas raises while one of them is lost

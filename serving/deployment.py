@@ -8,8 +8,9 @@ import ray
 from ray import serve
 
 from serving.applications import StartFailed, wait_for_applications
-from serving.client import VlmClient, VlmError
+from serving.client import VlmClient
 from serving.config import VlmConfig
+from serving.generation import VlmError
 from serving.model_folder import check_model_folder
 from serving.serve_controller import serve_applications
 from serving.vlm_application import vlm_application

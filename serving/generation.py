@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from serving.config import VlmConfig
 
 IMAGE_BIAS = -100.0
 """Is added to the logit of an image's placeholder, which is so never sampled: an answer that holds one could not be
 read again, by the learner least of all. Rollout and learner alike."""
+
+
+class VlmError(RuntimeError):
+    """A VLM did not start, or a call to it failed."""
 
 
 class ReplicaBroken(RuntimeError):
@@ -21,6 +29,16 @@ def messages(text: str, system: str | None = None) -> list[dict[str, Any]]:
     learner alike."""
     before = [] if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}]
     return [*before, {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+
+
+def word_ids(tokenizer: Any, words: Sequence[str]) -> dict[str, int]:
+    """The tokens of those words that a transformers tokenizer knows as one token; no token twice."""
+    ids: dict[str, int] = {}
+    for word in words:
+        tokens = tokenizer.encode(word, add_special_tokens=False)
+        if len(tokens) == 1 and tokens[0] != tokenizer.unk_token_id and tokens[0] not in ids.values():
+            ids[word] = tokens[0]
+    return ids
 
 
 @dataclass(frozen=True)
@@ -73,3 +91,17 @@ class Answer:
     finished: bool
     version: int
     word_log_probs: dict[str, float] = field(default_factory=dict)
+
+
+class Vlm(Protocol):
+    """What the Actor and the Checker ask: replicas behind a `VlmClient`, or a model in this process."""
+
+    role: str
+    settings: VlmConfig
+    compute_seconds: float
+
+    def generate(
+        self, images: Sequence[np.ndarray], questions: Sequence[Question], sampling: Sampling
+    ) -> list[list[Answer]]:
+        """Answers as `result[question][sample]`."""
+        ...

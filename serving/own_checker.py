@@ -12,7 +12,7 @@ from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.entry_point import is_entry_point, load_entry_point
 from scenes.scene_graph import Requirement
 from serving.checker import LEAST_MASS, Checker
-from serving.client import VlmClient
+from serving.generation import Vlm
 
 Ask = Callable[[Sequence[np.ndarray], Sequence[Sequence[Requirement]]], list[list[float]]]
 """For each image (H, W, 3) uint8 and its requirements, the probability in [0, 1] that each of them holds."""
@@ -75,7 +75,7 @@ class OwnChecker:
 
 
 def new_checker(
-    name: str, vlm: VlmClient, dialogue: Dialogue = SHAPES, least_mass: float = LEAST_MASS
+    name: str, vlm: Vlm, dialogue: Dialogue = SHAPES, least_mass: float = LEAST_MASS
 ) -> Checker | OwnChecker:
     """The checker that `rollout.checker` names: `vlm`, or the function at `module:name`.
 

@@ -26,7 +26,7 @@ from actors.site import Site, this_site
 from serving.config import VlmConfig
 from serving.engines.replica_engine import ReplicaEngine
 from serving.gate import Gate
-from serving.generation import IMAGE_BIAS, Answer, Batch, Question, Sampling, messages
+from serving.generation import IMAGE_BIAS, Answer, Batch, Question, Sampling, messages, word_ids
 from serving.receiving import probe
 from serving.receiving.replica_weights import ReplicaWeights
 from weights.board import latest_weights, newer_weights
@@ -109,7 +109,7 @@ class VlmServer(LLMServer):
         for question in batch.questions:
             if not 0 <= question.image < len(images):
                 raise ValueError(f"question {question.text!r}: image {question.image} of {len(images)} does not exist")
-        words = self._word_ids(batch.sampling.words)
+        words = word_ids(self._processor.tokenizer, batch.sampling.words)
         await self._catch_up()
         async with self._gate.batch():
             began = time.monotonic()
@@ -205,15 +205,6 @@ class VlmServer(LLMServer):
 
     async def _probe(self) -> str:
         return probe.digest_of(await self._complete(probe.QUESTION, probe.IMAGE, probe.PARAMETERS))
-
-    def _word_ids(self, words: tuple[str, ...]) -> dict[str, int]:
-        tokenizer = self._processor.tokenizer
-        ids: dict[str, int] = {}
-        for word in words:
-            tokens = tokenizer.encode(word, add_special_tokens=False)
-            if len(tokens) == 1 and tokens[0] != tokenizer.unk_token_id and tokens[0] not in ids.values():
-                ids[word] = tokens[0]
-        return ids
 
     async def _request(self, question: Question, image: Image.Image, sampling: Sampling, words: list[int]) -> Any:
         parameters = SamplingParams(

@@ -11,9 +11,9 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from serving import client as vlm_client
-from serving.client import VlmClient, VlmError
+from serving.client import VlmClient
 from serving.config import VlmConfig
-from serving.generation import Question, ReplicaBroken, Sampling
+from serving.generation import Question, ReplicaBroken, Sampling, VlmError
 from weights.receipts import WeightReceipt
 
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from measuring.vlm_trial import pictures, try_vlms
 from scenes.dialogue import checker_question
-from scenes.scene_graph import Requirement
 from serving.actor import Actor
 from serving.checker import LEAST_MASS, Checker
+from tests.serving.alike import WANTED, assert_check_alike, assert_reflect_alike, local
 from weights.manifest import WeightMismatch, pack, publish
 from weights.receipts import verify_receipts
 
@@ -77,6 +77,7 @@ def test_at_every_temperature_the_importance_weight_of_equal_weights_is_one(vlms
 def test_greedy_answers_equal_those_of_transformers(vlms, references, images):
     for image, (answer,) in zip(images, Actor(vlms["actor"]).reflect(images, [REQUEST] * 4), strict=True):
         assert answer.token_ids == references["actor"].greedy(image, REQUEST, 16)
+        assert answer.reflection is None  # these weights are random
         assert answer.text == references["actor"].processor.tokenizer.decode(answer.token_ids, skip_special_tokens=True)
 
 
@@ -89,8 +90,9 @@ def test_a_seed_decides_the_answer_whatever_else_is_asked(vlms, images):
     assert not {tuple(a.token_ids) for a in neighbour[0]} & {tuple(a.token_ids) for a in alone[0]}
 
 
-def test_an_unparsable_answer_has_no_reflection(vlms, images):
-    assert all(row[0].reflection is None for row in Actor(vlms["actor"]).reflect(images, [REQUEST] * 4))
+def test_a_model_in_this_process_answers_like_vllm(vlms, images):
+    assert_reflect_alike(vlms["actor"], local(vlms["actor"]), images, REQUEST)
+    assert_check_alike(vlms["checker"], local(vlms["checker"]), images)
 
 
 def test_impossible_requests_are_refused(vlms, images):
@@ -106,8 +108,7 @@ def test_an_image_of_another_size_is_answered(vlms):
 
 
 def test_satisfaction_is_the_yes_share_of_transformers(vlms, references, images):
-    asked = [Requirement(a, "left of", b) for a in ("red circle", "green star") for b in ("blue square", "red star")]
-    wanted = [tuple(asked), tuple(asked[:1]), (), tuple(asked[1:])]
+    wanted = [WANTED, WANTED[:1], (), WANTED[1:]]
     checker = Checker(vlms["checker"])
     satisfied = checker.satisfaction(images, wanted)
     reference = references["checker"]
@@ -134,12 +135,9 @@ def test_a_trial_of_the_vlms_counts_what_can_be_read(vlms):
     assert min(report.seconds.values()) > 0
 
 
-def test_each_image_needs_its_list_of_requirements(vlms, images):
+def test_each_image_needs_its_list_of_requirements_which_may_be_empty(vlms, images):
     with pytest.raises(ValueError, match="4 images and 0 lists of requirements"):
         Checker(vlms["checker"]).satisfaction(images, [])
-
-
-def test_nothing_asked_is_nothing_answered(vlms, images):
     assert Checker(vlms["checker"]).satisfaction(images[:2], [(), ()]) == [[], []]
 
 

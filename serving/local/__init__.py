@@ -1,0 +1,1 @@
+"""VLMs in the process that asks them, without Ray and vLLM."""
