@@ -57,6 +57,16 @@ class PipelineConfig(Section):
         settings = {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
         return settings if self.family is None else {**settings, "family": self.family}
 
+    def worker_arguments(self, path: str, image_size: int) -> dict[str, Any]:
+        """What a worker is made with, but for its steps."""
+        return {
+            "path": path,
+            "image_size": image_size,
+            "device": self.device,
+            "dtype": self.dtype,
+            **self.model_settings,
+        }
+
 
 class DiffuserConfig(PipelineConfig):
     """The frozen text-to-image workers."""

@@ -205,6 +205,9 @@ def generate(
     run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the images; default runs/generate-TIME.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first image.")] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Start Ray and vLLM for models, too, that are small enough to do without.")
+    ] = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -222,7 +225,7 @@ def generate(
         from rlrig.generation import generate as run_generation
 
         with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
-            trace = run_generation(config, graph, run, folder, seed, progress)
+            trace = run_generation(config, graph, run, folder, seed, progress, ray)
         if json_:
             _show(trace, progress, json_, out_)
 

@@ -14,7 +14,8 @@ from scenes.dialogues.dialogue import Dialogue
 from scenes.scene_graph import SceneGraph
 
 if TYPE_CHECKING:
-    from actors.fleet import Fleet
+    from actors.edit import Edit
+    from actors.model_families import Drawer
     from serving.actor import ActorAnswer
     from serving.checker import Checker
     from serving.own_checker import OwnChecker
@@ -34,15 +35,22 @@ class Reflector(Protocol):
         """See `serving.actor.Actor.reflect`."""
 
 
+class Editor(Protocol):
+    """An Inverse Diffuser, or a fleet of them."""
+
+    def edit(self, images: Sequence[np.ndarray], prompts: Sequence[str], seeds: Sequence[int]) -> list[Edit]:
+        """See `actors.inverse_diffuser.InverseDiffuser.edit`."""
+
+
 class Players(Protocol):
     """The four models of an episode, as `rollout.models.Models` has them."""
 
     @property
-    def diffuser(self) -> Fleet:
+    def diffuser(self) -> Drawer:
         """Draws."""
 
     @property
-    def editor(self) -> Fleet:
+    def editor(self) -> Editor:
         """Edits."""
 
     @property

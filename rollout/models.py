@@ -252,11 +252,7 @@ class ModelStart:
             deadline_s=settings.call_deadline_s,
             restart_s=config.rollout.restart_s,
             start_deadline_s=settings.start_deadline_s,
-            path=model_source(path),
-            image_size=config.diffuser.image_size,
-            device=settings.device,
-            dtype=settings.dtype,
-            **settings.model_settings,
+            **settings.worker_arguments(model_source(path), config.diffuser.image_size),
             **more,
         )
         undo.callback(fleet.close)

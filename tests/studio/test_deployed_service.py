@@ -131,20 +131,24 @@ def test_the_official_client_gets_images_with_their_trace(client: OpenAI) -> Non
     assert np.abs(pixels(ask(client, 1, model="rlrig-raw").b64_json) - pixels(image.b64_json)).max() <= 2
 
 
-def test_what_is_drawn_is_what_generate_draws(client: OpenAI) -> None:
-    from actors.diffuser import Diffuser
+def test_the_engines_draw_check_and_edit_exactly_as_one_process_does(client: OpenAI) -> None:
+    from rlrig.local.models import load_models
+    from rollout.episode import play
+    from rollout.progress import Progress
     from rollout.seeds import derive_seed
     from scenes.scene_graph import parse_prompt
     from scenes.shape_world import PREDICATES
 
-    config = load_config(TINY / "run.yaml")
-    graph = parse_prompt(PROMPTS[1], PREDICATES)
-    diffuser = Diffuser(config.models.flux, steps=config.diffuser.steps, **config.diffuser.model_settings)
-    seed = derive_seed(derive_seed(1, "generate"), "draw", graph.img_id)
-    (drawn,) = diffuser.draw([graph.prompt], [seed])
-    first = ask(client, 1).rlrig["turns"][0]
-    assert first["seed"] == seed
-    assert np.abs(pixels(first["b64_json"]) - drawn).max() <= 2
+    models, edits = load_models(load_config(TINY / "run.yaml"), Progress()), 0
+    for seed in range(4):
+        turns = ask(client, seed).rlrig["turns"]
+        (episode,) = play(models, [parse_prompt(PROMPTS[seed % 2], PREDICATES)], derive_seed(seed, "generate"), 2)
+        for frame, turn in zip(episode.frames[:2], turns[:2], strict=True):  # what comes next may be sampled
+            assert (frame.seed, frame.edit_prompt, frame.kept) == (turn["seed"], turn["edit_prompt"], turn["kept"])
+            assert np.array_equal(frame.image, pixels(turn["b64_json"]))
+            assert turn["satisfaction"] == pytest.approx(frame.satisfaction, abs=1e-4)
+            edits += frame.edit_prompt is not None
+    assert edits >= 2
 
 
 def test_an_uploaded_image_is_edited(client: OpenAI) -> None:

@@ -1,0 +1,1 @@
+"""Small models in the process of the command, without Ray and vLLM."""
