@@ -7,21 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from learner.pretraining.local_vlm import LocalVlm
-from scenes.dialogue import checker_question
 from scenes.scene_graph import SceneGraph
+from serving.checker import Checker
+from serving.config import VlmConfig
+from serving.local.vlm import LocalVlm
 
 
 class Judge:
     """Scores images by the mean yes-probability over their requirements."""
 
     def __init__(self, folder: Path) -> None:
-        self._vlm = LocalVlm(folder)
+        self._checker = Checker(LocalVlm("judge", VlmConfig(model=str(folder))), least_mass=0.0)
 
     def scores(self, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (N,), each in [0, 1]: how far each image shows its graph."""
-        owners = [k for k, graph in enumerate(graphs) for _ in graph.requirements]
-        requests = [checker_question(requirement) for graph in graphs for requirement in graph.requirements]
-        probabilities = self._vlm.yes_probabilities(np.stack([images[k] for k in owners]), requests)
-        totals = np.bincount(owners, weights=probabilities, minlength=len(graphs))
-        return totals / np.bincount(owners, minlength=len(graphs))
+        found = self._checker.satisfaction(images, [graph.requirements for graph in graphs])
+        return np.array([np.mean(row) for row in found])

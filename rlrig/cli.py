@@ -206,7 +206,7 @@ def generate(
     out: Annotated[Path | None, typer.Option(help="Folder for the images; default runs/generate-TIME.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first image.")] = 0,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Start Ray and vLLM for models, too, that are small enough to do without.")
+        bool, typer.Option("--ray", help="Run the models on Ray and vLLM, also where they would fit into this process.")
     ] = False,
     quiet: Quiet = False,
     json_: Json = False,

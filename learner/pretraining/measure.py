@@ -8,22 +8,26 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from actors.flux_model import FluxModel
 from learner.pretraining.flux_model import DRAWING_STEPS, EDITING_STEPS
-from learner.pretraining.local_vlm import LocalVlm
 from learner.pretraining.moves import Move
 from learner.pretraining.vlm_tasks import execute, gain
 from scenes.calibration import expected_calibration_error
-from scenes.dialogue import UnparsableAnswer, actor_request, checker_question, edit_prompt, parse_answer, read_move
+from scenes.dialogue import actor_request, edit_prompt, read_move
 from scenes.extractors import Extraction, extract, satisfied
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import mean_scores, score
 from scenes.shape_world import PREDICATES, DrawnScene, holds, sample_graphs, sample_scene
+from serving.actor import Actor
+from serving.checker import Checker
+from serving.config import VlmConfig
+from serving.local.vlm import LocalVlm
 
 KEPT_WITHIN = 3.0  # pixels
 RELATIONS = (2, 3)
+_ANSWER_TOKENS = 24
+_SAMPLES = 8  # of one state
 
 
 @dataclass(frozen=True)
@@ -97,19 +101,21 @@ def measure_checker(
     folder: Path, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray], extractions: Sequence[Extraction]
 ) -> list[Measurement]:
     """Accuracy and expected calibration error on the requirements of generated images."""
-    cases = [
-        (image, requirement, satisfied(requirement, extraction))
-        for graph, image, extraction in zip(graphs, images, extractions, strict=True)
-        for requirement in graph.requirements
-    ]
-    truth = np.array([case[2] for case in cases])
-    requests = [checker_question(requirement) for _, requirement, _ in cases]
-    probability = LocalVlm(folder).yes_probabilities(np.stack([image for image, _, _ in cases]), requests)
+    truth = np.array(
+        [
+            satisfied(requirement, extraction)
+            for graph, extraction in zip(graphs, extractions, strict=True)
+            for requirement in graph.requirements
+        ]
+    )
+    checker = Checker(LocalVlm("checker", VlmConfig(model=str(folder))))
+    found = checker.satisfaction(images, [graph.requirements for graph in graphs])
+    probability = np.array([value for row in found for value in row])
     accuracy = float(np.mean((probability >= 0.5) == truth))
     error = expected_calibration_error(probability, truth)
     return [
-        Measurement("Checker", "accuracy", accuracy, 0.97, 1.0, len(cases)),
-        Measurement("Checker", "calibration error", error, 0.0, 0.05, len(cases)),
+        Measurement("Checker", "accuracy", accuracy, 0.97, 1.0, len(truth)),
+        Measurement("Checker", "calibration error", error, 0.0, 0.05, len(truth)),
     ]
 
 
@@ -125,25 +131,22 @@ def measure_actor(
         missing = tuple(r for r in graph.requirements if not satisfied(r, extraction))
         if missing and all(extraction.find(name) is not None for name in graph.names):
             states.append((graph, image, extraction, actor_request(graph.requirements, missing)))
-    vlm = LocalVlm(folder)
-    torch.manual_seed(0)
+    actor = Actor(LocalVlm("actor", VlmConfig(model=str(folder), max_tokens=_ANSWER_TOKENS)))
+    shown, requests = [state[1] for state in states], [state[3] for state in states]
     results = []
-    for sample in (True, False):
-        texts = vlm.answers(np.stack([s[1] for s in states]), [s[3] for s in states], sample)
+    for how, temperature, n in (("sampled", 1.0, _SAMPLES), ("greedy", 0.0, 1)):
+        answers = actor.reflect(shown, requests, n, temperature, seeds=range(len(states)))
         rng = np.random.default_rng(0)
         parsed = helped = 0
-        for (graph, _, extraction, _), text in zip(states, texts, strict=True):
-            try:
-                words = parse_answer(text).edit_prompt
-            except UnparsableAnswer:
-                continue
-            parsed += 1
-            move = read_move(words)
+        for (graph, _, extraction, _), row in zip(states, answers, strict=True):
             objects = tuple(found for name in graph.names if (found := extraction.find(name)) is not None)
-            helped += move is not None and gain(move, graph, objects, rng) > 0
-        how = "sampled" if sample else "greedy"
+            for reflection in (answer.reflection for answer in row if answer.reflection is not None):
+                parsed += 1
+                move = read_move(reflection.edit_prompt)
+                helped += move is not None and gain(move, graph, objects, rng) > 0
+        count = n * len(states)
         results += [
-            Measurement("Actor", f"parsable, {how}", parsed / len(texts), 0.95, 1.0, len(texts)),
-            Measurement("Actor", f"move helps, {how}", helped / len(texts), 0.40, 0.75, len(texts)),
+            Measurement("Actor", f"parsable, {how}", parsed / count, 0.95, 1.0, count),
+            Measurement("Actor", f"move helps, {how}", helped / count, 0.40, 0.75, count),
         ]
     return results

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 MOST_BYTES = 10**9
 """Weights of all models together that are small enough."""
 
-_WEIGHTS = ("*.safetensors", "*.bin")
-
 
 def why_on_ray(config: RunConfig) -> str | None:
     """Why these models need Ray and vLLM: the first thing that says so, with its key; None where they do not."""
@@ -53,4 +51,4 @@ def _reasons(config: RunConfig) -> Iterator[str]:
 
 
 def _weights(folder: Path) -> int:
-    return sum(file.stat().st_size for pattern in _WEIGHTS for file in folder.rglob(pattern))
+    return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

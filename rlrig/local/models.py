@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from actors.inverse_diffuser import InverseDiffuser
     from actors.model_families import Drawer
     from presets.run_config import RunConfig
+    from presets.schedule import Stage
     from rollout.progress import Progress
     from serving.local.vlm import LocalVlm
+    from weights.manifest import WeightUpdate
 
 _Model = TypeVar("_Model")
 
@@ -79,17 +81,19 @@ def _editor(config: RunConfig) -> InverseDiffuser:
 
     settings = config.editor.worker_arguments(model_source(config.models.edits_with), config.diffuser.image_size)
     editor = InverseDiffuser(steps=config.editor.ode_steps, **settings)
-    if "editor" in config.models.adapters:
-        from weights.adapter_folder import adapter_update
-
-        editor.apply_weights(adapter_update(Path(config.models.adapters["editor"]), "editor", version=1))
+    if (adapter := _adapter(config, "editor")) is not None:
+        editor.apply_weights(adapter)
     return editor
 
 
 def _vlm(config: RunConfig, role: str) -> LocalVlm:
     from serving.local.vlm import LocalVlm
+
+    return LocalVlm(role, config.vlms[role], _adapter(config, "actor") if role == "actor" else None)
+
+
+def _adapter(config: RunConfig, policy: Stage) -> WeightUpdate | None:
     from weights.adapter_folder import adapter_update
 
-    folder = config.models.adapters.get(role)  # type: ignore[call-overload] # a Checker has none
-    adapter = None if folder is None else adapter_update(Path(folder), role, version=1)
-    return LocalVlm(role, config.vlms[role], adapter)
+    folder = config.models.adapters.get(policy)
+    return None if folder is None else adapter_update(Path(folder), policy, version=1)

@@ -128,22 +128,18 @@ class LocalVlm:
         )
         rooms = self._rooms(inputs["attention_mask"].sum(1).tolist(), sampling.max_tokens)
         words = word_ids(self._processor.tokenizer, sampling.words)
-        config = self._model.config
         choice = TokenChoice(
             [(question.seed, number) for question, _, number in rows],
             sampling.temperature,
-            getattr(config, "image_token_id", None),
+            getattr(self._model.config, "image_token_id", None),
             list(words.values()),
         )
-        stops = sorted(self._stops)
-        pad = self._processor.tokenizer.pad_token_id
-        self._model.generate(
-            **inputs,
-            generation_config=GenerationConfig(
-                max_new_tokens=max(rooms), eos_token_id=stops or None, pad_token_id=stops[0] if pad is None else pad
-            ),
-            logits_processor=LogitsProcessorList([choice]),
+        plan = GenerationConfig(
+            max_new_tokens=max(rooms),
+            eos_token_id=sorted(self._stops) or None,
+            pad_token_id=self._processor.tokenizer.pad_token_id or 0,  # stands behind an answer that has ended
         )
+        self._model.generate(**inputs, generation_config=plan, logits_processor=LogitsProcessorList([choice]))
         answers = []
         for row, room in enumerate(rooms):
             ids, log_probs = choice.row(row, room, self._stops)

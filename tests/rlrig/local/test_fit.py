@@ -50,8 +50,7 @@ def test_the_weights_of_all_folders_are_added_up(run_file: Path, monkeypatch: py
     (Path(config.models.actor) / "model.safetensors").write_bytes(bytes(400))
     monkeypatch.setattr(fit, "MOST_BYTES", 1000)
     assert why_on_ray(config) is None
-    (Path(config.models.checker) / "pytorch_model.bin").write_bytes(bytes(1))
-    monkeypatch.setattr(fit, "MOST_BYTES", 1000)
+    (Path(config.models.checker) / "model-00002.safetensors").write_bytes(bytes(1))
     assert why_on_ray(config) == "the models have 0.0 GB, more than 1e-06 GB"
     one = load_config(run_file, [f"models.checker={config.models.actor}"])  # counted once
     assert why_on_ray(one) is None
