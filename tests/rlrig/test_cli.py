@@ -246,9 +246,11 @@ def test_generate_reads_the_prompt(run_file: Path, commands: dict[str, Any]) -> 
     arguments = ["generate", prompt, "--preset", str(run_file), "--out", "pictures", "--seed", "3"]
     result = runner.invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    _, graph, run, folder, seed, _ = commands["generate"]
+    _, graph, run, folder, seed, _, on_ray = commands["generate"]
     assert graph.prompt == prompt
-    assert (run, folder, seed) == (None, Path("pictures"), 3)
+    assert (run, folder, seed, on_ray) == (None, Path("pictures"), 3, False)
+    assert runner.invoke(app, [*arguments, "--ray"]).exit_code == 0
+    assert commands["generate"][-1] is True
 
 
 @pytest.mark.parametrize("prompt", ["", "red circle", "red circle beside blue square", "left of blue square"])

@@ -17,7 +17,7 @@ from measuring.vlm_trial import pictures, try_vlms
 from scenes.dialogue import checker_question
 from serving.actor import Actor
 from serving.checker import LEAST_MASS, Checker
-from tests.serving.alike import WANTED, assert_check_alike, assert_reflect_alike, local
+from tests.serving.local.alike import WANTED, assert_check_alike, assert_reflect_alike, local
 from weights.manifest import WeightMismatch, pack, publish
 from weights.receipts import verify_receipts
 
