@@ -40,6 +40,7 @@ class InverseDiffuser(Replica):
         replica: the name by which receipts know this replica.
         threads: CPU threads of torch.
         board: name of the `WeightBoard` of its policy.
+        draw_steps: denoising steps of a drawing where a call names none; None: as many as of an edit.
         settings: everything else that ImageModel takes.
 
     Raises:
@@ -53,12 +54,14 @@ class InverseDiffuser(Replica):
         replica: str = "inverse-diffuser-0",
         threads: int = 1,
         board: str | None = None,
+        draw_steps: int | None = None,
         **settings: Any,
     ) -> None:
         from actors.model_families import load_editor  # loads diffusers, which whoever holds a handle does not need
 
         torch.set_num_threads(threads)
         self.replica = replica
+        self._draw_steps = draw_steps
         self.model = load_editor(path, **settings)
         held = self.model.transformer.state_dict(keep_vars=True)
         self._weights: WeightHolder | AdapterHolder = WeightHolder(replica, POLICY, held)
@@ -109,7 +112,7 @@ class InverseDiffuser(Replica):
                     f"replica {self.replica!r} holds version {self.version()} of all weights: it draws no more"
                 )
             with without_adapter(self.model.transformer) if adapted else nullcontext():
-                images: list[np.ndarray] = self.model.draw(prompts, seeds, steps)
+                images: list[np.ndarray] = self.model.draw(prompts, seeds, steps or self._draw_steps)
         return images
 
     def apply_weights(self, update: WeightUpdate) -> WeightReceipt:

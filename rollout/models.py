@@ -206,7 +206,7 @@ class ModelStart:
         diffuser = None
         if not config.diffuser.share:
             diffuser = self._fleet(Diffuser, config.diffuser, flux, 1, steps, undo, progress)
-        more = {"board": self._board.name, "steps": config.editor.ode_steps}
+        more = {"board": self._board.name, "steps": config.editor.ode_steps, "draw_steps": config.diffuser.steps}
         editor = self._fleet(InverseDiffuser, config.editor, edits_with, _EDITOR_CALLS, more, undo, progress)
         if diffuser is None:  # the same processes; what they draw is counted by itself
             diffuser = Fleet(editor.handles, editor.deadline_s, editor.restart_s)

@@ -37,7 +37,7 @@ from benchmarks.gpu_round.memory import CardWatch, planned_phases, planned_roles
 from benchmarks.gpu_round.sizes import PRESET, SIZES, Device, Size, build, round_config
 from benchmarks.gpu_round.turns import MOVES, Turns, sde_of
 from presets.run_config import RunConfig
-from rollout.devices import refuse_apart
+from rollout.learning.devices import refuse_apart
 from rollout.local_ray import ray_for_run
 from rollout.models import start_models
 from rollout.progress import Progress

@@ -18,9 +18,9 @@ from learner.samples import ActorSample, EditorSample
 from presets.memory.estimate import Estimate
 from presets.memory.sizes import Sizes
 from presets.run_config import RunConfig
-from rollout.devices import Devices
+from rollout.learning.devices import Devices
 from rollout.models import Models
-from rollout.policies import Policies
+from rollout.learning.policies import Policies
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
 from scenes.dialogue import edit_prompt

@@ -80,7 +80,7 @@ def _editor(config: RunConfig) -> InverseDiffuser:
     from actors.inverse_diffuser import InverseDiffuser
 
     settings = config.editor.worker_arguments(model_source(config.models.edits_with), config.diffuser.image_size)
-    editor = InverseDiffuser(steps=config.editor.ode_steps, **settings)
+    editor = InverseDiffuser(steps=config.editor.ode_steps, draw_steps=config.diffuser.steps, **settings)
     if (adapter := _adapter(config, "editor")) is not None:
         editor.apply_weights(adapter)
     return editor

@@ -147,3 +147,11 @@ def test_other_weights_than_those_on_disk_draw_no_more(editor, flux_folder):
     editor.apply_weights(pack("editor", 1, whole.weights.tensors()))
     with pytest.raises(ValueError, match="holds version 1 of all weights: it draws no more"):
         editor.draw(PROMPTS, [1, 2, 3])
+
+
+def test_drawings_take_steps_of_their_own(flux_folder):
+    own = InverseDiffuser(flux_folder, steps=4, draw_steps=2)
+    asked = InverseDiffuser(flux_folder, steps=4)
+    (drawn,), (same,) = own.draw(PROMPTS[:1], [1]), asked.draw(PROMPTS[:1], [1], steps=2)
+    assert (drawn == same).all()
+    assert (drawn != asked.draw(PROMPTS[:1], [1])[0]).any()
