@@ -19,8 +19,8 @@ from presets.memory.estimate import Estimate
 from presets.memory.sizes import Sizes
 from presets.run_config import RunConfig
 from rollout.learning.devices import Devices
-from rollout.models import Models
 from rollout.learning.policies import Policies
+from rollout.models import Models
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
 from scenes.dialogue import edit_prompt
