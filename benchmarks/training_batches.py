@@ -9,9 +9,7 @@ import torch
 
 from actors.edit import Edit
 from actors.flow_path import FlowSde
-from actors.model_families import load_editor
 from learner.samples import ActorSample, EditorSample
-from learner.vlm_policy import VlmPolicy
 from presets.run_config import RunConfig
 from scenes.dialogue import Reflection, actor_request, edit_prompt
 from scenes.scene_graph import Requirement
@@ -27,6 +25,8 @@ def group_scenes(count: int, size: int, seed: int, relations: tuple[int, int]) -
 
 def actor_batch(config: RunConfig, count: int, seed: int = 0) -> list[ActorSample]:
     """Answers about drawn scenes, each about a random requirement, with the log-probabilities of the Actor itself."""
+    from learner.vlm_policy import VlmPolicy  # transformers
+
     policy = VlmPolicy(config.models.actor, config.learner.actor)
     tokenizer = policy.processor.tokenizer
     rng = np.random.default_rng([seed, 1])
@@ -47,6 +47,8 @@ def actor_batch(config: RunConfig, count: int, seed: int = 0) -> list[ActorSampl
 
 def editor_batch(config: RunConfig, count: int, seed: int = 0) -> list[EditorSample]:
     """Edits of drawn scenes with the paths that the editor's own SDE took."""
+    from actors.model_families import load_editor  # diffusers
+
     model = load_editor(config.models.edits_with, image_size=config.diffuser.image_size)
     scenes = group_scenes(count, config.rollout.group_size, seed, config.data.relations)
     images = [scene.image for scene in scenes]

@@ -20,7 +20,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +32,6 @@ from rich.console import Console
 
 from benchmarks.gpu_round.flops import peak_tflops
 from benchmarks.gpu_round.found import KONTEXT, Found, Memory
-from benchmarks.gpu_round.kontext import KONTEXT_S, add_kontext
 from benchmarks.gpu_round.memory import CardWatch, planned_phases, planned_roles
 from benchmarks.gpu_round.sizes import PRESET, SIZES, Device, Size, build, round_config
 from benchmarks.gpu_round.turns import MOVES, Turns, sde_of
@@ -42,8 +41,7 @@ from rollout.local_ray import ray_for_run
 from rollout.models import start_models
 from rollout.progress import Progress
 
-_LIMIT_S = 480.0
-_KONTEXT_S = 200.0  # what it may take
+_KONTEXT_S = 200.0  # what it may take on a card
 
 
 class Shown(Progress):
@@ -80,7 +78,7 @@ def main(
     if not out.resolve().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {out.resolve().parent}; make it first", param_hint="--out")
     progress = Shown()
-    with _models(folder, "round") as place:
+    with _models(folder, f"round-{size}") as place:
         with progress.phase("make models"):
             build(size, place, device)
         config, on_card = (round_config(size, place, where) for where in (device, "cuda"))
@@ -89,10 +87,12 @@ def main(
             _round(config, on_card, found, progress, out, place)
     left = limit_s - (time.monotonic() - began)
     wanted = size == "real" if kontext is None else kontext
-    if wanted and left < KONTEXT_S:
-        found.skipped.append(f"{KONTEXT}: {left:.0f} s of --limit-s are left, and it may take {KONTEXT_S:g} s")
+    if wanted and left < _KONTEXT_S:
+        found.skipped.append(f"{KONTEXT}: {left:.0f} s of --limit-s are left, and it may take {_KONTEXT_S:g} s")
     elif wanted:
-        with _models(folder, "kontext") as place, _part(KONTEXT, found, progress, out), progress.phase(KONTEXT):
+        from benchmarks.gpu_round.kontext import add_kontext  # it loads what a round leaves to its models
+
+        with _models(folder, f"kontext-{size}") as place, _part(KONTEXT, found, progress, out), progress.phase(KONTEXT):
             add_kontext(found, place, size, device)
     _write(found, progress, out)
     found.show(console)
@@ -131,19 +131,18 @@ def _round(config: RunConfig, on_card: RunConfig, found: Found, progress: Shown,
     sizing = SIZES[found.size]
     gib = torch.cuda.get_device_properties(0).total_memory / 2**30 if found.card else None
     planned, phases = planned_roles(on_card, gib), planned_phases(on_card, gib)
-    with CardWatch(found.card is not None) as watch, ray_for_run(config.ray, config.gpu_learner):
+    with CardWatch(found.card is not None) as watch, ExitStack() as ray:  # whose end is that of the models
+        with progress.phase("start Ray"):
+            ray.enter_context(ray_for_run(config.ray, config.gpu_learner))
         with progress.phase("start models"):
             models = start_models(config, progress)
-        try:
-            refuse_apart({**models.gpus()}, config)
-            turns = Turns(config, models, progress, watch, planned, found, folder / "policies")
-            sampled = turns.rollout(sizing.prompts, sizing.group)
-            for policy, samples in (("actor", sampled.answers), ("editor", sampled.edits)):
-                with _part(f"update of the {policy}", found, progress, out):
-                    turns.update(policy, samples)
-            found.phases = [Memory(f"card: {name}", turns.card.get(name), size) for name, size in phases.items()]
-        finally:
-            models.close(keep_serve=True)
+        refuse_apart({**models.gpus()}, config)
+        turns = Turns(config, models, progress, watch, planned, found, folder / "policies")
+        sampled = turns.rollout(sizing.prompts, sizing.group)
+        for policy, samples in (("actor", sampled.answers), ("editor", sampled.edits)):
+            with _part(f"update of the {policy}", found, progress, out):
+                turns.update(policy, samples)
+        found.phases = [Memory(f"card: {name}", turns.card.get(name), size) for name, size in phases.items()]
 
 
 @contextmanager

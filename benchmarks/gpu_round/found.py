@@ -122,8 +122,8 @@ class Found:
         self.updates[name] = Updated(stats.samples, seconds, tflop, used, really, stats.logprob_mismatch_mean)
 
     def held(self, what: str, nbytes: int, planned: float) -> None:
-        """Keep the bytes that a process held at most, and was planned to."""
-        self.roles.append(Memory(what, nbytes / _GIB if self.card else None, planned / _GIB))
+        """Keep the bytes that a process held at most, 0 where it did not say, and was planned to."""
+        self.roles.append(Memory(what, nbytes / _GIB if self.card and nbytes else None, planned / _GIB))
 
     @property
     def reach(self) -> list[Reach]:

@@ -13,8 +13,6 @@ from presets.memory.image_models import geometry
 from presets.memory.sizes import Sizes
 from presets.places import BASE
 
-KONTEXT_S = 200.0
-"""What it may take on a card."""
 _PRESET = BASE / "presets" / "eight-gpus.yaml"
 
 

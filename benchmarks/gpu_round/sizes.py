@@ -55,11 +55,6 @@ class Sizing:
     group: int
     changes: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def edits(self) -> int:
-        """In all."""
-        return self.prompts * self.group
-
 
 SIZES: dict[Size, Sizing] = {
     "tiny": Sizing(2, 3),

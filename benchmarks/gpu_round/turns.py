@@ -128,9 +128,9 @@ class Turns:
         """Start the policy's learner, let it learn twice, and give its adapter to the replicas. The second update is
         measured: the first, of a micro-batch, chooses and compiles kernels."""
         progress, settings = self._progress, getattr(self._config.learner, policy)
-        with progress.phase(f"start learner of the {policy}"):
-            learner = self._policies.learner(policy)
         try:
+            with progress.phase(f"start learner of the {policy}"):
+                learner = self._policies.learner(policy)
             self._watch.take()
             self._time_switches(learner)
             with self._devices.learning(learner):

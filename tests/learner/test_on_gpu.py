@@ -17,6 +17,7 @@ from learner.ranks import Learner
 from learner.samples import ActorSample, EditorSample
 from learner.vlm_policy import VlmPolicy
 from tests.learner.plain_update import RATE, weights
+from tests.local_cluster import local_ray
 from tests.tiny_families import EDITORS, images
 from weights.lora_config import LoraConfig
 from weights.receipts import verify_receipts
@@ -30,9 +31,8 @@ PROMPTS = ["move the red circle left of the blue square", "make it green", "make
 @pytest.fixture(scope="module")
 def gpu():
     """A Ray whose one GPU the learner has to itself; the workers of these tests are in this process."""
-    ray.init(address="local", num_cpus=4, num_gpus=1, include_dashboard=False, object_store_memory=200 << 20)
-    yield
-    ray.shutdown()
+    with local_ray(4, num_gpus=1):
+        yield
 
 
 def rollout(worker: InverseDiffuser) -> list[EditorSample]:
