@@ -82,15 +82,15 @@ class Devices:
         if self._leaves(learner.policy):
             learner.sleep()
 
-    def prove(self, learner: Learner) -> None:
-        """See that a learner is on the GPUs of `placement.share`.
+    def prove(self, learner: Learner | None = None) -> None:
+        """See that all who are there, and this learner, are on the GPUs of `placement.share`.
 
         Raises:
-            RunFailed: it is on others; the message names both.
+            RunFailed: one is on others; the message names both.
         """
-        role = f"learner.{learner.policy}"
-        if self._config.placement.leader(role) is not None:
-            refuse_apart({**self._models.gpus(), role: learner.gpus()}, self._config)
+        if self._config.placement.share:
+            learners = {} if learner is None else {f"learner.{learner.policy}": learner.gpus()}
+            refuse_apart({**self._models.gpus(), **learners}, self._config)
 
     def _leaves(self, policy: str) -> bool:
         return bool(self._config.value_of(f"learner.{policy}.offload") == "cpu")

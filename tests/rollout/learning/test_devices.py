@@ -81,6 +81,13 @@ def test_a_learner_elsewhere_than_it_should_be_is_refused(run_file: Path) -> Non
     refuse_apart({"editor": ["GPU-1"]}, config)
 
 
+def test_roles_that_sample_on_other_gpus_are_refused_at_the_start(run_file: Path) -> None:
+    config = load_config(run_file, ["placement.share=[[diffuser, checker]]"])
+    Devices(config, Told({"diffuser": ["GPU-1"], "checker": ["GPU-1"]}).models, Progress()).prove()
+    with pytest.raises(RunFailed, match="checker is on GPU GPU-2"):
+        Devices(config, Told({"diffuser": ["GPU-1"], "checker": ["GPU-2"]}).models, Progress()).prove()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
