@@ -79,6 +79,17 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+def _refuse_large_store(gib: float) -> None:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    if gib >= free:
+        raise BadInput(
+            f"ray.object_store_gib: {gib:g} is refused: this machine has {free:.1f} GiB of free memory; set less, as "
+            "--set ray.object_store_gib=1.0"
+        )
+
+
 def start_ray(config: RayConfig, gpu_learner: bool = False) -> None:
     """Start Ray on this machine, or join the cluster at `config.address`. `gpu_learner` says whether a learner trains
     on GPUs.
@@ -86,8 +97,11 @@ def start_ray(config: RayConfig, gpu_learner: bool = False) -> None:
     A Ray instance that already runs on the machine is not touched: without an address a new one is started.
 
     Raises:
-        BadInput: the dashboard's port is taken, or no cluster answers at the address.
+        BadInput: the dashboard's port is taken, the object store is larger than the free memory, or no cluster answers
+            at the address.
     """
+    if config.address is None:
+        _refuse_large_store(config.object_store_gib)
     if config.address is None and config.dashboard and not port_is_free(config.ports.dashboard):
         raise BadInput(
             f"ray.ports.dashboard: {config.ports.dashboard} is taken by another process; choose another port with "

@@ -76,6 +76,8 @@ SIZES = {
     "evaluation.every": "0",
     "checkpoint.every": "1",
     "ray.address": "null",
+    "ray.num_cpus": "16",
+    "ray.object_store_gib": "1.0",
     "needs": "{cores: 2, memory_gib: 10, disk_gib: 2, gpus: 0}",
     **{f"vlm.{role}.{key}": value for role in ("actor", "checker") for key, value in _VLM.items()},
 }

@@ -23,6 +23,12 @@ def test_a_taken_port_is_refused_with_key_value_and_remedy_before_ray_starts():
     assert port_is_free(port)
 
 
+def test_an_object_store_that_is_larger_than_the_memory_is_refused_by_key() -> None:
+    message = r"ray\.object_store_gib: 9000 is refused: this machine has [\d.]+ GiB of free"
+    with pytest.raises(BadInput, match=message), ray_for_run(RayConfig(object_store_gib=9000.0)):
+        raise AssertionError("Ray was started")
+
+
 def test_deepspeed_is_kept_off_gpus_unless_a_learner_trains_on_them():
     assert worker_environment(gpu_learner=False)["DS_ACCELERATOR"] == "cpu"
     assert "DS_ACCELERATOR" not in worker_environment(gpu_learner=True)
