@@ -34,7 +34,9 @@ class Devices:
         self, config: RunConfig, models: Models, progress: Progress, settle: Callable[[], None] = lambda: None
     ) -> None:
         self._config, self._models, self._progress, self._settle = config, models, progress, settle
-        self._sampling = [role for role, key in SAMPLING.items() if config.value_of(f"{key}.offload") == "cpu"]
+        there = {"diffuser", "editor", *config.vlms}  # without the Checker where the Actor's replicas are it, too
+        leaving = [role for role, key in SAMPLING.items() if config.value_of(f"{key}.offload") == "cpu"]
+        self._sampling = [role for role in leaving if role in there]
         self._at_work = 0  # `learning` inside `learning`
         self._seconds = 0.0
 

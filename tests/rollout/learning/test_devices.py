@@ -110,3 +110,12 @@ def test_roles_that_sample_on_other_gpus_are_refused_at_the_start(run_file: Path
 def test_turns_that_cannot_be_are_refused(run_file: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         load_config(run_file, overrides)
+
+
+def test_replicas_that_are_actor_and_checker_sleep_once(run_file: Path) -> None:
+    told = Told()
+    vlm = ["models.checker=models/actor", "vlm.share=true", "vlm.actor.offload=cpu", "vlm.checker.offload=cpu"]
+    lora = "learner.actor.lora={rank: 4, alpha: 8.0, target_modules: [q_proj]}"
+    with Devices(load_config(run_file, [*vlm, lora]), told.models, Progress()).learning(told.learner):
+        pass
+    assert told.done == ["actor sleep", "actor wake"]
