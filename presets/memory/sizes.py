@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from presets.disk import USUAL_LATENTS
 from presets.memory.hub import INDEX, Unreachable, hub_parts, parts_of_index
@@ -17,6 +17,8 @@ from presets.run_file import model_source
 if TYPE_CHECKING:
     from weights.lora_config import LoraConfig
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _HERE = "the headers of their files on this machine"
 
 
@@ -78,15 +80,7 @@ class Sizes:
             UnknownSize: they cannot be found out; the message says why, and what to do.
         """
         key = model_source(name)
-        if key not in self._found:
-            try:
-                self._found[key] = self._looked_up(key)
-            except UnknownSize as error:
-                self._found[key] = error
-        found = self._found[key]
-        if isinstance(found, UnknownSize):
-            raise found
-        return found
+        return _once(self._found, key, lambda: self._looked_up(key))
 
     def adapter(self, name: str, part: str, lora: LoraConfig) -> Adapter:
         """A LoRA adapter of a model's part: rank·(in + out) elements for each matrix (out, in) that `target_modules`
@@ -96,15 +90,7 @@ class Sizes:
             UnknownSize: the size or configuration is not known, or the adapter binds to nothing.
         """
         key = (model_source(name), part, lora.model_dump_json())
-        if key not in self._adapters:
-            try:
-                self._adapters[key] = adapter_of(self.model(name).part(part), lora)
-            except UnknownSize as error:
-                self._adapters[key] = error
-        found = self._adapters[key]
-        if isinstance(found, UnknownSize):
-            raise found
-        return found
+        return _once(self._adapters, key, lambda: adapter_of(self.model(name).part(part), lora))
 
     def _looked_up(self, key: str) -> Model:
         folder = Path(key) if Path(key).is_dir() else _cached(key)
@@ -131,6 +117,23 @@ class Sizes:
             if (known := _published(key)) is None:
                 raise
             return Model(known.parts, known.pipeline, f"{known.source}, as {error.reason}")
+
+
+def _once(found: dict[_Key, _Value | UnknownSize], key: _Key, look_up: Callable[[], _Value]) -> _Value:
+    """What `look_up` gives, or raises, which is asked once for each key.
+
+    Raises:
+        UnknownSize: as `look_up`.
+    """
+    if key not in found:
+        try:
+            found[key] = look_up()
+        except UnknownSize as error:
+            found[key] = error
+    known = found[key]
+    if isinstance(known, UnknownSize):
+        raise known
+    return known
 
 
 def latent_shape(pipeline: str, sizes: Sizes) -> tuple[int, int]:
