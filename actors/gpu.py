@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def peak_gpu_bytes() -> int:
@@ -16,12 +20,13 @@ def peak_gpu_bytes() -> int:
     return peak
 
 
-def gpu_uuid() -> str | None:
-    """This process's GPU, as NVIDIA names it on every host; None where it uses none."""
+def gpu_uuid(device: torch.device | None = None) -> str | None:
+    """A GPU of this process, the current one without `device`, as NVIDIA names it on every host; None where it uses
+    none."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    if torch is None or not torch.cuda.is_initialized() or (device is not None and device.type == "cpu"):
         return None
-    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device() if device is None else device).uuid)
 
 
 def release_gpu_memory() -> None:

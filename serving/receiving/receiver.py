@@ -23,7 +23,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
-from actors.gpu import peak_gpu_bytes
+from actors.gpu import gpu_uuid, peak_gpu_bytes
 from serving.receiving.adapter_slot import AdapterSlot
 from serving.receiving.copy_watch import CopyWatch
 from weights.manifest import Manifest, TensorSpec, WeightUpdate, unpack
@@ -190,8 +190,7 @@ class WeightReports(AdapterSlot):
 
     def gpu_uuid(self) -> str | None:
         """The GPU that holds the model, as NVIDIA names it on every host; None on a CPU."""
-        device = self.weight_transfer_engine.device
-        return None if device.type == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
+        return gpu_uuid(self.weight_transfer_engine.device)
 
     def peak_gpu_bytes(self) -> int:
         """See `actors.gpu`."""
