@@ -52,6 +52,8 @@ def settings_digest(config: RunConfig, trained: bool = True) -> str:
             "vlm": {role: {"model", "image_cache_gib"} for role in ("actor", "checker")},  # models are below, not paths
         },
     )
+    if not config.vlm.share:  # what null comes to here is written down, and changes nothing
+        values["vlm"].pop("share", None)
     if trained:
         values["method"] = _METHOD
     values["models"] = {name: _folder_digest(Path(path)) for name, path in values["models"].items()}
