@@ -188,6 +188,9 @@ class RayConfig(Section):
     """Logical CPUs that Ray shares out when it is started here; more than there are cores makes roles share cores."""
     object_store_gib: float = Field(1.0, ge=0.1)
     """Shared memory for Ray's object store, when it is started here."""
+    preload: bool = True
+    """Fork the workers from one process that has imported for all of them, where Ray is started here and the machine
+    has no GPU. A worker then takes less than a second to start."""
     dashboard: bool = False
     """Start the Ray dashboard."""
     ports: PortsConfig = PortsConfig()

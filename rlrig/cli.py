@@ -32,7 +32,7 @@ from rlrig.vlms.calibration import calibrate
 from rlrig.vlms.trial import try_vlm
 from rlrig.vlms.tuning import sft_actor
 from rollout.checkpoint import TRUST
-from rollout.local_ray import only_ray_of_process
+from rollout.local_ray import only_ray_of_process, preload
 from rollout.progress import Progress
 from scenes.harmless_text import harmless
 
@@ -130,6 +130,7 @@ def train(
             config = load_config(preset_at(preset), settings(set_))
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
+        preload(config.ray, config.gpu_learner)  # beside this process's own imports
         from rlrig.training import train as run_training
 
         writable_folder(folder)

@@ -9,10 +9,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actors.preloaded.start import no_gpu_here, server_of_process, workers_forked_by
 from presets.checks import cpu_demand
 from presets.errors import BadInput
 
@@ -66,6 +67,14 @@ def worker_environment(gpu_learner: bool) -> dict[str, str]:
     """Environment variables of every process that Ray starts for a run. DeepSpeed is kept off GPUs that are there
     unless a learner trains on some; then each learner's ranks say for themselves."""
     return {**WORKER_ENVIRONMENT, **({} if gpu_learner else {"DS_ACCELERATOR": "cpu"})}
+
+
+def preload(config: RayConfig, gpu_learner: bool = False) -> AbstractContextManager[object]:
+    """Begin to import what workers import, beside whatever this process does until it starts Ray; a Ray that is started
+    within the block forks its workers from there. Does nothing where `ray.preload` cannot be had."""
+    if config.address is not None or not config.preload or not no_gpu_here():
+        return nullcontext()
+    return workers_forked_by(server_of_process(worker_environment(gpu_learner)))
 
 
 def port_is_free(port: int) -> bool:
@@ -123,15 +132,16 @@ def start_ray(config: RayConfig, gpu_learner: bool = False) -> None:
     if config.address is None:
         for name, value in _BOUNDS_HERE.items():
             os.environ.setdefault(name, value)
-        ray.init(
-            address="local",
-            num_cpus=config.num_cpus,
-            object_store_memory=int(config.object_store_gib * 2**30),
-            include_dashboard=config.dashboard,
-            dashboard_host="127.0.0.1",
-            dashboard_port=config.ports.dashboard if config.dashboard else None,
-            **common,
-        )
+        with preload(config, gpu_learner):
+            ray.init(
+                address="local",
+                num_cpus=config.num_cpus,
+                object_store_memory=int(config.object_store_gib * 2**30),
+                include_dashboard=config.dashboard,
+                dashboard_host="127.0.0.1",
+                dashboard_port=config.ports.dashboard if config.dashboard else None,
+                **common,
+            )
     else:
         try:
             ray.init(address=config.address, **common)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.tutorial import Tutorial, go_through
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in what tests start
+
 RUN_FILE = """\
 seed: 3
 stages:

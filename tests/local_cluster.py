@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import ray
 
+from actors.preloaded.start import no_gpu_here, server_of_process, workers_forked_by
 from tests.places import ROOT
 
 _MIB = 1 << 20
@@ -18,7 +19,7 @@ _POLL_S = 0.5
 
 class _Shared:
     """The Ray that modules use one after another, because starting one takes seconds of both cores. Whoever starts or
-    joins another in this process ends it first."""
+    joins another in this process ends it first. Every Ray of this process forks its workers from one fork server."""
 
     living = False
 
@@ -29,13 +30,17 @@ class _Shared:
     def init(self, *arguments: Any, **named: Any) -> Any:
         """`ray.init`, after the end of what is shared."""
         self.end()
-        return self._init(*arguments, **named)
+        return self._forking(*arguments, **named)
+
+    def _forking(self, *arguments: Any, **named: Any) -> Any:
+        with workers_forked_by(server_of_process({"OMP_NUM_THREADS": "1"})) if no_gpu_here() else nullcontext():
+            return self._init(*arguments, **named)
 
     def begin(self) -> None:
         """Make sure that it is there."""
         if self.living and ray.is_initialized():
             return
-        _begin(self._init, 8, 256)
+        _begin(self._forking, 8, 256)
         self.living = True
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from experiments.faults.processes import family, title
+from tests.local_cluster import local_ray
 
 
 class Reference:
@@ -103,13 +104,10 @@ def references(folders):
 
 @pytest.fixture(scope="module")
 def vlms(folders):
-    import ray
-
     from serving.config import VlmConfig
     from serving.deployment import start_vlms, stop_vlms
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    try:
+    with local_ray(2):
         before = family(os.getpid())
         yield start_vlms(
             {
@@ -123,8 +121,6 @@ def vlms(folders):
         stop_vlms(["actor", "checker"])
         _, alive = psutil.wait_procs(engines, timeout=20)
         assert not alive
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

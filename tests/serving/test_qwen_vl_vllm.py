@@ -12,6 +12,7 @@ from learner.vlm_policy import VlmPolicy
 from scenes.dialogues.general import General
 from serving.actor import Actor
 from serving.answers.form import AnswerForm
+from tests.local_cluster import local_ray
 from tests.tiny_families import images
 from weights.lora_config import LoraConfig
 from weights.manifest import pack
@@ -31,14 +32,11 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clients(folders):
-    import ray
-
     from serving.config import VlmConfig
     from serving.deployment import start_vlms, stop_vlms
 
     settings = {"max_model_len": 512, "adapter_rank": LORA.rank}
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    try:
+    with local_ray(2):
         yield start_vlms(
             {
                 "qwen2.5": VlmConfig(model=str(folders["qwen2.5"]), max_tokens=8, **settings),
@@ -46,8 +44,6 @@ def clients(folders):
             }
         )
         stop_vlms(list(folders))
-    finally:
-        ray.shutdown()
 
 
 def largest_difference(policy, client):

@@ -13,6 +13,7 @@ from serving.actor import Actor
 from serving.checker import Checker
 from serving.config import VlmConfig
 from serving.deployment import checker_of
+from tests.local_cluster import local_ray
 from tests.serving.conftest import Reference
 from tests.serving.local.alike import assert_check_alike, assert_reflect_alike, local
 from weights.checksums import tensors_digest
@@ -67,13 +68,10 @@ def trained_beside(folders):
 def clients(trained, trained_beside):
     """Clients of two VLMs that started after an adapter for each had been published, with these adapters' updates: the
     "actor" adds them to its weights, the one "beside" does not."""
-    import ray
-
     from serving.deployment import deploy_vlms, stop_vlms, wait_for_vlms
     from weights.board import WeightBoard
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    try:
+    with local_ray(2):
         board, first = WeightBoard(60.0), {each.role: each.update(3) for each in (trained, trained_beside)}
         for update in first.values():
             board.publish(update)
@@ -83,8 +81,6 @@ def clients(trained, trained_beside):
         found = wait_for_vlms(vlms)
         yield {role: (found[role], first[role]) for role in vlms}
         stop_vlms(list(vlms))
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from serving.generation import Question, Sampling
+from tests.local_cluster import local_ray
 from weights.manifest import pack
 from weights.receipts import verify_receipts
 
@@ -19,14 +20,11 @@ GROWN_S = 600.0
 @pytest.fixture(scope="module")
 def served(folders):
     """The client of an Actor of one replica or two, and the board that it follows."""
-    import ray
-
     from serving.config import VlmConfig
     from serving.deployment import deploy_vlms, stop_vlms, wait_for_vlms
     from weights.board import WeightBoard
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    try:
+    with local_ray(2):
         board = WeightBoard(60.0)
         settings = VlmConfig(
             model=str(folders["actor"]), max_tokens=16, replicas=1, max_replicas=2, start_deadline_s=GROWN_S
@@ -34,8 +32,6 @@ def served(folders):
         deploy_vlms({"actor": settings}, board.name)
         yield wait_for_vlms({"actor": settings})["actor"], board
         stop_vlms(["actor"])
-    finally:
-        ray.shutdown()
 
 
 def versions(client, images) -> set[int]:

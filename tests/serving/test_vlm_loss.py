@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from experiments.faults.processes import family, title
 from serving.generation import Question, Sampling
-from tests.local_cluster import eventually
+from tests.local_cluster import eventually, local_ray
 from weights.manifest import pack
 from weights.receipts import verify_receipts
 
@@ -27,21 +27,16 @@ END_S = 120.0
 @pytest.fixture(scope="module")
 def served(folders):
     """The client of an Actor, and the board that its replicas start with."""
-    import ray
-
     from serving.config import VlmConfig
     from serving.deployment import deploy_vlms, stop_vlms, wait_for_vlms
     from weights.board import WeightBoard
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
-    try:
+    with local_ray(2):
         settings = VlmConfig(model=str(folders["actor"]), max_tokens=4, call_deadline_s=6.0)
         board = WeightBoard(60.0)
         deploy_vlms({"actor": settings}, board.name)
         yield wait_for_vlms({"actor": settings})["actor"], board
         stop_vlms(["actor"])
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture
