@@ -1,12 +1,13 @@
 """The fork server: imports what workers import, then forks a worker for each that `enter.py` asks for.
 
 Run as `python server.py SOCKET MODULE,MODULE,…`; it ends when its standard input does, that is with the process that
-started it. It is single-threaded and has used no library that a fork would break.
+started it, and takes the socket's folder along. It is single-threaded and has used no library that a fork would break.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import gc
 import importlib
@@ -14,6 +15,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -41,11 +43,13 @@ _READ_LATE = {
     "VLLM_CPU_KVCACHE_SPACE",
     "VLLM_CPU_OMP_THREADS_BIND",
 }
-# What this process may have and a worker lack: it makes a library quiet, or says what is so on this machine anyway.
+# What this process may have and a worker lack: it makes a library quiet, says what is so on this machine anyway, or
+# keeps from being compiled what libraries would compile at their first use.
 _MAY_LACK = {
     "DS_ACCELERATOR",
     "GRPC_ENABLE_FORK_SUPPORT",
     "PYTHONWARNINGS",
+    "TORCHDYNAMO_DISABLE",
     "TORCH_CPP_LOG_LEVEL",
     "TRANSFORMERS_VERBOSITY",
     "VLLM_CONFIGURE_LOGGING",
@@ -59,14 +63,8 @@ def _no_hub() -> None:
     constants.HF_HUB_OFFLINE = True
 
 
-def _no_compiling() -> None:
-    import torch._dynamo
-
-    torch._dynamo.config.disable = True
-
-
 # What libraries read while they are imported, and how a worker whose environment sets it to 1 gets it all the same.
-_SET_AFTERWARDS = {"HF_HUB_OFFLINE": _no_hub, "TORCHDYNAMO_DISABLE": _no_compiling}
+_SET_AFTERWARDS = {"HF_HUB_OFFLINE": _no_hub}
 
 
 def differing(here: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
@@ -220,10 +218,13 @@ def main(path: str, modules: str) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a worker that has ended
         print("ready", flush=True)
         job = serve(listener, before)
-    if job is not None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        worker, files = job
-        worker.become(files)
+    if job is None:
+        shutil.rmtree(Path(path).parent, ignore_errors=True)  # whoever began this may be gone
+        os._exit(0)  # some libraries complain of what is left when an interpreter ends
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    atexit.register(gc.unfreeze)
+    worker, files = job
+    worker.become(files)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ MODULES = (
 _QUIET = {
     "GRPC_ENABLE_FORK_SUPPORT": "0",
     "PYTHONWARNINGS": "ignore::FutureWarning",
+    "TORCHDYNAMO_DISABLE": "1",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TRANSFORMERS_VERBOSITY": "error",
     "VLLM_CONFIGURE_LOGGING": "0",
@@ -88,7 +89,7 @@ class ForkServer:
         except subprocess.TimeoutExpired:  # it imports, and does not look
             self.process.kill()
             self.process.wait(_END_S)
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)  # the server has done so, if it could
 
 
 _of_process: dict[frozenset[tuple[str, str]], ForkServer] = {}

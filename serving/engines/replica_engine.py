@@ -9,7 +9,7 @@ from typing import Any
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.platforms import current_platform
 
-from serving.engines.forked import engines_forked
+from serving.engines.forked import engines_forked, models_inspected_here
 
 _log = logging.getLogger(__name__)
 _FORKED_S = 120.0  # 8 on an idle machine
@@ -32,7 +32,7 @@ class ReplicaEngine(VLLMEngine):  # type: ignore[misc]
         if not current_platform.is_cpu():
             await super().start()
             return
-        with engines_forked(_FORKED_S) as forking:
+        with models_inspected_here(), engines_forked(_FORKED_S) as forking:
             try:
                 await super().start()
                 return

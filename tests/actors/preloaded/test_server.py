@@ -58,7 +58,7 @@ def test_the_paths_of_the_worker_replace_those_of_the_server(monkeypatch):
 
 def test_differences_that_a_worker_reads_after_the_fork_are_none():
     here = {"OMP_NUM_THREADS": "1", "VLLM_CONFIGURE_LOGGING": "0", "RAY_X": "1", "PYTHONPATH": "/a"}
-    assert differing(here, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TORCHDYNAMO_DISABLE": "1"}) == []
+    assert differing(here, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}) == []
     assert differing(here, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "0"}) == ["HF_HUB_OFFLINE"]
     assert differing(here, {"VLLM_CONFIGURE_LOGGING": "1"}) == ["OMP_NUM_THREADS", "VLLM_CONFIGURE_LOGGING"]
 
