@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from reports.number import Number
 from reports.reading.values import is_number
@@ -128,6 +127,8 @@ def _bounds(interval: Interval) -> Bounds:
 def _over_windows(series: Sequence[float | None], policies: Sequence[str]) -> list[Bounds | None]:
     """The t-interval of the mean over the `WINDOW` updates of the same policy around each one, as far as there are
     any; None where fewer than 3 are."""
+    from scipy.special import stdtrit  # scipy.stats takes seconds to load, and pages of runs are to be there at once
+
     bounds: list[Bounds | None] = [None] * len(series)
     for policy in dict.fromkeys(policies):
         ours = [k for k, value in enumerate(series) if policies[k] == policy and value is not None]
@@ -135,7 +136,7 @@ def _over_windows(series: Sequence[float | None], policies: Sequence[str]) -> li
             near = ours[max(0, place - WINDOW // 2) : place + WINDOW // 2 + 1]
             if len(near) >= _LEAST_IN_WINDOW:
                 window = np.array([series[k] for k in near], dtype=float)
-                half = stats.t.ppf((1 + _LEVEL) / 2, len(near) - 1) * window.std(ddof=1) / math.sqrt(len(near))
+                half = stdtrit(len(near) - 1, (1 + _LEVEL) / 2) * window.std(ddof=1) / math.sqrt(len(near))
                 bounds[position] = (float(window.mean() - half), float(window.mean() + half), "window")
     return bounds
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from actors.site import lacks_memory, last_line
 from serving.generation import ReplicaBroken
 
 
@@ -41,6 +40,8 @@ class Gate:
         except ReplicaBroken:
             raise
         except Exception as error:
+            from actors.site import last_line, lacks_memory  # it loads Ray
+
             if isinstance(error, dead):
                 lost = f"{name} lost its engine, a process of its own; the log says what ended it"
             elif lacks_memory(error):

@@ -11,6 +11,7 @@ import ray
 from ray import serve
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.schema import ApplicationStatus, ReplicaState
 
 _ANSWER_S = 30.0
 _START_S = 180.0
@@ -62,3 +63,20 @@ def serve_applications() -> Mapping[str, Any]:
     wait_for_controller()
     applications: Mapping[str, Any] = serve.status().applications
     return applications
+
+
+def role_status(names: list[str]) -> dict[str, str]:
+    """By the name of a Serve application: empty where one of its replicas runs, else what it does instead."""
+    applications = serve_applications()
+    return {name: _trouble(applications.get(name)) for name in names}
+
+
+def _trouble(application: Any) -> str:
+    if application is None:
+        return "it is not deployed"
+    if application.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.DELETING):
+        status: str = application.status.value
+        return status.lower().replace("_", " ")
+    states = [deployment.replica_states for deployment in application.deployments.values()]
+    running = sum(state.get(ReplicaState.RUNNING, 0) for state in states)
+    return "" if running else "no replica runs; one is being started"

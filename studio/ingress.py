@@ -17,6 +17,7 @@ from serving.client import VlmClient
 from serving.config import VlmConfig
 from serving.own_checker import new_checker
 from serving.prompt_limits import PromptLimits
+from serving.serve_controller import role_status
 from studio.api.app import make_app
 from studio.config import GatewayConfig
 from studio.episodes.episode_service import EpisodeService, Line
@@ -117,6 +118,7 @@ class Endpoint:
             dialogue=dialogue,
             call_deadline_s=served.call_deadline_s,
             turn_deadline_s=config.turn_deadline_s,
+            status=role_status,
             repair=self._weights.repair,
         )
 

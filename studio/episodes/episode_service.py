@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray.serve.schema import ApplicationStatus, ReplicaState
-
 from rollout.course import Change, Check, Course, Draw, Reflect, Request, course, first_state, given_state
 from rollout.seeds import derive_seed
 from rollout.state import Episode
@@ -20,7 +18,6 @@ from serving.actor import ActorAnswer, read_answer
 from serving.checker import Checker
 from serving.generation import Batch, Question, Sampling
 from serving.own_checker import OwnChecker
-from serving.serve_controller import serve_applications
 from studio.episodes.instruction import instructed
 from studio.episodes.role import Role
 from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady, TurnTimeout
@@ -61,6 +58,8 @@ class EpisodeService:
         checks: reads the Checker's answers; or judges by itself, code of the user's own.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
         turn_deadline_s: seconds that one turn may take, and the first image too.
+        status: by the name of an application of those that it is given: empty where it can answer, else why not. It
+            may wait.
         repair: is called with a policy when one of its replicas answered with other weights than the gate's.
     """
 
@@ -76,13 +75,14 @@ class EpisodeService:
         dialogue: Dialogue = SHAPES,
         call_deadline_s: float,
         turn_deadline_s: float,
+        status: Callable[[list[str]], dict[str, str]],
         repair: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.image_size = image_size
         self._diffuser, self._checker, self._lines = diffuser, checker, dict(lines)
         self._max_tokens, self._checks, self._dialogue = max_tokens, checks, dialogue
         self._call_deadline_s, self._turn_deadline_s = call_deadline_s, turn_deadline_s
-        self._repair = repair
+        self._repair, self._status_of = repair, status
         self._changed = {name: (line.gate.versions, int(time.time())) for name, line in self._lines.items()}
         self._status: tuple[float, dict[str, str]] = (0.0, {})
 
@@ -111,7 +111,7 @@ class EpisodeService:
         asked, found = self._status
         if not found or time.monotonic() - asked > _STATUS_S:
             places = {role.name: role.application for role in self._roles()}
-            states = await asyncio.to_thread(role_status, list(dict.fromkeys(places.values())))
+            states = await asyncio.to_thread(self._status_of, list(dict.fromkeys(places.values())))
             found = {name: states[place] for name, place in places.items()}
             self._status = time.monotonic(), found
         return dict(found)
@@ -219,20 +219,3 @@ def _course_of(ask: Ask, episode: Episode, dialogue: Dialogue) -> Course:
     else:
         state = yield from given_state(ask.graph, ask.image, dialogue)
     return (yield from course(state, seed, ask.turns, episode))
-
-
-def role_status(names: list[str]) -> dict[str, str]:
-    """By the name of a Serve application: empty where one of its replicas runs, else what it does instead."""
-    applications = serve_applications()
-    return {name: _trouble(applications.get(name)) for name in names}
-
-
-def _trouble(application: Any) -> str:
-    if application is None:
-        return "it is not deployed"
-    if application.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.DELETING):
-        status: str = application.status.value
-        return status.lower().replace("_", " ")
-    states = [deployment.replica_states for deployment in application.deployments.values()]
-    running = sum(state.get(ReplicaState.RUNNING, 0) for state in states)
-    return "" if running else "no replica runs; one is being started"

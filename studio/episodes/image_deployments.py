@@ -13,6 +13,7 @@ from ray import serve
 
 from serving.generation import ReplicaBroken
 from serving.replica_count import replica_count
+from studio.episodes.row_calls import answer_each
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -90,18 +91,6 @@ class EditReplica(ImageReplica):
         """What it holds now."""
         receipt: WeightReceipt = self._model.receipt()
         return receipt
-
-
-def answer_each(method: Callable[..., Sequence[Any]], columns: Sequence[Sequence[Any]]) -> list[Any]:
-    """The answers of `method` to a batch, given by columns, in its order. Where it raises, each row is asked for alone,
-    and the error stands in the place of those answers that raise it: one bad request spoils no other."""
-    try:
-        return list(method(*columns))
-    except Exception as error:
-        if len(columns[0]) == 1:
-            return [error]
-        rows = range(len(columns[0]))
-        return [answer for row in rows for answer in answer_each(method, [[column[row]] for column in columns])]
 
 
 def build_image_app(

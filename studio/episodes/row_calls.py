@@ -75,3 +75,15 @@ def divided(answers: Sequence[list[Answer]], batches: Sequence[Batch]) -> list[l
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def answer_each(method: Callable[..., Sequence[Any]], columns: Sequence[Sequence[Any]]) -> list[Any]:
+    """The answers of `method` to a batch, given by columns, in its order. Where it raises, each row is asked for alone,
+    and the error stands in the place of those answers that raise it: one bad request spoils no other."""
+    try:
+        return list(method(*columns))
+    except Exception as error:
+        if len(columns[0]) == 1:
+            return [error]
+        rows = range(len(columns[0]))
+        return [answer for row in rows for answer in answer_each(method, [[column[row]] for column in columns])]

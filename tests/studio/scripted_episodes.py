@@ -35,6 +35,7 @@ class Scripted:
         turn_deadline_s: float = 5.0,
         checks: Any = None,
         dialogue: Dialogue = SHAPES,
+        status: Callable[[list[str]], dict[str, str]] = lambda names: dict.fromkeys(names, ""),
         **models: Any,
     ) -> None:
         self.models = ScriptedModels(**models)
@@ -57,6 +58,7 @@ class Scripted:
             dialogue=dialogue,
             call_deadline_s=5.0,
             turn_deadline_s=turn_deadline_s,
+            status=status,
             repair=self.repaired.append,
         )
 

@@ -249,17 +249,16 @@ def test_all_images_of_a_request_are_made_by_one_version_while_weights_are_repla
     assert len(set().union(*found)) > 3
 
 
-def test_a_role_is_as_ready_as_the_application_that_it_shares_with_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_is_as_ready_as_the_application_that_it_shares_with_another() -> None:
     asked: list[list[str]] = []
 
     def status(names: list[str]) -> dict[str, str]:
         asked.append(names)
         return {name: "" if name != "checker" else "it is not deployed" for name in names}
 
-    monkeypatch.setattr("studio.episodes.episode_service.role_status", status)
-    apart = Scripted()
+    apart = Scripted(status=status)
     assert asyncio.run(apart.service.ready())["checker"] == "it is not deployed"
-    shared = Scripted()
+    shared = Scripted(status=status)
     shared.service._checker.application = "actor"  # one VLM is Actor and Checker
     assert asyncio.run(shared.service.ready()) == dict.fromkeys(("diffuser", "checker", "actor", "editor"), "")
     assert asked == [["diffuser", "checker", "actor", "editor"], ["diffuser", "actor", "editor"]]

@@ -6,7 +6,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from serving.generation import Answer, Batch, Question, Sampling
-from studio.episodes.row_calls import divided, draw, edit, generate, merged
+from studio.episodes.row_calls import answer_each, divided, draw, edit, generate, merged
 from tests.studio.scripted_deployments import ScriptedHandle
 
 GREEDY, WARM = Sampling(max_tokens=48), Sampling(temperature=1.0, max_tokens=48)
@@ -74,3 +74,26 @@ def test_images_are_asked_for_by_columns() -> None:
     assert asyncio.run(draw(handle, [("a", 1), ("b", 2)])) == [("a", 1), ("b", 2)]
     assert asyncio.run(edit(handle, [(0, "a", 1), (1, "b", 2)])) == [(0, "a", 1), (1, "b", 2)]
     assert [arguments for _, arguments in handle.calls] == [(["a", "b"], [1, 2]), ([0, 1], ["a", "b"], [1, 2])]
+
+
+def test_a_batch_is_answered_in_one_call() -> None:
+    calls = []
+
+    def draw(prompts, seeds):
+        calls.append(len(prompts))
+        return [f"{prompt}{seed}" for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    assert answer_each(draw, [["a", "b", "c"], [1, 2, 3]]) == ["a1", "b2", "c3"]
+    assert calls == [3]
+
+
+def test_a_request_that_fails_spoils_no_other() -> None:
+    def draw(prompts, seeds):
+        if 2 in seeds:
+            raise FloatingPointError("seed 2")
+        return [f"{prompt}{seed}" for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    first, broken, last = answer_each(draw, [["a", "b", "c"], [1, 2, 3]])
+    assert (first, last) == ("a1", "c3")
+    assert isinstance(broken, FloatingPointError)
+    assert str(broken) == "seed 2"
