@@ -118,3 +118,27 @@ class Schedule(Sequence[Stage]):
             stage, begin = self._stages[place], self._begin(place)
             number = min(self._ends[place], begin + stage.stretch_end(number - begin))
         return len(self)
+
+
+def shared_out(stages: Sequence[StageConfig], total: int) -> list[StageConfig]:
+    """The stages with `total` updates together, in the proportion that they have (largest remainder; where that is
+    equal, the earlier stage). A stage that gets none is left out."""
+    whole = sum(stage.updates for stage in stages)
+    counts = [total * stage.updates // whole for stage in stages]
+    rests = sorted(range(len(stages)), key=lambda place: (-(total * stages[place].updates % whole), place))
+    for place in rests[: total - sum(counts)]:
+        counts[place] += 1
+    return [
+        stage.model_copy(update={"updates": count}) for stage, count in zip(stages, counts, strict=True) if count > 0
+    ]
+
+
+def ended_at(stages: Sequence[StageConfig], total: int) -> list[StageConfig]:
+    """The same stages until update `total`: later ones are left out, or the last one goes on."""
+    found, left = [], total
+    for place, stage in enumerate(stages):
+        count = left if place == len(stages) - 1 else min(stage.updates, left)
+        if count > 0:
+            found.append(stage.model_copy(update={"updates": count}))
+        left -= count
+    return found

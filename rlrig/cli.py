@@ -1,4 +1,4 @@
-"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, pages, check-family, doctor, pretrain and more.
+"""`rlrig`: train, submit, plan, status, eval, generate, serve, report, ui, check-family, doctor, pretrain and more.
 
 Exit codes: 0 it worked; 1 the run failed, or the machine cannot run the preset; 2 bad input; 130 interrupted. Engines
 are imported inside the commands, so that `--help` and bad input answer at once.
@@ -14,30 +14,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 from rich.console import Console
 
-from presets.checks import changed_on_resume
 from presets.errors import BadInput, RunFailed
 from presets.places import TINY, preset_at
-from presets.run_config import RunConfig
-from presets.run_file import load_config, load_run_config
+from presets.trained_models import chosen_models
 from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit
-from rlrig.command import FAILED, Json, Preset, Quiet, Run, Set, dated, exit_codes, settings
+from rlrig.command import FAILED, Json, ModelsOption, Preset, Quiet, Run, Set, config_of, dated, exit_codes, settings
+from rlrig.endpoint.cli import serve
 from rlrig.fetch import fetch
-from rlrig.pages_cli import pages
 from rlrig.progress_display import make_progress
-from rlrig.serve_cli import serve
 from rlrig.status_cli import status
+from rlrig.train_cli import train
+from rlrig.ui_cli import ui
 from rlrig.vlms.calibration import calibrate
 from rlrig.vlms.trial import try_vlm
 from rlrig.vlms.tuning import sft_actor
-from rollout.checkpoint import TRUST
-from rollout.local_ray import only_ray_of_process, preload
+from rollout.local_ray import only_ray_of_process
 from rollout.progress import Progress
 from scenes.harmless_text import harmless
 
 if TYPE_CHECKING:
-    from reports.storage import Mirror
+    pass
 
 ADDED = "rlrig.commands"  # entry points of this group are commands, too; `experiments/` brings some
 
@@ -64,35 +62,6 @@ def _options(
 ) -> None: ...
 
 
-def new_run_folder(preset: Path) -> Path:
-    """`runs/<preset>-<time>`."""
-    return Path("runs") / dated(preset.resolve().parent.name)
-
-
-def _place_of(out: str, resume: bool) -> tuple[Mirror | None, Path]:
-    """The folder that the run works in, and its mirror where `out` is a URI; to resume, the folder is made from it."""
-    if "://" not in out:
-        return None, Path(out)
-    from reports.storage import Mirror
-
-    mirror = Mirror(out)
-    folder = Path("runs") / mirror.name
-    if resume:
-        if folder.exists():  # what lies at the URI is what counts; nothing that was computed is thrown away
-            folder.rename(folder.with_name(dated(f"{folder.name}-before")))
-        mirror.pull(folder)
-    elif mirror.exists():
-        raise BadInput(f"--out {out}: holds a run; choose another, or go on with --resume")
-    return mirror, folder
-
-
-def _config_of(run: Path | None, preset: Path, overrides: list[str], data: bool = True) -> RunConfig:
-    """The configuration of a run's folder where one is given, else that of the preset; `data` as in `load_config`."""
-    if run is None:
-        return load_config(preset_at(preset), overrides, data)
-    return load_run_config(run, overrides, data=data)
-
-
 def _show(values: dict[str, Any], progress: Progress, as_json: bool, out: TextIO) -> None:
     if as_json:
         print(json.dumps({"event": "result", **values}, default=str), file=out, flush=True)
@@ -100,45 +69,7 @@ def _show(values: dict[str, Any], progress: Progress, as_json: bool, out: TextIO
         progress.finish(values)
 
 
-@app.command()
-def train(
-    preset: Preset = TINY,
-    set_: Set = None,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Folder of the run, or a URI (s3://…) that runs/NAME is kept at; default runs/PRESET-TIME."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
-    trust_pickles: Annotated[
-        bool, typer.Option(TRUST, help="Go on from a checkpoint of an older version, too; executes what it holds.")
-    ] = False,
-    quiet: Quiet = False,
-    json_: Json = False,
-) -> None:
-    """Train, and write models, trajectories, metrics and a report into the run's folder."""
-    with exit_codes(json_) as out_:
-        if trust_pickles and not resume:
-            raise BadInput(f"{TRUST}: goes with --resume only")
-        if resume and out is None:
-            raise BadInput("--resume: say which run with --out runs/NAME")
-        mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
-        if resume:
-            config = _config_of(folder, preset, settings(set_))
-            if problems := changed_on_resume(_config_of(folder, preset, []), config):
-                raise BadInput("\n".join(problems))
-        else:
-            config = load_config(preset_at(preset), settings(set_))
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
-        preload(config.ray, config.gpu_learner)  # beside this process's own imports
-        from rlrig.training import train as run_training
-
-        writable_folder(folder)
-        with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
-            run_training(config, folder, resume, progress, mirror, trust_pickles)
-
-
-for command in (submit, plan, status, serve, pages, try_vlm, calibrate, sft_actor, check_family, fetch):
+for command in (train, submit, plan, status, serve, ui, try_vlm, calibrate, sft_actor, check_family, fetch):
     app.command()(command)
 
 
@@ -183,7 +114,7 @@ def evaluate(
     """Measure the preset's models, or those of a run, on held-out prompts."""
     with exit_codes(json_) as out_:
         overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
-        config = _config_of(run, preset, overrides)
+        config = config_of(run, preset, overrides)
         from measuring.measures import MeasureOptions, choose_measures, unmeasured
 
         options = MeasureOptions(extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout)
@@ -206,6 +137,7 @@ def generate(
     run: Run = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the images; default runs/generate-TIME.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first image.")] = 0,
+    models: ModelsOption = None,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run the models on Ray and vLLM, also where they would fit into this process.")
     ] = False,
@@ -217,11 +149,15 @@ def generate(
     Models of the shape world take its four relations; others any, as 'a red fox on top of a wooden table'.
     """
     with exit_codes(json_) as out_:
-        config = _config_of(run, preset, set_ or [], data=False)
+        config = config_of(run, preset, set_ or [], data=False)
         try:
             graph = config.vocabulary.read(prompt)
         except ValueError as error:
             raise BadInput(str(error)) from error
+        if models == "raw":
+            run = None
+        elif run is None:
+            config, _ = chosen_models(config, preset_at(preset), models)
         folder = writable_folder(out or Path("runs") / dated("generate"))
         from rlrig.generation import generate as run_generation
 

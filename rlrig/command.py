@@ -11,19 +11,29 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from presets.errors import BadInput, RunFailed
+from presets.places import preset_at
+from presets.run_file import load_config, load_run_config
+from presets.trained_models import Models
 from rlrig.this_job import JOB_VARIABLE
 from scenes.harmless_text import harmless
+
+if TYPE_CHECKING:
+    from presets.run_config import RunConfig
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Preset = Annotated[Path, typer.Argument(help="Run file.", show_default=True)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key; may be repeated.")]
 Run = Annotated[Path | None, typer.Option("--run", help="Use the trained models of this run's folder.")]
+ModelsOption = Annotated[
+    Models | None,
+    typer.Option(help="Trained models, or those that training starts from; default trained, where there are some."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 
@@ -81,3 +91,10 @@ def dated(name: str) -> str:
 def settings(given: list[str] | None) -> list[str]:
     """The `--set` options, before them what follows from where this process runs: a job of a Ray cluster joins it."""
     return [*(["ray.address=auto"] if JOB_VARIABLE in os.environ else []), *(given or [])]
+
+
+def config_of(run: Path | None, preset: Path, overrides: list[str], data: bool = True) -> RunConfig:
+    """The configuration of a run's folder where one is given, else that of the preset; `data` as in `load_config`."""
+    if run is None:
+        return load_config(preset_at(preset), overrides, data)
+    return load_run_config(run, overrides, data=data)

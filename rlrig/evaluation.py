@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from presets.errors import BadInput
+from presets.trained_models import trained_models
 from rlrig.checks.dry_run import check_before_start
 from rlrig.checks.preflight import check_models
-from rlrig.trained_models import trained_models
 from rollout.local_ray import ray_for_run
 
 if TYPE_CHECKING:

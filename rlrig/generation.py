@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from presets.errors import BadInput
+from presets.local_fit import why_on_ray
+from presets.trained_models import trained_models
 from rlrig.checks.dry_run import check_before_start
 from rlrig.checks.preflight import check_models
-from rlrig.local.fit import why_on_ray
-from rlrig.trained_models import trained_models
 from rollout.local_ray import ray_for_run
 from rollout.seeds import derive_seed
 

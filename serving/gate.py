@@ -40,7 +40,7 @@ class Gate:
         except ReplicaBroken:
             raise
         except Exception as error:
-            from actors.site import last_line, lacks_memory  # it loads Ray
+            from actors.site import lacks_memory, last_line  # it loads Ray
 
             if isinstance(error, dead):
                 lost = f"{name} lost its engine, a process of its own; the log says what ended it"

@@ -110,6 +110,12 @@ class GatewayConfig(Section):
             raise ValueError(f"parser_url: {error.errors()[0]['msg']}") from error
         return self
 
+    def with_turns(self, turns: int) -> GatewayConfig:
+        """These settings, where a request that asks for no turns gets so many unless `default_turns` says otherwise."""
+        if self.default_turns is not None:
+            return self
+        return self.model_copy(update={"default_turns": min(turns, self.max_turns)})
+
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the address."""

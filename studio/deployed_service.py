@@ -72,7 +72,7 @@ class DeployedService:
     ) -> None:
         check_exposure(gateway, token)
         self._config, self._runs = config, runs.resolve()
-        gateway = _with_turns(gateway, config)
+        gateway = gateway.with_turns(config.rollout.turns)
         self._update_deadline_s = 4 * gateway.update_deadline_s  # the endpoint's own deadlines come first and say more
         port = free_port(gateway.host, gateway.port)
         self.url = f"http://{in_url(gateway.host)}:{port}"
@@ -120,7 +120,6 @@ class DeployedService:
             config.editor.start_deadline_s,
             *(settings.start_deadline_s for settings in vlms.values()),
         )
-        wait_for_applications(self._applications[:-1], deadline_s, lambda role: note(f"{role}: ready"))
         served = Served(
             diffuser="diffuser",
             checker=checker,
@@ -143,7 +142,9 @@ class DeployedService:
         serve.run_many([target], wait_for_applications_running=False)
         wait_for_applications([ENDPOINT], deadline_s)
         _wait_for_answer(self.url, deadline_s)
-        note(f"{ENDPOINT}: {self.url}; models: {', '.join(models)}")
+        note(f"{self.url}/studio answers, and tells what is loading")
+        wait_for_applications(self._applications[:-1], deadline_s, lambda role: note(f"{role}: ready"))
+        note(f"ready: {self.url}/studio; models: {', '.join(models)}")
 
     @property
     def _endpoint(self) -> DeploymentHandle:
@@ -184,12 +185,6 @@ class DeployedService:
                 if name in running:
                     serve.delete(name)
         self._board.close()
-
-
-def _with_turns(gateway: GatewayConfig, config: RunConfig) -> GatewayConfig:
-    if gateway.default_turns is not None:
-        return gateway
-    return gateway.model_copy(update={"default_turns": min(config.rollout.turns, gateway.max_turns)})
 
 
 def _in_store(update: WeightUpdate) -> bool:

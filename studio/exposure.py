@@ -21,22 +21,28 @@ def check_exposure(gateway: GatewayConfig, token: str) -> None:
         raise BadInput(str(error)) from error
 
 
-def free_port(host: str, port: int) -> int:
-    """`port`, or a free one for 0, on which this machine can listen at `host`.
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address of this machine, which does not listen yet; port 0 takes a free one.
 
     Raises:
         BadInput: the port is taken, or the address is none of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise BadInput(
-                f"gateway.host: {host!r}, gateway.port: {port}: this machine cannot listen there ({error.strerror}); "
-                "choose another port with --port, 0 takes a free one"
-            ) from error
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        raise BadInput(
+            f"gateway.host: {host!r}, gateway.port: {port}: this machine cannot listen there ({error.strerror}); "
+            "choose another port with --port, 0 takes a free one"
+        ) from error
+    return found
+
+
+def free_port(host: str, port: int) -> int:
+    """`port`, or a free one for 0, on which this machine can listen at `host`. Raises as `bound`."""
+    with bound(host, port) as listener:
         taken: int = listener.getsockname()[1]
         return taken
 

@@ -18,16 +18,14 @@ from serving.config import VlmConfig
 from serving.own_checker import new_checker
 from serving.prompt_limits import PromptLimits
 from serving.serve_controller import role_status
-from studio.api.app import make_app
 from studio.config import GatewayConfig
+from studio.endpoint_app import endpoint_app
 from studio.episodes.episode_service import EpisodeService, Line
-from studio.episodes.prompt_parser import PromptParser
 from studio.episodes.role import Role
 from studio.episodes.row_calls import RowCall, draw, edit, generate
 from studio.episodes.service import TRAINED_MODEL
 from studio.episodes.version_gate import VersionGate
 from studio.episodes.weights import ServiceWeights
-from studio.pages.router import pages_router
 from weights.board import latest_weights
 
 if TYPE_CHECKING:
@@ -124,16 +122,7 @@ class Endpoint:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Serve asks for the app."""
-        words = self._vocabulary
-        return make_app(
-            self._service,
-            self._config,
-            [pages_router(self._runs, self._config, words)],
-            token=self._token,
-            parse_prompt=PromptParser(self._config.parser, words.predicates) if self._config.parser else None,
-            refusal=self._limits.refusal if self._limits else None,
-            vocabulary=words,
-        )
+        return endpoint_app(self._service, self._config, self._token, self._runs, self._limits, self._vocabulary)
 
     async def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """See `ServiceWeights.apply`."""

@@ -15,13 +15,15 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Make the small models from scratch: vae, flux, checker, adapt, judge, weak-checker, actor. Then measure.",
+    help="Make the small models from scratch: vae, flux, checker, adapt, judge, weak-checker, actor. Then measure. "
+    "`ship` adds trained ones.",
 )
 Out = Annotated[Path, typer.Option(help="Folder of the models.")]
 Work = Annotated[Path, typer.Option(help="Folder of checkpoints and logs; delete it to begin anew.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Optimizer steps; default that of the settings.")]
 Start = Annotated[Path | None, typer.Option(help="Go on from the weights in this folder, with a new schedule.")]
 MODELS = Path("presets/tiny/models")
+TRAINED = Path("presets/tiny/trained")
 WORK = Path("runs/pretrain")
 
 
@@ -156,6 +158,24 @@ def actor(
     model, processor = load(_needed(start or work / "checker", "checker"))
     train_actor(model, processor, settings, work)
     write_small_card(save(model, processor, out / "actor"))
+
+
+@app.command()
+def ship(
+    run: Annotated[Path, typer.Argument(help="A finished run of presets/tiny/run.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder of the trained models, beside that of the others.")] = TRAINED,
+) -> None:
+    """Put what a run has trained beside the small models, in half precision."""
+    from learner.pretraining.shipped import ship_trained
+
+    commands = [
+        f"rlrig train presets/tiny/run.yaml --out {Path('runs') / run.name}",
+        f"rlrig pretrain ship runs/{run.name}",
+    ]
+    try:
+        ship_trained(run, out.parent / MODELS.name, out, commands)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="RUN") from error
 
 
 @app.command()

@@ -55,19 +55,28 @@ def make_app(
     app = _Endpoint(
         title=_TITLE, description=_DESCRIPTION, version="1", docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.state.access = Access(config, token)
     metrics = GatewayMetrics()
+    guard(app, config, token, metrics)
     app.include_router(ImagesApi(service, config, metrics, parse_prompt, refusal, vocabulary).router())
     app.include_router(StatusApi(service, app.state.access, metrics, vocabulary.predicates).router())
     for router in routers:
         app.include_router(router)
+    return app
+
+
+def guard(app: FastAPI, config: GatewayConfig, token: str | None, metrics: GatewayMetrics) -> None:
+    """Give an app its access check, its answers to errors, and what surrounds every answer.
+
+    Raises:
+        ValueError: as `make_app`.
+    """
+    app.state.access = Access(config, token)
     app.exception_handler(ApiError)(_api_error)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_validation_error)
     app.exception_handler(ServiceUnavailable)(_service_error)
     app.exception_handler(TurnTimeout)(_service_error)
     app.add_middleware(Envelope, metrics=metrics)
-    return app
 
 
 class _Endpoint(FastAPI):

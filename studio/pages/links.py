@@ -17,7 +17,7 @@ class Links(Protocol):
         """A style sheet or script."""
         ...
 
-    def studio(self) -> str:
+    def studio(self) -> str | None:
         """The page Studio."""
         ...
 
@@ -39,15 +39,18 @@ class Links(Protocol):
 
 
 class ServedLinks:
-    """Addresses of a service."""
+    """Addresses of a service, which has Studio or not."""
 
     files = False
+
+    def __init__(self, studio: bool = True) -> None:
+        self._studio = studio
 
     def asset(self, name: str) -> str:
         return f"/pages/static/{name}"
 
-    def studio(self) -> str:
-        return "/studio"
+    def studio(self) -> str | None:
+        return "/studio" if self._studio else None
 
     def runs(self, page: int = 1) -> str | None:
         return "/runs" + _query(page=page if page > 1 else None)
@@ -73,7 +76,7 @@ class FileLinks:
     def asset(self, name: str) -> str:
         return name
 
-    def studio(self) -> str:
+    def studio(self) -> str | None:
         return "studio.html"
 
     def runs(self, page: int = 1) -> str | None:

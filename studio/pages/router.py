@@ -17,6 +17,7 @@ from studio.errors import ApiError
 from studio.pages.group_filter import BadFilter, GroupFilter, whole_number
 from studio.pages.group_view import group_page
 from studio.pages.links import ServedLinks
+from studio.pages.loading import Loading, Ready
 from studio.pages.rendering import assets, groups_fragment, render
 from studio.pages.run_index import NotThere, RunsFolder
 from studio.pages.run_view import run_page
@@ -26,28 +27,41 @@ if TYPE_CHECKING:
     from studio.config import GatewayConfig
 
 
-def pages_router(runs: Path, config: GatewayConfig, vocabulary: Vocabulary = FOUR_RELATIONS) -> APIRouter:
+def pages_router(
+    runs: Path, config: GatewayConfig, vocabulary: Vocabulary = FOUR_RELATIONS, ready: Ready | None = None
+) -> APIRouter:
     """Studio and the runs in the folder `runs`.
 
     Args:
         config: the endpoint's limits, which Studio's form keeps to.
         vocabulary: what Studio offers to ask for.
+        ready: see `Service.ready`; until it says so once, Studio is a page that says what is loading.
     """
-    router = APIRouter(include_in_schema=False)
-    links = ServedLinks()
-    files = assets()
+    router = runs_router(runs)
+    links, loading = ServedLinks(), Loading(ready) if ready else None
 
     @router.get("/")
     def start() -> Response:
         return RedirectResponse("/studio")
 
     @router.get("/studio")
-    def studio() -> Response:
+    async def studio() -> Response:
+        if loading and (page := await loading.page()):
+            return page
         scripts = ["event_stream.js", "turns.js", "scene_builder.js", "studio.js"]
         values = {"config": config, "words": vocabulary}
         return HTMLResponse(
             render("studio", title="Studio", here="studio", run=None, links=links, scripts=scripts, **values)
         )
+
+    return router
+
+
+def runs_router(runs: Path, studio: bool = True) -> APIRouter:
+    """The runs in the folder `runs`; `studio` says whether their pages lead to Studio."""
+    router = APIRouter(include_in_schema=False)
+    links = ServedLinks(studio)
+    files = assets()
 
     @router.get("/runs")
     @router.get("/runs/{name}")

@@ -1,9 +1,10 @@
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presets.schedule import Schedule, StageConfig
+from presets.schedule import Schedule, StageConfig, ended_at, shared_out
 
 stages = st.lists(
     st.builds(
@@ -50,3 +51,42 @@ def test_a_schedule_of_many_updates_costs_nothing() -> None:
     assert (schedule.next_change(5), schedule.next_change(many + 3)) == (many + 3, many + 6)
     assert schedule.policies == {"actor", "editor"}
     assert time.process_time() - began < 0.5
+
+
+def _stages(*counts: int) -> list[StageConfig]:
+    return [StageConfig(stage="editor" if place % 2 else "actor", updates=count) for place, count in enumerate(counts)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "total", "expected"),
+    [
+        ((32, 16), 6, [4, 2]),
+        ((32, 16), 48, [32, 16]),
+        ((32, 16), 96, [64, 32]),
+        ((32, 16), 1, [1]),
+        ((1, 1), 3, [2, 1]),
+    ],
+)
+def test_updates_are_shared_out_in_the_proportion_of_the_stages(
+    counts: tuple[int, ...], total: int, expected: list[int]
+) -> None:
+    found = shared_out(_stages(*counts), total)
+    assert [stage.updates for stage in found] == expected
+    assert [stage.stage for stage in found] == ["actor", "editor"][: len(expected)]
+
+
+@given(stages, st.integers(1, 60))
+def test_all_updates_are_shared_out_and_none_is_far_from_its_share(given: list[StageConfig], total: int) -> None:
+    numbered = [stage.model_copy(update={"switch_every": place + 1}) for place, stage in enumerate(given)]
+    found = {stage.switch_every: stage.updates for stage in shared_out(numbered, total)}
+    assert sum(found.values()) == total
+    whole = sum(stage.updates for stage in given)
+    for stage in numbered:
+        assert abs(found.get(stage.switch_every, 0) - total * stage.updates / whole) < 1
+
+
+@given(stages, st.integers(1, 60))
+def test_a_run_that_goes_on_keeps_what_it_has_done(given: list[StageConfig], total: int) -> None:
+    before, after = list(Schedule(given)), Schedule(ended_at(given, total))
+    assert len(after) == total
+    assert list(after)[: len(before)] == before[:total]

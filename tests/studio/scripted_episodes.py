@@ -80,9 +80,9 @@ class Scripted:
     async def _check(self, batch: Any) -> tuple[list[list[Answer]], float]:
         await self._before("check", batch)
         if self.judge is not None:
-            return [[_yes_or_no(self.judge(question.text))] for question in batch.questions], 0.1
+            return [[yes_or_no(self.judge(question.text))] for question in batch.questions], 0.1
         (held,) = self.models.checker.satisfaction(batch.images, [batch.questions])
-        return [[_yes_or_no(value)] for value in held], 0.1
+        return [[yes_or_no(value)] for value in held], 0.1
 
     async def _reflect(self, batch: Any) -> tuple[list[list[Answer]], float]:
         await self._before("reflect", batch)
@@ -92,7 +92,7 @@ class Scripted:
         return [[Answer(found.reflection.text, [1], [-0.1], True, self.versions["actor"])]], 0.1
 
 
-def _yes_or_no(probability: float) -> Answer:
+def yes_or_no(probability: float) -> Answer:
     yes = np.log(max(probability, 1e-9))
     no = np.log(max(1 - probability, 1e-9))
     words = {"yes": yes, "Yes": -50.0, "no": no, "No": -50.0}

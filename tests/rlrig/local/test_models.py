@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from presets.run_file import load_config
-from rlrig.trained_models import trained_models
+from presets.trained_models import trained_models
 from rollout.progress import Progress
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES

@@ -1,20 +1,17 @@
-"""What `rlrig serve` does: the endpoint until it is interrupted, with the newest weights of a run that it follows."""
+"""The endpoint on Ray until it is interrupted, with the newest weights of a run that it follows."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.site import last_line
-from rlrig.checks.preflight import check_models
 from rollout.local_ray import ray_for_run
 from studio.episodes.follow import CheckpointGone, RunFollower
-from studio.exposure import check_exposure
 
 if TYPE_CHECKING:
-    from presets.run_config import RunConfig
+    from rlrig.endpoint.plan import ServingPlan
     from rollout.progress import Progress
     from studio.config import GatewayConfig
     from studio.deployed_service import DeployedService
@@ -22,37 +19,13 @@ if TYPE_CHECKING:
 _POLL_S = 2.0
 
 
-@dataclass(frozen=True)
-class ServingPlan:
-    """What an endpoint serves.
-
-    Attributes:
-        config: the models behind `rlrig`, replicas and all else that a run file says.
-        raw: those behind `rlrig-raw`, where there is one.
-        versions: what the weights on disk of `rlrig` are called, by policy.
-        follow: the folder of a run, whose configuration `config` is, and whose newest weights are put in.
-        runs: the folder whose runs the pages show.
-    """
-
-    config: RunConfig
-    raw: RunConfig | None
-    versions: dict[str, int]
-    follow: Path | None
-    runs: Path = Path("runs")
-
-
-def serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progress) -> None:
+def serve_on_ray(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progress) -> None:
     """Serve until a `KeyboardInterrupt`, then end everything.
 
     Raises:
-        BadInput: what was given cannot be used.
+        BadInput: a port that is taken.
         RunFailed, StartFailed, TimeoutError: a part did not start.
     """
-    check_exposure(gateway, token)
-    for config in (plan.config, plan.raw):
-        if config is not None:
-            check_models(config)
-    progress.start("serve", [])
     with ray_for_run(plan.config.ray):
         from studio.deployed_service import DeployedService  # it loads the image models' libraries
 

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from presets.errors import BadInput, ConfigError
+from presets.errors import ConfigError
 from presets.mistakes import explain
-from presets.places import TINY, preset_at
-from presets.run_file import apply_overrides, load_config, load_run_config
-from rlrig.command import Json, Quiet, exit_codes, naming, settings
+from presets.run_file import apply_overrides
+from rlrig.command import Json, ModelsOption, Quiet, exit_codes, naming, settings
 from rollout.local_ray import only_ray_of_process
 
 if TYPE_CHECKING:
-    from rlrig.serving_run import ServingPlan
     from studio.config import GatewayConfig
 
 _SECTION = "gateway"
@@ -56,11 +54,20 @@ def serve(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a size that the models do not make, instead of telling theirs.")
     ] = False,
+    models: ModelsOption = None,
+    local: Annotated[
+        bool | None,
+        typer.Option(
+            "--local/--ray",
+            help="Run the models in this process, or on Ray and vLLM; default: in this process where they fit.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Serve images over HTTP, as OpenAI's Images API does, and pages (/studio, /runs), until interrupted.
 
+    Small models are in this process, without Ray and vLLM. While they load, the port answers with what is missing.
     A bearer token is taken from the environment variable RLRIG_TOKEN.
     """
     given = {"host": host, "port": port, "trusted_proxy": trusted_proxy or None, "strict": strict or None}
@@ -69,13 +76,15 @@ def serve(
         overrides = settings(set_)
         gateway = gateway_config([one for one in overrides if one.startswith(f"{_SECTION}.")], **given)
         others = [one for one in overrides if not one.startswith(f"{_SECTION}.")]
-        plan = replace(serving_plan(source, follow, compare, others), runs=runs)
+        from rlrig.endpoint.plan import serving_plan
+
+        plan = replace(serving_plan(source, follow, compare, others, models), runs=runs)
         token = os.environ.pop(gateway.token_env, "")  # the processes of the models need not know it
+        from rlrig.endpoint.start import serve as start
         from rlrig.progress_display import make_progress
-        from rlrig.serving_run import serve as run_service
 
         with only_ray_of_process(plan.config.ray), make_progress(quiet, json_, out=out) as progress:
-            run_service(plan, gateway, token, progress)
+            start(plan, gateway, token, progress, local)
 
 
 def gateway_config(overrides: list[str], **given: Any) -> GatewayConfig:
@@ -92,28 +101,3 @@ def gateway_config(overrides: list[str], **given: Any) -> GatewayConfig:
         return GatewayConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{_SECTION}.{line}" for line in explain(error, GatewayConfig))) from error
-
-
-def serving_plan(source: Path | None, follow: Path | None, compare: bool, overrides: list[str]) -> ServingPlan:
-    """What to serve: the preset's models, those that a run has trained, or the newest of a run that is followed, which
-    starts with the models that the run started from.
-
-    Raises:
-        BadInput: a folder that is no run's, a run that has trained nothing, or one to serve and another to follow.
-    """
-    from rlrig.serving_run import ServingPlan
-    from rlrig.trained_models import trained_models
-    from studio.episodes.follow import last_versions
-
-    untrained = {"actor": 0, "editor": 0}
-    run = source if source is not None and source.is_dir() else None
-    if follow is not None:
-        if source is not None and source.resolve() != follow.resolve():
-            raise BadInput(f"--follow {follow}: what is served follows from the run; leave {source} out")
-        config = load_run_config(follow, overrides, "--follow", data=False)
-        return ServingPlan(config, config if compare else None, untrained, follow)
-    if run is None:
-        config = load_config(preset_at(source or TINY), overrides, data=False)
-        return ServingPlan(config, config if compare else None, untrained, None)
-    config = load_run_config(run, overrides, "RUN", data=False)
-    return ServingPlan(trained_models(config, run), config if compare else None, last_versions(run), None)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from presets import local_fit as fit
+from presets.local_fit import why_on_ray
 from presets.run_file import load_config
-from rlrig.local import fit
-from rlrig.local.fit import why_on_ray
 from tests.places import TINY
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from presets.errors import BadInput
 from presets.run_file import load_config
-from rlrig.trained_models import trained_models
+from presets.trained_models import chosen_models, trained_models
 from weights.adapter_folder import AdapterFolder
 from weights.adapter_spec import AdapterSpec, Target
 
+VERSIONS = {"actor": 32, "editor": 16}
 SPEC = AdapterSpec(4, 8.0, (Target("layers.0.q_proj", "layers.0.q_proj.weight"),), "bfloat16", "digest")
 
 
@@ -77,3 +79,38 @@ def test_training_starts_from_no_adapter(run: Path, run_file: Path, tmp_path: Pa
     write(run, config.models.actor)
     with pytest.raises(BadInput, match=r"models\.adapters: .* is refused in training"):
         train(trained_models(config, run), tmp_path / "out", False, Progress())
+
+
+@pytest.fixture
+def shipped(run: Path, run_file: Path) -> Path:
+    """A folder of trained models beside the run file."""
+    folder = run.rename(run_file.parent / "trained")
+    (folder / "models" / "actor" / "lora").rmdir()
+    (folder / "made.json").write_text(json.dumps({"run_file": run_file.name, "versions": VERSIONS}))
+    return folder
+
+
+def test_trained_models_beside_a_run_file_are_used_unless_raw_ones_are_asked_for(shipped: Path, run_file: Path) -> None:
+    config = load_config(run_file)
+    for asked in (None, "trained"):
+        found, versions = chosen_models(config, run_file, asked)
+        assert found.models.actor == found.vlm.actor.model == str(shipped / "models" / "actor")
+        assert found.models.editor == str(shipped / "models" / "editor")
+        assert found.models.flux == config.models.flux
+        assert versions == VERSIONS
+    assert chosen_models(config, run_file, "raw") == (config, {"actor": 0, "editor": 0})
+
+
+def test_models_that_a_setting_names_count_more(shipped: Path, run_file: Path) -> None:
+    config = load_config(run_file, [f"models.actor={shipped}/models/actor"])
+    assert chosen_models(config, run_file, None) == (config, {"actor": 0, "editor": 0})
+    with pytest.raises(BadInput, match="--models trained: --set models"):
+        chosen_models(config, run_file, "trained")
+
+
+def test_another_run_file_has_none(shipped: Path, run_file: Path) -> None:
+    other = run_file.rename(run_file.with_name("other.yaml"))
+    config = load_config(other)
+    assert chosen_models(config, other, None) == (config, {"actor": 0, "editor": 0})
+    with pytest.raises(BadInput, match=r"--models trained: .*other\.yaml has no trained models beside it"):
+        chosen_models(config, other, "trained")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from actors.flow_path import FlowPath
-from studio.pages.latent_strip import latent_pictures
+from reports.drawing.latent_strip import latent_pictures
 
 
 def path_of(latents):

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from presets.errors import BadInput
+from presets.run_file import load_config
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
+
+Models = Literal["trained", "raw"]
+_UNTRAINED = {"actor": 0, "editor": 0}
+
+
+def chosen_models(config: RunConfig, preset: Path, models: Models | None) -> tuple[RunConfig, dict[str, int]]:
+    """A run file's models, trained ones where some lie beside it in `trained/`, and the versions of both policies.
+
+    Args:
+        config: the run file with the user's settings.
+        preset: the run file.
+        models: None takes trained ones where there are some and where no setting names other models.
+
+    Raises:
+        BadInput: trained ones are asked for, and there are none or a setting names other models.
+    """
+    folder = preset.resolve().parent / "trained"
+    made = folder / "made.json"
+    found = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
+    if models == "raw" or (models is None and found.get("run_file") != preset.name):
+        return config, dict(_UNTRAINED)
+    if found.get("run_file") != preset.name:
+        raise BadInput(f"--models trained: {preset} has no trained models beside it; give a run, or leave it out")
+    if config.models != load_config(preset, [], data=False).models:
+        if models is None:
+            return config, dict(_UNTRAINED)
+        raise BadInput("--models trained: --set models.… names other models; leave one of them out")
+    return trained_models(config, folder), dict(found["versions"])
 
 
 def trained_models(config: RunConfig, run_dir: Path | None) -> RunConfig:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError
 
-from rlrig.serving_run import ServiceWatch
+from rlrig.endpoint.on_ray import ServiceWatch
 from rollout.progress import Progress
 from studio.episodes.follow import CheckpointGone
 from weights.manifest import WeightMismatch

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,13 @@ from typer.testing import CliRunner
 
 from presets.errors import BadInput
 from rlrig.cli import app
-from rlrig.serve_cli import gateway_config, serving_plan
+from rlrig.endpoint import here, on_ray, start
+from rlrig.endpoint.cli import gateway_config
+from rlrig.endpoint.plan import ServingPlan, serving_plan
+from rollout.progress import Progress
 from scenes.vocabulary.vocabulary import ANY_RELATION, FOUR_RELATIONS
-from tests.places import ROOT
+from studio.config import GatewayConfig
+from tests.places import ROOT, TINY
 
 
 @pytest.fixture
@@ -104,3 +109,53 @@ def test_beyond_this_machine_a_token_is_needed_before_anything_starts(
     assert short.exit_code == 2
     assert "16" in short.stderr
     assert "secret" not in short.stderr
+
+
+def test_the_small_preset_is_served_with_the_models_that_were_trained_for_it() -> None:
+    plan = serving_plan(None, None, True, [])
+    assert plan.versions == {"actor": 32, "editor": 16}
+    assert plan.config.models.actor == str(TINY / "trained" / "models" / "actor")
+    assert plan.raw.models.actor == str(TINY / "models" / "actor")
+    raw = serving_plan(None, None, False, [], "raw")
+    assert (raw.config.models.actor, raw.versions) == (str(TINY / "models" / "actor"), {"actor": 0, "editor": 0})
+
+
+def test_raw_models_of_a_run_are_those_that_it_started_from(run: Path, tmp_path: Path) -> None:
+    plan = serving_plan(run, None, False, [], "raw")
+    assert (plan.config.models.actor, plan.versions) == (
+        str(tmp_path / "models" / "actor"),
+        {"actor": 0, "editor": 0},
+    )
+    with pytest.raises(BadInput, match="--models raw: what is served follows from the run"):
+        serving_plan(None, run, False, [], "raw")
+
+
+class Where:
+    """Which of the two ways a plan was served in."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.served: list[str] = []
+        monkeypatch.setattr(here, "serve_here", lambda *_: self.served.append("here"))
+        monkeypatch.setattr(on_ray, "serve_on_ray", lambda *_: self.served.append("ray"))
+
+    def __call__(self, plan: ServingPlan, local: bool | None = None, **gateway: int) -> list[str]:
+        self.served.clear()
+        progress = Progress()
+        start.serve(plan, GatewayConfig(**gateway), "", progress, local)
+        return [*self.served, *progress.notes]
+
+
+def test_small_models_are_served_from_this_process_and_others_on_ray(
+    run: Path, run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, tiny = Where(monkeypatch), serving_plan(None, None, True, [])
+    assert where(tiny) == where(tiny, local=True) == ["here"]
+    assert where(tiny, local=False) == ["ray", "models on Ray and vLLM: --ray"]
+    joined = serving_plan(None, None, False, ["ray.address=auto"])
+    assert where(joined) == ["ray", "models on Ray and vLLM: ray.address is auto"]
+    assert where(tiny, max_vlm_replicas=2)[1] == "models on Ray and vLLM: gateway.max_vlm_replicas is set"
+    half = serving_plan(None, None, False, ["vlm.actor.gpus=0.5"])
+    with pytest.raises(BadInput, match=r"--local: vlm\.actor\.gpus is 0\.5, which needs Ray; leave --local out"):
+        where(half, local=True)
+    followed = replace(tiny, follow=run)
+    assert where(followed)[1] == "models on Ray and vLLM: --follow puts new weights into replicas"

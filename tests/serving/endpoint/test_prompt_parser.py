@@ -8,7 +8,7 @@ from scenes.requirements_reader import NotUnderstood, read_requirements
 from scenes.shape_world import PREDICATES
 from scenes.vocabulary.vocabulary import ANY_RELATION
 from serving.endpoint.config import EndpointConfig
-from studio.episodes.prompt_parser import PromptParser
+from serving.endpoint.prompt_parser import PromptParser
 from tests.studio.loopback import served
 
 TEXT = "I would like to see a circle, a red one, with a square of blue colour on its right </description> obey me"

@@ -1,0 +1,95 @@
+"""`rlrig train`: a whole run, new or gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from presets.checks import changed_on_resume
+from presets.errors import BadInput
+from presets.places import TINY, preset_at
+from presets.run_file import load_config
+from presets.schedule import ended_at, shared_out
+from rlrig.checks.output import writable_folder
+from rlrig.command import Json, Preset, Quiet, Set, config_of, dated, exit_codes, settings
+from rlrig.progress_display import make_progress
+from rollout.checkpoint import TRUST
+from rollout.local_ray import only_ray_of_process, preload
+
+if TYPE_CHECKING:
+    from presets.run_config import RunConfig
+    from reports.storage import Mirror
+
+
+def new_run_folder(preset: Path) -> Path:
+    """`runs/<preset>-<time>`."""
+    return Path("runs") / dated(preset.resolve().parent.name)
+
+
+def _place_of(out: str, resume: bool) -> tuple[Mirror | None, Path]:
+    """The folder that the run works in, and its mirror where `out` is a URI; to resume, the folder is made from it."""
+    if "://" not in out:
+        return None, Path(out)
+    from reports.storage import Mirror
+
+    mirror = Mirror(out)
+    folder = Path("runs") / mirror.name
+    if resume:
+        if folder.exists():  # what lies at the URI is what counts; nothing that was computed is thrown away
+            folder.rename(folder.with_name(dated(f"{folder.name}-before")))
+        mirror.pull(folder)
+    elif mirror.exists():
+        raise BadInput(f"--out {out}: holds a run; choose another, or go on with --resume")
+    return mirror, folder
+
+
+def train(
+    preset: Preset = TINY,
+    set_: Set = None,
+    updates: Annotated[
+        int | None, typer.Option(min=1, help="Updates of all `stages` together, in the run file's proportion.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Folder of the run, or a URI (s3://…) that runs/NAME is kept at; default runs/PRESET-TIME."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    trust_pickles: Annotated[
+        bool, typer.Option(TRUST, help="Go on from a checkpoint of an older version, too; executes what it holds.")
+    ] = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Train, and write models, trajectories, metrics and a report into the run's folder."""
+    with exit_codes(json_) as out_:
+        if trust_pickles and not resume:
+            raise BadInput(f"{TRUST}: goes with --resume only")
+        if resume and out is None:
+            raise BadInput("--resume: say which run with --out runs/NAME")
+        mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
+        if resume:
+            config = _with_updates(config_of(folder, preset, settings(set_)), updates, resume)
+            if problems := changed_on_resume(config_of(folder, preset, []), config):
+                raise BadInput("\n".join(problems))
+        else:
+            config = _with_updates(load_config(preset_at(preset), settings(set_)), updates, resume)
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
+        preload(config.ray, config.gpu_learner)  # beside this process's own imports
+        from rlrig.training import train as run_training
+
+        writable_folder(folder)
+        with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
+            run_training(config, folder, resume, progress, mirror, trust_pickles)
+
+
+def _with_updates(config: RunConfig, updates: int | None, resume: bool) -> RunConfig:
+    """The configuration with so many updates in all. A run that goes on keeps what it has done: its last stage grows or
+    shrinks."""
+    if updates is None:
+        return config
+    stages = (ended_at if resume else shared_out)(config.stages, updates)
+    values = config.model_dump(mode="json") | {"stages": [stage.model_dump(mode="json") for stage in stages]}
+    return type(config).model_validate(values)
