@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 from rich.console import Console
 
+from presets.choice.trained_models import chosen_models
 from presets.errors import BadInput, RunFailed
 from presets.places import TINY, preset_at
-from presets.trained_models import chosen_models
 from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from presets.choice.trained_models import Models
 from presets.errors import BadInput, RunFailed
 from presets.places import preset_at
 from presets.run_file import load_config, load_run_config
-from presets.trained_models import Models
 from rlrig.this_job import JOB_VARIABLE
 from scenes.harmless_text import harmless
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from presets.choice.trained_models import trained_models
 from presets.errors import BadInput
-from presets.trained_models import trained_models
 from rlrig.checks.dry_run import check_before_start
 from rlrig.checks.preflight import check_models
 from rollout.local_ray import ray_for_run

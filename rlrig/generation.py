@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from presets.choice.fit import why_on_ray
+from presets.choice.trained_models import trained_models
 from presets.errors import BadInput
-from presets.local_fit import why_on_ray
-from presets.trained_models import trained_models
 from rlrig.checks.dry_run import check_before_start
 from rlrig.checks.preflight import check_models
 from rollout.local_ray import ray_for_run

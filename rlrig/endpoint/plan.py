@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from presets.choice.fit import why_on_ray
+from presets.choice.trained_models import Models, chosen_models, trained_models
 from presets.errors import BadInput
-from presets.local_fit import why_on_ray
 from presets.places import TINY, preset_at
 from presets.run_file import load_config, load_run_config
-from presets.trained_models import Models, chosen_models, trained_models
 from studio.episodes.follow import last_versions
 
 if TYPE_CHECKING:

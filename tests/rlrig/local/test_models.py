@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from presets.choice.trained_models import trained_models
 from presets.run_file import load_config
-from presets.trained_models import trained_models
 from rollout.progress import Progress
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from presets import local_fit as fit
-from presets.local_fit import why_on_ray
+from presets.choice import fit
+from presets.choice.fit import why_on_ray
 from presets.run_file import load_config
 from tests.places import TINY
 

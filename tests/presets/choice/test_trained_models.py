@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from presets.choice.trained_models import chosen_models, trained_models
 from presets.errors import BadInput
 from presets.run_file import load_config
-from presets.trained_models import chosen_models, trained_models
 from weights.adapter_folder import AdapterFolder
 from weights.adapter_spec import AdapterSpec, Target
 

@@ -1,0 +1,1 @@
+"""Which models a command takes, and whether they fit into its process."""
