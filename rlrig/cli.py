@@ -154,14 +154,17 @@ def generate(
             graph = config.vocabulary.read(prompt)
         except ValueError as error:
             raise BadInput(str(error)) from error
+        versions: dict[str, int] = {}
         if models == "raw":
             run = None
         elif run is None:
-            config, _ = chosen_models(config, preset_at(preset), models)
+            config, versions = chosen_models(config, preset_at(preset), models)
         folder = writable_folder(out or Path("runs") / dated("generate"))
         from rlrig.generation import generate as run_generation
 
         with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
+            if any(versions.values()):
+                progress.note("trained models; --models raw takes those that training starts from")
             trace = run_generation(config, graph, run, folder, seed, progress, ray)
         if json_:
             _show(trace, progress, json_, out_)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rlrig.cli import app
+from tests.places import TINY
 
 runner = CliRunner()
 
@@ -62,3 +63,29 @@ def test_generate_refuses_what_is_no_requirement_before_anything_starts(
     assert started == []
     trained = runner.invoke(app, ["train", str(run_file), *GENERAL])
     assert "data.path: 'none.json' is no file" in trained.stderr  # training reads it
+
+
+def test_generate_takes_the_models_that_were_trained_unless_others_are_asked_for(
+    started: list[tuple[Any, ...]],
+) -> None:
+    prompt, raw, trained = "red circle left of blue square", TINY / "models", TINY / "trained" / "models"
+    own = ["--set", f"models.actor={raw / 'checker'}"]
+    for arguments in ([], ["--models", "trained"], ["--models", "raw"], own):
+        result = runner.invoke(app, ["generate", prompt, *arguments])
+        assert result.exit_code == 0, result.output
+        told = "trained models; --models raw takes those that training starts from" in result.output
+        assert told == (arguments in ([], ["--models", "trained"]))
+    actors = [Path(config.models.actor) for config, *_ in started]
+    assert actors == [trained / "actor", trained / "actor", raw / "actor", raw / "checker"]
+    editors = [config.models.edits_with for config, *_ in started]
+    assert [Path(editor) for editor in editors] == [trained / "editor", trained / "editor", raw / "flux", raw / "flux"]
+
+
+def test_generate_takes_a_runs_raw_models(started: list[tuple[Any, ...]], run_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "x"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(run_file.read_text().replace("models/", f"{tmp_path}/models/"))
+    prompt = "red circle left of blue square"
+    assert runner.invoke(app, ["generate", prompt, "--run", str(run)]).exit_code == 0
+    assert runner.invoke(app, ["generate", prompt, "--run", str(run), "--models", "raw"]).exit_code == 0
+    assert [given[2] for given in started] == [run, None]
