@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import openai
 import pytest
@@ -32,6 +34,16 @@ PROMPTS = ("red circle left of blue square; green star above red circle", "yello
 TURN_S = 120.0
 
 
+EARLY: dict[str, httpx.Response] = {}
+"""What the endpoint answered before the models were there, by path."""
+
+
+def ask_early(note: str) -> None:
+    if note.endswith("tells what is loading"):
+        url = note.partition("/studio")[0]
+        EARLY.update({path: httpx.get(url + path, trust_env=False, timeout=60) for path in ("/studio", "/readyz")})
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Any]:
     from studio.deployed_service import DeployedService
@@ -40,7 +52,8 @@ def service() -> Iterator[Any]:
     raw = load_config(TINY / "run.yaml", ["editor.workers=1"])
     gateway = GatewayConfig(port=0, max_requests_per_client=32, turn_deadline_s=TURN_S, max_turns=3)
     with ray_for_run(config.ray):
-        deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions={"actor": 0, "editor": 7})
+        versions = {"actor": 0, "editor": 7}
+        deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions=versions, note=ask_early)
         yield deployed
         deployed.close()
 
@@ -115,6 +128,13 @@ class Askers:
         for task in self._tasks:
             task.result(timeout=2 * TURN_S)
         self._pool.shutdown()
+
+
+def test_the_port_said_what_loads_before_the_models_were_there(service: Any) -> None:
+    assert {path: answer.status_code for path, answer in EARLY.items()} == {"/studio": 503, "/readyz": 503}
+    assert re.search(r"<h1>Loading, [1-6] of 6</h1>", EARLY["/studio"].text)
+    assert EARLY["/readyz"].json()["roles"]["actor"] == "not ready"
+    assert httpx.get(f"{service.url}/studio", trust_env=False, timeout=60).status_code == 200
 
 
 def test_the_official_client_gets_images_with_their_trace(client: OpenAI) -> None:
