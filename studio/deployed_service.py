@@ -143,6 +143,7 @@ class DeployedService:
         wait_for_applications([ENDPOINT], deadline_s)
         _wait_for_answer(self.url, deadline_s)
         note(f"{self.url}/studio answers, and tells what is loading")
+        note(f"waits for {', '.join(self._applications[:-1])}")
         wait_for_applications(self._applications[:-1], deadline_s, lambda role: note(f"{role}: ready"))
         note(f"ready: {self.url}/studio; models: {', '.join(models)}")
 
