@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -237,6 +239,22 @@ def test_the_limits_of_the_served_path_hold(
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as stranger:
             stranger.sendall(b"no HTTP at all\r\n\r\n")
             assert b"400 Bad Request" in stranger.recv(4096)
+
+
+def test_the_port_is_there_before_any_engine_is_loaded() -> None:
+    code = (
+        "import sys\n"
+        "from rlrig.endpoint import here, start\n"
+        "from rlrig.endpoint.plan import serving_plan\n"
+        "from studio.config import GatewayConfig\n"
+        "def loaded(app, gateway, beside):\n"
+        "    print([name for name in ('ray', 'torch', 'transformers', 'diffusers', 'vllm') if name in sys.modules])\n"
+        "here.run_server = loaded\n"
+        "from rollout.progress import Progress\n"
+        "start.serve(serving_plan(None, None, True, []), GatewayConfig(port=0), '', Progress(), None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr[-2000:]
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_endpoint(
