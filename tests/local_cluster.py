@@ -15,6 +15,7 @@ from tests.places import ROOT
 
 _MIB = 1 << 20
 _POLL_S = 0.5
+_WORKERS = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 
 
 class _Shared:
@@ -33,7 +34,7 @@ class _Shared:
         return self._forking(*arguments, **named)
 
     def _forking(self, *arguments: Any, **named: Any) -> Any:
-        with workers_forked_by(server_of_process({"OMP_NUM_THREADS": "1"})) if no_gpu_here() else nullcontext():
+        with workers_forked_by(server_of_process(_WORKERS)) if no_gpu_here() else nullcontext():
             return self._init(*arguments, **named)
 
     def begin(self) -> None:

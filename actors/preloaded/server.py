@@ -34,6 +34,7 @@ _PEER = struct.Struct("3i")  # pid, uid, gid: what SO_PEERCRED answers
 _READ_LATE = {
     "FORWARDED_ALLOW_IPS",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "PYTEST_CURRENT_TEST",
     "PYTHONBREAKPOINT",
     "PYTHONPATH",
     "RLRIG_PRELOADED",

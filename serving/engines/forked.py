@@ -107,8 +107,8 @@ def engines_forked(deadline_s: float) -> Iterator[Forking]:
 
 @contextmanager
 def models_inspected_here() -> Iterator[None]:
-    """Meanwhile, vLLM finds out in this process what a model's class can do, not in a new interpreter that imports for 9
-    seconds of computing: it does so lest CUDA be initialised, and a forked engine wants the class anyway."""
+    """Meanwhile, vLLM finds out in this process what a model's class can do, not in a new interpreter that imports for
+    9 seconds of computing, which keeps CUDA from being initialised here. A forked engine wants the class anyway."""
     from vllm.model_executor.models import registry
 
     before = registry._run_in_subprocess

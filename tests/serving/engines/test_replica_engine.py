@@ -25,6 +25,9 @@ def starts(monkeypatch):
         left, ways = list(ends), []
 
         async def base(self) -> None:
+            from vllm.model_executor.models import registry
+
+            assert registry._run_in_subprocess(os.getpid) == os.getpid()
             context = utils.get_mp_context()
             ways.append("new" if utils.get_mp_context is usual else "forked")
             if number := left.pop(0):
