@@ -162,7 +162,9 @@ def test_a_chat_request_gives_the_same_answer(vlms, references, images):
 def test_a_ray_actor_asks_without_loading_an_engine(vlms, references, images):
     import ray
 
-    @ray.remote(num_cpus=0.1)
+    new_interpreter = {"env_vars": {"OMP_NUM_THREADS": "2"}}  # a forked worker has what the fork server imported
+
+    @ray.remote(num_cpus=0.1, runtime_env=new_interpreter)
     class Runner:
         def ask(self, vlm, image, request):
             import sys
