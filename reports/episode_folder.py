@@ -1,4 +1,4 @@
-"""An episode as files: every image, one picture of the whole, and `trace.json`."""
+"""An episode as files: every image, one picture of the whole, one that moves, and `trace.json`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from reports.drawing.episode_animation import save_animation
 from reports.drawing.episode_sheet import episode_sheet
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
-    """Write every image, one picture of the whole (`episode.png`) and `trace.json`; returns the trace."""
+    """Write every image, one picture of the whole (`episode.png`), one that moves (`episode.gif`) and `trace.json`;
+    returns the trace."""
     folder.mkdir(parents=True, exist_ok=True)
     requirements = [requirement.text for requirement in episode.graph.requirements]
     turns = []
@@ -35,7 +37,14 @@ def write_episode(episode: Episode, folder: Path) -> dict[str, Any]:
             }
         )
     episode_sheet(episode).save(folder / "episode.png")
+    save_animation(episode, folder / "episode.gif")
     unread = [asdict(one) for one in episode.unread]
-    trace = {"prompt": episode.graph.prompt, "requirements": requirements, "turns": turns, "unread": unread}
+    trace = {
+        "prompt": episode.graph.prompt,
+        "prompt_id": episode.graph.img_id,
+        "requirements": requirements,
+        "turns": turns,
+        "unread": unread,
+    }
     (folder / "trace.json").write_text(json.dumps(trace, indent=2), encoding="utf-8")
     return trace

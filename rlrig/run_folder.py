@@ -13,6 +13,7 @@ from presets.errors import BadInput
 from presets.run_file import dump_config
 from presets.yaml_text import parse_yaml
 from reports.starts import STARTS
+from rlrig.checks.surroundings import surroundings
 from rollout.checkpoint import HEAD, OLD_HEAD
 from scenes.whole_file import whole_file
 from weights.inventory import damage, write_inventory
@@ -42,7 +43,8 @@ class RunFolder:
         with whole_file(self.path / "config.yaml") as partial:
             partial.write_text(text, encoding="utf-8")
         self._end_of_last_start()
-        self._add_to_starts({"update": update, "began": now, "config": parse_yaml(text, "config.yaml")})
+        settings = parse_yaml(text, "config.yaml")
+        self._add_to_starts({"update": update, "began": now, "config": settings, "made_with": surroundings()})
 
     def ended(self, seconds: float) -> None:
         """Say how long the start took that `begin` told of."""
