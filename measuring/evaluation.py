@@ -9,7 +9,9 @@ import numpy as np
 
 from measuring.image_scorer import ImageScorer, Unscored, tally
 from rollout.episode import play
+from rollout.groups.rewards import Reward, load_reward
 from rollout.state import Episode, Frame, reward_of
+from scenes.entry_point import is_entry_point
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import SceneScores, mean_scores
 
@@ -50,10 +52,28 @@ def checker_metrics(frames: Sequence[Frame]) -> dict[str, float]:
     return {"checker_reward": float(np.mean([reward_of(frame.satisfaction, "hard") for frame in frames]))}
 
 
+def own_reward(name: str) -> Reward | None:
+    """The user's reward that `rollout.reward` names; None where it names one that comes with this code.
+
+    Raises:
+        EntryPointError: there is no such code.
+    """
+    return load_reward(name) if is_entry_point(name) else None
+
+
+def own_metrics(rewards: Sequence[float]) -> dict[str, float | None]:
+    """The mean of the user's own reward over the images where it is finite, None where it is nowhere."""
+    finite = [reward for reward in rewards if np.isfinite(reward)]
+    return {"own_reward": float(np.mean(finite)) if finite else None}
+
+
 def evaluate_models(
-    models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures
+    models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures, own_reward: Reward | None = None
 ) -> tuple[dict[str, dict[str, Any]], list[Episode], PromptScores]:
     """Play one greedy episode for each graph, and measure the first and the last image of each.
+
+    Args:
+        own_reward: the user's reward, where the run trains on one: it is measured as `own_reward`, too.
 
     Returns:
         Metrics, the episodes, and the score of each prompt that the metrics are means of. `diffuser` holds the means
@@ -76,6 +96,13 @@ def evaluate_models(
     for name in frames:
         metrics[name] |= checker_metrics(frames[name])
         scores[name] |= _each(graphs, frames[name], checker_metrics)
+        if own_reward is not None:
+            worth = [
+                own_reward(frame.satisfaction, frame.image, graph)
+                for frame, graph in zip(frames[name], graphs, strict=True)
+            ]
+            metrics[name] |= own_metrics(worth)
+            scores[name] |= _each(graphs, worth, own_metrics)
     turns_used = [float(len(episode.frames) - 1) for episode in episodes]
     metrics["loop"]["turns_used"] = float(np.mean(turns_used))
     scores["loop"]["turns_used"] = {graph.img_id: used for graph, used in zip(graphs, turns_used, strict=True)}

@@ -6,7 +6,7 @@ The truth is measured beside the reward (`rollout/truth.py`) and never trained o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,27 +19,29 @@ CONFIDENCE = 0.95
 @dataclass(frozen=True)
 class Trend:
     """What reward and truth did over a stretch of updates. Rises are those of least-squares lines from the first to the
-    last update; `gamed` says that the reward rose at the truth's expense."""
+    last update; `gamed` says that the reward rose at the truth's expense. `own`: the reward is the user's own."""
 
     policy: str
     updates: int
     reward_rise: float
     truth_rise: float
     gamed: bool
+    own: bool = False
 
     @property
     def text(self) -> str:
         """One sentence for a person."""
+        reward = "the reward of your own" if self.own else "the Checker's reward"
         numbers = (
-            f"over {self.updates} {self.policy} updates the Checker's reward changed by {self.reward_rise:+.3f}, the "
-            f"truth by {self.truth_rise:+.3f}"
+            f"over {self.updates} {self.policy} updates {reward} changed by {self.reward_rise:+.3f}, the ground truth "
+            f"(exact) by {self.truth_rise:+.3f}"
         )
         if not self.gamed:
             return numbers
-        return (
-            f"the {self.policy} games its Checker: {numbers}; use a better Checker, soft reward or a KL term, and "
-            "do not trust the reward of this run"
-        )
+        end = "or a KL term, and do not trust the reward of this run"
+        if self.own:
+            return f"the {self.policy} games its reward: {numbers}; use a better reward {end}"
+        return f"the {self.policy} games its Checker: {numbers}; use a better Checker, soft reward {end}"
 
 
 def trend(policy: str, rewards: Sequence[float], truths: Sequence[float]) -> Trend | None:
@@ -80,8 +82,12 @@ def _rise(time: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     return float(slope * span), float(bound * span)
 
 
-def trends(lines: Sequence[dict[str, Any]]) -> list[Trend]:
-    """The trend of each policy over its updates in the lines of `metrics.jsonl`; lines without truth are left out."""
+def trends(lines: Sequence[dict[str, Any]], own: bool = False) -> list[Trend]:
+    """The trend of each policy over its updates in the lines of `metrics.jsonl`; lines without truth are left out.
+
+    Args:
+        own: the reward is the user's own.
+    """
     found = []
     for policy in dict.fromkeys(line["stage"] for line in lines if "stage" in line):
         pairs = [
@@ -90,5 +96,5 @@ def trends(lines: Sequence[dict[str, Any]]) -> list[Trend]:
             if line.get("stage") == policy and None not in (line.get("reward_mean"), line.get("truth_mean"))
         ]
         one = trend(policy, [reward for reward, _ in pairs], [truth for _, truth in pairs])
-        found += [] if one is None else [one]
+        found += [] if one is None else [replace(one, own=own)]
     return found

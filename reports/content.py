@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from measuring.reward_gap import Trend
+from reports.before_after.rows import BeforeAfter
+from reports.before_after.verdict import Verdict
 from reports.gallery import ShownEpisode
 from reports.intervals import Bootstrap
 from reports.number import INTERVALS, NUMBERS_SCHEMA, Number
@@ -16,10 +18,15 @@ BOOTSTRAP = Bootstrap(resamples=2000)
 
 @dataclass(frozen=True)
 class RunReport:
-    """What is told about one run."""
+    """What is told about one run. `starts` are those of the run with what each was made with; `own_reward` is the name
+    of the user's reward, empty where it trains on none."""
 
     record: RunRecord
+    verdict: Verdict
+    before_after: BeforeAfter | None
     facts: dict[str, str]
+    starts: list[tuple[str, dict[str, str]]]
+    own_reward: str
     numbers: list[Number]
     trends: list[Trend]
     episodes: list[tuple[str, ShownEpisode]]
@@ -52,7 +59,11 @@ class Report:
 def _run_as_json(run: RunReport) -> dict[str, Any]:
     return {
         "name": run.record.name,
+        "verdict": run.verdict.text,
+        "before_after": run.before_after and run.before_after.as_json(),
         "facts": run.facts,
+        "starts": dict(run.starts),
+        "own_reward": run.own_reward,
         "missing": run.record.missing,
         "damaged": run.record.damaged,
         "trends": [{"policy": trend.policy, "gamed": trend.gamed, "text": trend.text} for trend in run.trends],

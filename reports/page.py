@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.drawing.charts import COLOURS, DARK_COLOURS, DASHES
-from reports.drawing.curves import GAP, TRAINING, curves, time_chart
+from reports.drawing.curves import GAP, curves, time_chart, training_plans
 from reports.fault_numbers import IN_THE_LOG, WORDS
 from reports.number import INTERVALS, Number
 from reports.reading.picture import Pictures
+from reports.tables import metric_label, metric_meaning
 
 if TYPE_CHECKING:
     from reports.content import Report
@@ -26,10 +27,12 @@ _LARGE, _SMALL = 336, 128  # pixels: an image of an episode, and one of its grou
 
 @dataclass(frozen=True)
 class Table:
-    """`columns` are headings, `rows` are (heading, one number or None for each column)."""
+    """`columns` are headings, `rows` are (heading, one number or None for each column). `meanings` say what a heading
+    means, in a sentence."""
 
     columns: list[str]
     rows: list[tuple[str, list[Number | None]]]
+    meanings: dict[str, str] = field(default_factory=dict)
 
 
 def page(report: Report) -> str:
@@ -46,6 +49,8 @@ def page(report: Report) -> str:
     environment.filters["direction"] = direction
     environment.filters["small"] = lambda png: pictures.shown(png, _SMALL)
     numbers, names = report.numbers, [run.record.name for run in report.runs]
+    own = {run.record.name: run.own_reward for run in report.runs if run.own_reward}
+    training = curves(training_plans(own), numbers, names)
     return environment.get_template("report.html.j2").render(
         title=" · ".join(names),
         names=names,
@@ -54,7 +59,9 @@ def page(report: Report) -> str:
         differing=report.differing,
         held_out={run: table for run in names if (table := _held_out(numbers, run)).rows},
         comparison=_by_item(report.comparison, lambda n: f"{n.run}: {n.item}"),
-        training=curves(TRAINING, numbers, names),
+        main=training[0] if training else None,
+        training=training[1:],
+        own=own,
         gap=curves(GAP, numbers, names),
         time_chart=time_chart(numbers, names),
         times={run: table for run in names if (table := _times(numbers, run)).rows},
@@ -75,17 +82,13 @@ def direction(change: Number) -> str:
     return "up" if change.value > 0 else "down"
 
 
-def metric_words(metric: str) -> str:
-    """The name of a metric for a person: `sg_iou` is SG-IoU."""
-    return metric.replace("_", " ").replace("sg iou", "SG-IoU").replace(" iou", "-IoU")
-
-
 def _by_item(numbers: Sequence[Number], column: Callable[[Number], str | None]) -> Table:
     """Metrics down, items across."""
     cells = {(number.metric, str(column(number))): number for number in numbers}
     columns = list(dict.fromkeys(item for _, item in cells))
     metrics = dict.fromkeys(metric for metric, _ in cells)
-    return Table(columns, [(metric_words(m), [cells.get((m, item)) for item in columns]) for m in metrics])
+    rows = [(metric_label(m), [cells.get((m, item)) for item in columns]) for m in metrics]
+    return Table(columns, rows, {metric_label(m): metric_meaning(m) for m in metrics})
 
 
 def _held_out(numbers: Sequence[Number], run: str) -> Table:

@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 
 from measuring.reward_gap import trends
 from presets.errors import BadInput
+from reports.before_after.picture import write_pictures
+from reports.before_after.rows import before_after
+from reports.before_after.verdict import verdict
 from reports.content import BOOTSTRAP, Report, RunReport
 from reports.drawing.charts import COLOURS
 from reports.fault_numbers import fault_numbers
@@ -20,7 +23,7 @@ from reports.held_out_numbers import comparison_numbers, held_out_numbers
 from reports.number import Number, numbers_table
 from reports.page import page
 from reports.reading.table import DamagedFile
-from reports.run_facts import differing_settings, fact_numbers, facts
+from reports.run_facts import differing_settings, fact_numbers, facts, own_reward, starts_told
 from reports.run_record import PARTS, RunRecord, read_run
 from reports.storage import Mirror
 from reports.training_numbers import time_numbers, training_numbers
@@ -61,6 +64,8 @@ def _about(record: RunRecord, best: int, worst: int) -> RunReport:
         damaged += [fault for fault in faults if fault not in damaged]
         if found and all(episode.image is None for episode in found):
             missing.append(not_kept(found[0].stage, update))
+    compared, faults = before_after(record.folder)
+    damaged += [fault for fault in faults if fault not in damaged]
     record = replace(record, missing=missing, damaged=damaged)
     chosen = choose(shown, best, worst)
     numbers = [
@@ -71,15 +76,18 @@ def _about(record: RunRecord, best: int, worst: int) -> RunReport:
         *fault_numbers(record),
         *episode_numbers(record.name, chosen),
     ]
-    drift = trends(record.lines)
+    own = own_reward(record)
+    drift = trends(record.lines, bool(own))
     for trend in drift:
         for metric, value in (("reward_rise", trend.reward_rise), ("truth_rise", trend.truth_rise)):
             numbers.append(Number(record.name, "gap", metric, value, policy=trend.policy))
-    return RunReport(record, facts(record), numbers, drift, chosen)
+    told = verdict(record, numbers)
+    return RunReport(record, told, compared, facts(record), starts_told(record), own, numbers, drift, chosen)
 
 
 def write_report(runs: Sequence[str], out: Path | None = None) -> Path:
-    """Read the runs and write `report.html`, `report.parquet` and `report.json`; returns the path of the page.
+    """Read the runs, and write `report.html`, `report.parquet` and `report.json`; returns the path of the page. Of one
+    run that holds held-out episodes, `before_after.png` is written, too.
 
     Args:
         runs: folders, or URIs that `pyarrow.fs` or fsspec knows.
@@ -101,6 +109,8 @@ def write_report(runs: Sequence[str], out: Path | None = None) -> Path:
         pq.write_table(numbers_table(report.numbers), partial, compression="zstd")
     with whole_file(out / VALUES) as partial:
         partial.write_text(json.dumps(report.as_json(), indent=1, allow_nan=False), encoding="utf-8")
+    if len(report.runs) == 1 and (compared := report.runs[0].before_after) is not None:
+        write_pictures(compared, out, report.runs[0].record.name)
     with whole_file(out / PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
     return out / PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from reports.run_record import RunRecord
 
 _LONGEST = 300
+_LATEST = 4e9  # seconds since the epoch; a later moment is damage
 _ASKED = {  # words → key of the run file
     "seed": "seed",
     "data": "data.source",
@@ -62,6 +64,38 @@ def facts(run: RunRecord) -> dict[str, str]:
     elif run.finished and len(run.starts) < 2:
         found["time of the whole run"] = clock_text(60 * run.summary["minutes"])
     return {words: text for words, text in found.items() if text}
+
+
+def own_reward(run: RunRecord) -> str:
+    """The `module:name` of the reward of one's own that the run trains on; empty for those that come with this code."""
+    asked = _value(run.config, "rollout.reward")
+    return _text(asked) if isinstance(asked, str) and ":" in asked else ""
+
+
+def starts_told(run: RunRecord) -> list[tuple[str, dict[str, str]]]:
+    """For each start of a run its name, and in words when it began, what it was made with and which settings were
+    others than those of the start before."""
+    told = []
+    for number, start in enumerate(run.starts):
+        words = {"began": _moment(start.began), "took": clock_text(start.seconds) if start.seconds is not None else ""}
+        words |= start.made_with
+        words["seed"] = _text(start.config.get("seed", ""))
+        if number:
+            before, now = (_flat(_keyed(one.config)) for one in run.starts[number - 1 : number + 1])
+            keys = [key for key in dict.fromkeys((*before, *now)) if before.get(key, "–") != now.get(key, "–")]
+            changes = [f"{key} {_text(before.get(key, '–'))} → {_text(now.get(key, '–'))}" for key in keys]
+            words["settings that changed"] = "; ".join(changes) or "none"
+        told.append(
+            (f"start {number + 1}, from update {start.update}", {what: text for what, text in words.items() if text})
+        )
+    return told
+
+
+def _moment(seconds: float | None) -> str:
+    """Seconds since the epoch as a date; empty where there is none that can be."""
+    if seconds is None or not 0 <= seconds < _LATEST:
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def fact_numbers(run: RunRecord) -> list[Number]:

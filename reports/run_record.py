@@ -21,7 +21,7 @@ from scenes.harmless_text import harmless, name_of
 if TYPE_CHECKING:
     from measuring.evaluation import PromptScores
 
-PARTS = ("config.yaml", "metrics.jsonl", "summary.json", "trajectories", "held_out")
+PARTS = ("config.yaml", "metrics.jsonl", "summary.json", "starts.jsonl", "trajectories", "held_out", "episodes")
 """The files and folders of a run that a report is made of."""
 _EVALUATIONS = 50
 Line = dict[str, Any]

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scenes.harmless_text import harmless
+
 STARTS = "starts.jsonl"
+_LONGEST = 2000
 
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a run. `update` is the first that it made, `seconds` what it took; None where that is not known."""
+    """One start of a run. `update` is the first that it made, `seconds` what it took, `began` when, in seconds since
+    the epoch; None where that is not known. `made_with` says in words with what code, packages, machine and command."""
 
     update: int
     config: Mapping[str, Any]
     seconds: float | None = None
+    began: float | None = None
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_starts(folder: Path) -> tuple[list[Start], list[str]]:
@@ -27,9 +33,19 @@ def read_starts(folder: Path) -> tuple[list[Start], list[str]]:
         try:
             line = json.loads(text)
             if "config" in line:
-                starts.append(Start(int(line["update"]), dict(line["config"])))
+                starts.append(
+                    Start(
+                        int(line["update"]),
+                        dict(line["config"]),
+                        began=float(line["began"]) if "began" in line else None,
+                        made_with={
+                            harmless(what, _LONGEST): harmless(text, _LONGEST)
+                            for what, text in dict(line.get("made_with", {})).items()
+                        },
+                    )
+                )
             else:
-                starts[-1] = Start(starts[-1].update, starts[-1].config, float(line["seconds"]))
+                starts[-1] = replace(starts[-1], seconds=float(line["seconds"]))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
             faults.append(f"{STARTS}, line {number}: left out: {type(error).__name__}")
     return starts, faults

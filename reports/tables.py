@@ -13,6 +13,22 @@ DIFFERENCE = "loop − diffuser"
 """The key of what the loop adds to the first image, in an evaluation's intervals."""
 
 
+_MEANINGS = {
+    "sg_iou": "overlap of the scene graph that was asked for with the one that is read from the image, 1 is the same",
+    "entity_iou": "the same overlap, of objects alone",
+    "relation_iou": "the same overlap, of relations alone",
+    "satisfied": "share of the requirements that hold: ground truth (exact)",
+    "all_satisfied": "share of the images in which every requirement holds: ground truth (exact)",
+    "judge_score": "what a vision-language model that takes no part in training says of the image",
+    "checker_reward": "share of the requirements that the Checker finds met; training raises what the Checker says",
+    "own_reward": "the reward of your own, which this run trains on, of the same images",
+    "turns_used": "edits until every requirement holds for the Checker, or the turns are used up",
+    "seconds_total": "wall clock of the whole run",
+    "seconds_mean": "wall clock, mean over the updates",
+    "share": "of the seconds of all phases",
+}
+
+
 def clock_text(seconds: float | None) -> str:
     """`1:05` or `1:02:05`; `–` for None."""
     if seconds is None:
@@ -85,8 +101,13 @@ def _bounds(bounds: Mapping[str, Any], images: str, metric: str, sign: str = "")
 
 
 def metric_label(name: str) -> str:
-    """A metric's name as a table shows it."""
+    """A metric's name as a table shows it: `sg_iou` is SG-IoU."""
     return name.replace("_", " ").replace("sg iou", "SG-IoU").replace(" iou", "-IoU")
+
+
+def metric_meaning(name: str) -> str:
+    """What a metric says, in a sentence; empty where that is not known."""
+    return _MEANINGS.get(name, "")
 
 
 def held_out_rows(

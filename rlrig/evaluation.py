@@ -42,20 +42,21 @@ def evaluate(
     measures = measures or default_measures(config.data.source)
     with progress.phase("probe"):
         measures.probe()
-    from measuring.evaluation import evaluate_models
+    from measuring.evaluation import evaluate_models, own_reward
     from rollout.models import start_models
     from rollout.prompts import load_prompts
 
     data = load_prompts(config.data, config.seed)
     for note in data.notes:
         progress.note(note)
+    reward = own_reward(config.rollout.reward)
     graphs = data.held_out[: config.evaluation.prompts]
     with ray_for_run(config.ray):
         with progress.phase("start"):
             models = start_models(config, progress)
         try:
             with progress.phase("evaluate"):
-                metrics, _, scores = evaluate_models(models, graphs, config.rollout.turns, measures)
+                metrics, _, scores = evaluate_models(models, graphs, config.rollout.turns, measures, reward)
         finally:
             models.close(keep_serve=config.ray.address is None)
     for block in ("extraction", "judge"):

@@ -135,7 +135,7 @@ class Training:
         if self._loggers.failures:
             self.summary["logger_failures"] = dict(self._loggers.failures)
         self._folder.write_json("summary.json", self.summary)
-        for trend in trends(read_metrics(self._folder.metrics)[0]):
+        for trend in trends(read_metrics(self._folder.metrics)[0], ":" in self._config.rollout.reward):
             self._progress.note(trend.text)
         with self._progress.phase("report"):
             self._progress.note(f"report: {write_report([str(self._folder.path)])}")
@@ -183,15 +183,17 @@ class Training:
         config = self._config
         if not config.evaluation.prompts:
             return
-        from measuring.evaluation import evaluate_models
+        from measuring.evaluation import evaluate_models, own_reward
         from measuring.measures import default_measures
         from reports.episode_folder import write_episode
         from reports.held_out import write_held_out
 
         with self._progress.phase("evaluate"):
             graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
-            measures = default_measures(config.data.source)
-            metrics, episodes, scores = evaluate_models(algorithm.models, graphs, config.rollout.turns, measures)
+            measures, reward = default_measures(config.data.source), own_reward(config.rollout.reward)
+            metrics, episodes, scores = evaluate_models(
+                algorithm.models, graphs, config.rollout.turns, measures, reward
+            )
         self.summary.setdefault("diffuser", metrics["diffuser"])
         self.summary[name] = metrics["loop"]
         write_held_out(scores, self._folder.path / "held_out" / f"{name}.parquet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reports.drawing.charts import COLOURS, Series, Stretch, bar_chart, line_chart
 from reports.number import INTERVALS, Number
@@ -25,13 +25,13 @@ class Plan:
 TRAINING = (
     Plan(
         "Reward",
-        "mean over the update's members; the truth of the same images by the exact extractor",
-        {"reward_mean": "Checker's reward", "truth_mean": "truth"},
+        "mean over the update's members; the ground truth (exact) is what the exact extractor finds in the same images",
+        {"reward_mean": "Checker's reward", "truth_mean": "ground truth (exact)"},
     ),
     Plan(
-        "Spread of the reward",
-        "mean of the groups' standard deviations; at 0 there is nothing to learn from",
-        {"reward_std": "standard deviation"},
+        "Std of the reward",
+        "mean over the groups; at 0 there is nothing to learn from",
+        {"reward_std": "std"},
     ),
     Plan(
         "Unparsable answers",
@@ -45,11 +45,11 @@ TRAINING = (
         {"logprob_mismatch": "mismatch"},
         logarithmic=True,
     ),
-    Plan("Groups", "learned from, and dropped", {"groups": "used", "groups_dropped": "dropped"}),
+    Plan("Groups", "kept: learned from; skipped: no signal", {"groups": "kept", "groups_dropped": "skipped"}),
     Plan(
-        "Groups without signal",
-        "share of the update's groups that were dropped, nearly always because all rewards were equal",
-        {"no_signal_share": "share without signal"},
+        "Skipped groups (no signal)",
+        "share of the update's groups, nearly always because all rewards were equal",
+        {"no_signal_share": "skipped share"},
         only_above_zero=True,
     ),
     Plan("Gradient norm", "of the last optimizer step, before clipping", {"gradient_norm": "gradient norm"}),
@@ -57,13 +57,26 @@ TRAINING = (
     Plan("Staleness", "greatest age, in updates", {"staleness_max": "staleness"}, only_above_zero=True),
 )
 GAP = (
-    Plan("Reward minus truth", "where it widens, the policy learns to please the Checker", {"gap": "reward − truth"}),
     Plan(
-        "The Checker's agreement with the truth",
+        "Reward minus ground truth",
+        "where it widens, the policy learns to please what rewards it",
+        {"gap": "reward − ground truth"},
+    ),
+    Plan(
+        "The Checker's agreement with the ground truth",
         "share of requirements of edited images, answers cut at ½",
         {"checker_agreement": "agreement"},
     ),
 )
+
+
+def training_plans(own: Mapping[str, str]) -> tuple[Plan, ...]:
+    """`TRAINING`, with the reward under its name where a run trains on the user's own: `own` is its name by run."""
+    if not own:
+        return TRAINING
+    reward, *others = TRAINING
+    words = f"own reward ({', '.join(dict.fromkeys(own.values()))})"
+    return replace(reward, metrics={**reward.metrics, "reward_mean": words}), *others
 
 
 @dataclass(frozen=True)

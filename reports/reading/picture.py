@@ -14,6 +14,18 @@ UNREADABLE = "the image cannot be read"
 _PLAIN_BYTES = 1 << 19  # of a PNG that is shown as it is
 
 
+def decoded(png: bytes | None) -> Image.Image | None:
+    """The pixels of a PNG; None where there is none that can be read within the limits."""
+    try:
+        with Image.open(io.BytesIO(png or b""), formats=["PNG"]) as image:
+            if not 0 < image.width * image.height <= MOST_PIXELS:
+                return None
+            image.load()
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError):
+        return None
+
+
 class Pictures:
     """The pictures of one page, which share `pixels` to decode and `size` bytes to show."""
 

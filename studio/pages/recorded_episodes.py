@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, ValidationError
-
 from reports.gallery import NOT_KEPT, Chip, ShownEpisode, choose, read_episodes
-from reports.reading.columns import LONGEST_BINARY
 from reports.reading.picture import Pictures
-from reports.reading.text_file import read_text
-from reports.reading.values import Checker, Faults, read_json
+from reports.reading.traces import TraceTurn, image_beside, read_trace, trace_files
 from scenes.harmless_text import name_of
 from studio.pages.trajectory_file import file_of
 
@@ -22,19 +18,6 @@ if TYPE_CHECKING:
 MOST_HELD_OUT = 16
 _MOST_TURNS = 100
 _SIDE = 512  # pixels that an image is at most high and wide
-
-
-class _TraceTurn(BaseModel):
-    image: str = Field(pattern=r"^turn-\d+\.png$")
-    reflection: str | None = None
-    edit_prompt: str | None = None
-    kept: bool
-    satisfaction: dict[str, float]
-
-
-class _Trace(BaseModel):
-    prompt: str
-    turns: list[_TraceTurn]
 
 
 def recorded_episodes(folder: RunsFolder, run: Path, updates: Sequence[int]) -> list[dict[str, Any]]:
@@ -51,57 +34,27 @@ def recorded_episodes(folder: RunsFolder, run: Path, updates: Sequence[int]) -> 
 
 
 def _held_out(folder: RunsFolder, run: Path) -> list[dict[str, Any]]:
-    places = sorted((run / "episodes").glob("*/*/trace.json"), key=_place)
-    return [_of_trace(folder, path) for path in places[:MOST_HELD_OUT]]
+    return [_of_trace(folder.root, path) for path in trace_files(run)[:MOST_HELD_OUT]]
 
 
-def _place(trace: Path) -> tuple[float, str, str]:
-    """Evaluations from the last one to the first: `after`, `after_8`, `after_4`, `before`."""
-    name, number = trace.parent.parent.name, trace.parent.name
-    update = name.removeprefix("after_")
-    age = (
-        0.0
-        if name == "after"
-        else 1.0 / (int(update) + 1)
-        if update.isascii() and update.isdigit() and len(update) < 10
-        else 2.0
-    )
-    return age, name, number
-
-
-def _of_trace(folder: RunsFolder, path: Path) -> dict[str, Any]:
+def _of_trace(root: Path, path: Path) -> dict[str, Any]:
     """One held-out episode; one that cannot be read has no turns, and its name says so."""
     name = name_of(f"held out, {path.parent.parent.name.replace('_', ' ')}, {path.parent.name}")
+    pictures = Pictures()
     try:
-        if not folder.inside(path):
-            raise ValueError("it leads out of the folder of runs")
-        trace = _Trace.model_validate(_values(path))
-        pictures = Pictures()
+        trace = read_trace(path, root)
         turns = [
-            _turn(index, _image(folder, path.parent / one.image, pictures), one)
+            _turn(index, pictures.shown(image_beside(path, one.image, root), _SIDE), one)
             for index, one in enumerate(trace.turns[:_MOST_TURNS])
         ]
-    except (ValueError, OSError) as error:
-        why = "trace.json has another form" if isinstance(error, ValidationError) else "broken"
-        return {"name": f"{name}: cannot be read ({why})", "lost": "", "turns": []}
+    except ValueError as error:
+        return {"name": name_of(f"{name}: cannot be read ({error})"), "lost": "", "turns": []}
+    except OSError as error:  # whose words may tell a path
+        return {"name": f"{name}: cannot be read ({type(error).__name__})", "lost": "", "turns": []}
     return {"name": f"{name}: {trace.prompt}", "lost": "no better, so not kept", "turns": turns}
 
 
-def _values(path: Path) -> dict[str, Any]:
-    text, faults = read_text(path)
-    given = read_json(text)
-    if faults or not isinstance(given, dict):
-        raise ValueError("it holds no object")
-    return Checker(path.name, Faults(path.name)).mapping(given)
-
-
-def _image(folder: RunsFolder, path: Path, pictures: Pictures) -> str | None:
-    if not path.is_file() or not folder.inside(path) or path.stat().st_size > LONGEST_BINARY:
-        return None
-    return pictures.shown(path.read_bytes(), _SIDE)
-
-
-def _turn(index: int, image: str | None, turn: _TraceTurn) -> dict[str, Any]:
+def _turn(index: int, image: str | None, turn: TraceTurn) -> dict[str, Any]:
     return {
         "index": index,
         "image": image,

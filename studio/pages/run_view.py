@@ -10,9 +10,9 @@ from measuring.reward_gap import Trend, trends
 from reports.drawing.curves import GAP, TRAINING, Curve, curves, time_chart
 from reports.held_out_numbers import evaluations
 from reports.number import Number
-from reports.page import metric_words
 from reports.reading.values import is_number
 from reports.run_facts import facts
+from reports.tables import metric_label
 from reports.training_numbers import values_of
 from studio.pages.paging import part_of
 from studio.pages.run_index import progress_of
@@ -155,7 +155,7 @@ def _facts(record: RunRecord) -> dict[str, str]:
 
 def _held_out(columns: Collection[Mapping[str, float]]) -> list[tuple[str, list[float | None]]]:
     metrics = dict.fromkeys(m for column in columns for m, value in column.items() if is_number(value))
-    return [(metric_words(m), [float(c[m]) if is_number(c.get(m)) else None for c in columns]) for m in metrics]
+    return [(metric_label(m), [float(c[m]) if is_number(c.get(m)) else None for c in columns]) for m in metrics]
 
 
 def _updates(lines: Sequence[Line], stored: set[int], name: str, links: Links) -> list[ShownUpdate]:

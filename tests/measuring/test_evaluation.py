@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measuring.evaluation import evaluate_models, judge_metrics, scene_metrics
+from measuring.evaluation import evaluate_models, judge_metrics, own_reward, scene_metrics
 from measuring.image_scorer import ExactExtractor, Unscored
 from measuring.measures import Measures
 from scenes.scene_graph_iou import SceneScores
@@ -104,3 +104,25 @@ def test_where_no_image_was_scored_there_is_no_mean():
     assert scene_metrics([Unscored("x")]).keys() == scene_metrics([SceneScores(0, 0, 0, 0)]).keys()
     assert judge_metrics([Unscored("x")]) == {"judge_score": None}
     assert judge_metrics([0.0, Unscored("x")]) == {"judge_score": 0.0}
+
+
+def test_a_reward_of_one_s_own_is_measured_on_the_same_images():
+    def brightness(satisfaction, image, graph):
+        assert len(satisfaction) == len(graph.requirements)
+        return float("nan") if graph.img_id == "scene-0" else float(image.mean())
+
+    models = DrawingModels(met={"scene-0", "scene-1", "scene-2"})
+    metrics, episodes, scores = evaluate_models(models, GRAPHS, 1, Measures(), brightness)
+    last = {e.graph.img_id: float(e.answer.image.mean()) for e in episodes if e.graph.img_id != "scene-0"}
+    assert scores["loop"]["own_reward"] == last
+    assert metrics["loop"]["own_reward"] == pytest.approx(np.mean(list(last.values())))
+    assert scores["diffuser"]["own_reward"]["scene-1"] == float(SCENES[1].image.mean())
+
+
+def test_only_a_reward_that_is_one_s_own_is_looked_up():
+    assert own_reward("hard") is None
+    assert own_reward("tests.measuring.test_evaluation:half")([0.5], np.zeros((2, 2, 3)), GRAPHS[0]) == 0.5
+
+
+def half(satisfaction, image, graph):
+    return 0.5

@@ -2,6 +2,7 @@ import base64
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from presets.keep import KeepConfig
 from reports.number import NUMBERS_SCHEMA
 from reports.report import MOST_RUNS, write_report
 from rollout.trajectory import read_parquet, write_parquet
+from tests.reports.held_out_episodes import write_evaluation
 from tests.reports.synthetic_run import write_run
 
 
@@ -55,6 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs, `first` and `second`, and the report of each and of both."""
     folder = tmp_path_factory.mktemp("report")
     write_run(folder / "first", updates=6, prompts=5)
+    for name, holds in (("before", [True, False]), ("after", [True, True])):
+        write_evaluation(folder / "first", name, holds)
+    begun = {"update": 0, "began": 1.8e9, "config": {"seed": 0}, "made_with": {"code": "rlrig 0, commit abc"}}
+    again = {"update": 3, "config": {"seed": 0, "rollout": {"group_size": 4}}}
+    (folder / "first" / "starts.jsonl").write_text(f"{json.dumps(begun)}\n{json.dumps(again)}\n")
     write_run(folder / "second", updates=4, seed=1, members=3)
     for runs, out in ((["first"], "one"), (["first", "second"], "both")):
         write_report([str(folder / run) for run in runs], folder / out)
@@ -76,7 +83,7 @@ def test_a_report_asks_for_nothing_outside_itself(report: Path) -> None:
     inside = [address for address in page.addresses if address.startswith("#")]
     assert [address for address in page.addresses if not address.startswith(("data:", "#"))] == []
     assert {address[1:] for address in inside} <= page.ids
-    assert len(inside) == 8
+    assert len(inside) == 9
     assert "<script" not in text
     assert re.findall(r"url\(|@import", text) == []
 
@@ -214,3 +221,47 @@ def test_a_run_that_kept_no_images_has_a_report_that_says_so(tmp_path: Path, kep
     assert "cannot be read" not in words
     numbers = json.loads((run / "report.json").read_text())["numbers"]
     assert {number["policy"] for number in numbers if number["section"] == "episode"} == {"actor", "editor"}
+
+
+def test_the_verdict_the_pictures_and_the_main_curve_come_before_everything_else(folder: Path) -> None:
+    text = (folder / "one" / "report.html").read_text()
+    places = [
+        text.index(part) for part in ("Training raised SG-IoU", "none chosen", "<h3>Reward</h3>", '<h2 id="run">')
+    ]
+    assert places == sorted(places)
+    assert text.index("Diffuser 0 of 2, untrained 1 of 2, trained 2 of 2") < places[2]
+    assert (folder / "one" / "before_after.png").is_file()
+    assert not (folder / "both" / "before_after.png").exists()
+    assert text.index('id="made"') < text.index('id="held-out"') < text.index("config.yaml of first")
+
+
+def test_every_start_is_told_with_what_it_was_made_with_and_what_it_changed(folder: Path) -> None:
+    starts = json.loads((folder / "one" / "report.json").read_text())["runs"][0]["starts"]
+    assert starts["start 1, from update 0"] == {
+        "began": "2027-01-15 08:00 UTC",
+        "code": "rlrig 0, commit abc",
+        "seed": "0",
+    }
+    assert starts["start 2, from update 3"]["settings that changed"] == "rollout.group_size – → 4"
+    assert "commit abc" in (folder / "one" / "report.html").read_text()
+
+
+def test_a_reward_of_one_s_own_is_called_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", updates=6)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("group_size", "reward: 'mine:careful', group_size"))
+    text = text_of(run, tmp_path / "out")
+    assert "own reward (mine:careful)" in text
+    assert "the reward of your own changed by" in text
+    assert "Checker&#39;s reward" not in text.replace("the Checker&#39;s reward", "")
+
+
+def test_an_arrow_leads_only_from_an_image_to_its_edit(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", updates=1, prompts=1)
+    for file in (run / "trajectories").iterdir():
+        rows = [replace(row, carried_on=row.carried_on and row.turn > 0) for row in read_parquet(file)]
+        kept = {row.prompt: row.image_before for row in rows if row.turn == 0}
+        write_parquet([row if row.turn == 0 else replace(row, image_before=kept[row.prompt]) for row in rows], file)
+    text = text_of(run, tmp_path / "out")
+    assert text.count('<span class="arrow">') == text.count("edits the first image</span>") == 2  # one a policy
+    assert "discarded" in text

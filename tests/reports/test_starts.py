@@ -35,11 +35,13 @@ def test_stretches_are_what_the_starts_did_one_after_the_other(given: list[tuple
 
 def test_starts_are_read_with_their_seconds_and_damage_is_named(tmp_path: Path) -> None:
     assert read_starts(tmp_path) == ([], [])
-    lines = [{"update": 0, "began": 1.0, "config": {"seed": 1}}, {"seconds": 5.0}, {"update": 3, "config": {}}]
+    made = {"code": "rlrig 1"}
+    begun = {"update": 0, "began": 1.0, "config": {"seed": 1}, "made_with": made}
+    lines = [begun, {"seconds": 5.0}, {"update": 3, "config": {}}]
     text = "\n".join(json.dumps(line) for line in lines)
     (tmp_path / STARTS).write_text(text + '\n{"update": \n[]\n')
     starts, faults = read_starts(tmp_path)
-    assert starts == [Start(0, {"seed": 1}, 5.0), Start(3, {})]
+    assert starts == [Start(0, {"seed": 1}, 5.0, 1.0, made), Start(3, {})]
     assert [fault.split(":")[0] for fault in faults] == ["starts.jsonl, line 4", "starts.jsonl, line 5"]
     assert seconds_of(starts) is None
     assert seconds_of([start(0, 1.0, 5.0), start(2, 1.0, 2.5)]) == 7.5

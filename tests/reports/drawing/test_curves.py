@@ -12,9 +12,11 @@ def reward(
 def test_one_run_has_its_metrics_in_one_chart() -> None:
     numbers = [reward("a", 0, 0.5), reward("a", 0, 0.4, "window", "truth_mean")]
     (chart,) = curves(TRAINING, numbers, ["a"])
-    assert chart.legend == chart.columns == ["Checker's reward", "truth"]
+    assert chart.legend == chart.columns == ["Checker's reward", "ground truth (exact)"]
     assert chart.rows == [(0, numbers)]
-    assert chart.bands == (f"Bands: {INTERVALS['prompts']} (Checker's reward); {INTERVALS['window']} (truth).")
+    assert chart.bands == (
+        f"Bands: {INTERVALS['prompts']} (Checker's reward); {INTERVALS['window']} (ground truth (exact))."
+    )
 
 
 def test_several_runs_lie_over_each_other_in_a_chart_for_each_metric() -> None:
