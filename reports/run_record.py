@@ -83,7 +83,7 @@ def read_run(folder: Path, name: str | None = None) -> RunRecord:
     lines, damaged = read_metrics(folder / "metrics.jsonl")
     summary, summary_faults = read_summary(folder / "summary.json")
     sums, parquet_faults = read_prompt_sums(trajectories)
-    held_out, held_out_faults = _read_held_out(folder / "held_out")
+    held_out, held_out_faults = read_evaluations(folder / "held_out")
     text, config, config_faults = _read_config(folder / "config.yaml")
     starts, start_faults = read_starts(folder)
     record = RunRecord(
@@ -102,12 +102,16 @@ def read_run(folder: Path, name: str | None = None) -> RunRecord:
     return record
 
 
-def _read_held_out(folder: Path) -> tuple[dict[str, PromptScores], list[str]]:
+def read_evaluations(folder: Path) -> tuple[dict[str, PromptScores], list[str]]:
+    """The scores of single prompts by evaluation, and what could not be read."""
     found, faults = {}, []
     files = sorted(folder.glob("*.parquet"))
     if len(files) > _EVALUATIONS:
         faults.append(f"held_out: holds {len(files)} files; the first {_EVALUATIONS} are read")
     for file in files[:_EVALUATIONS]:
+        if not file.resolve().is_relative_to(folder.parent.resolve()):
+            faults.append(f"held_out/{name_of(file.name)} is left out: it leads out of the run's folder")
+            continue
         try:
             scores, wrong = read_held_out(file)
         except ValueError as error:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import psutil
 
-from reports.status.reader import PROGRESS, metrics_lines, status_of
+from reports.status.reader import LOG, PROGRESS, metrics_lines, status_of
 from reports.status.status import LiveRecord, RunStatus
+from scenes.harmless_text import harmless
 from scenes.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Listener(Protocol):
 
 
 class RunWatch:
-    """Writes `progress.json` whenever the phase changes, and says how the run ended when it is left.
+    """Writes `progress.json` whenever the phase changes, and what was said meanwhile to `log.txt`; says how the run
+    ended when it is left.
 
     Args:
         folder: of the run; it exists.
@@ -59,12 +61,13 @@ class RunWatch:
         self._phase: str | None = None
         self._state: Literal["running", "finished", "failed", "interrupted"] = "running"
         self._error: str | None = None
-        self._unwritten = 0
+        self._unwritten = self._logged = 0
         self._at_end = ExitStack()
         self._listeners: list[Listener] = []
 
     def __enter__(self) -> Self:
         self._progress.watchers.append(self._on_phase)
+        self._log([f"started, {self._done} of {self._progress.total} updates are done"])
         self._write()
         return self
 
@@ -79,6 +82,7 @@ class RunWatch:
             self._state = "finished"
         with self._at_end:
             self._write()
+            self._log([f"{self._state}: {self._error}" if self._error else self._state])
 
     def inform(self, listener: Listener | None) -> None:
         """From now on tell this as well, to the end; it is entered here, and left when all is told."""
@@ -125,11 +129,20 @@ class RunWatch:
             self._unwritten += 1
             if self._unwritten == 1:
                 self._progress.note(f"{PROGRESS} could not be written, the run goes on: {error}")
+        notes = self._progress.notes[self._logged :]
+        self._logged += len(notes)
+        self._log(notes)
         if self._listeners:
             lines: list[Mapping[str, Any]] = [*self._before, *self._progress.history]
             status = status_of(record.run, lines, record, {}, record.total, alive=True)
             for listener in self._listeners:
                 listener.tell(status)
+
+    def _log(self, texts: Sequence[str]) -> None:
+        """Add lines with the time to the log; of a folder that cannot be written to, `_write` has told."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._clock()))
+        with suppress(OSError), (self._folder.path / LOG).open("a", encoding="utf-8") as file:
+            file.writelines(f"{when}  {harmless(' '.join(text.split()))}\n" for text in texts)
 
 
 def process_exists(record: LiveRecord) -> bool | None:

@@ -185,6 +185,8 @@ class Training:
             return
         from measuring.evaluation import evaluate_models, own_reward
         from measuring.measures import default_measures
+        from reports.before_after.picture import write_pictures
+        from reports.before_after.rows import MOST_ROWS, before_after
         from reports.episode_folder import write_episode
         from reports.held_out import write_held_out
 
@@ -196,11 +198,14 @@ class Training:
             )
         self.summary.setdefault("diffuser", metrics["diffuser"])
         self.summary[name] = metrics["loop"]
-        write_held_out(scores, self._folder.path / "held_out" / f"{name}.parquet")
+        path = self._folder.path
+        write_held_out(scores, path / "held_out" / f"{name}.parquet")
+        for index, episode in enumerate(episodes[:MOST_ROWS]):
+            write_episode(episode, path / "episodes" / name / f"{index:02}")
+        if (compared := before_after(path)[0]) is not None:
+            write_pictures(compared, path, path.name)
         self._folder.write_json("summary.json", self.summary)
         self._loggers.log_evaluation(algorithm.updates, metrics["loop"])
-        for index, episode in enumerate(episodes[:8]):
-            write_episode(episode, self._folder.path / "episodes" / name / f"{index:02}")
 
 
 def _is_due(done: int, every: int) -> bool:

@@ -50,7 +50,7 @@ def thumbnail(found: BeforeAfter) -> Image.Image:
     """The images of the first rows alone, small, with the colour of their edge."""
     step = _SMALL + 2 * _SMALL_EDGE + 2
     rows = found.rows[:_SMALL_ROWS]
-    sheet = Image.new("RGB", (step * len(found.columns), step * len(rows)), "white")
+    sheet = Image.new("RGBA", (step * len(found.columns), step * len(rows)))
     pen = ImageDraw.Draw(sheet)
     for number, row in enumerate(rows):
         for column, cell in enumerate(row.cells):

@@ -14,6 +14,7 @@ COLOURS = ("#2f6fde", "#d9622b", "#2b8a5c", "#8a4fc7", "#a07d10", "#c2387a", "#2
 DARK_COLOURS = ("#7aa7f5", "#f0905f", "#5fcf9b", "#b98bef", "#d9b84a", "#ea7fb0", "#7cc5e3", "#a9b0b8")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 4", "1 4", "9 3 2 3 2 3")  # so that colour alone tells nothing
 _DOTS = 120  # points a line may have and still get a mark for each
+_POINTED_AT = 400  # updates of a chart that tells the values of each
 _DECADES = 9  # that an axis names
 _LEAST = 1e-300  # nothing is measured as exactly; below it, the steps of an axis cannot be told from 0
 _STRETCHES = 12  # stages that may be marked
@@ -144,6 +145,8 @@ def line_chart(
         parts += _band(frame, line, index)
     for index, line in enumerate(series):
         parts += _line(frame, line, index, labels)
+    if len(labels) <= _POINTED_AT:
+        parts += _values_to_point_at(frame, series, labels)
     return _svg(parts, f"{title}: {'; '.join(_summary(line, labels) for line in series)}")
 
 
@@ -167,10 +170,25 @@ def _line(frame: _Frame, line: Series, index: int, labels: Sequence[str]) -> lis
     for run in _runs(line.values):
         parts.append(f'<polyline class="s{index}" points="{frame.points(run)}"{dash}/>')
         for x, y in run if len(labels) <= _DOTS else ():
-            ends = line.band[x] if line.band else None
-            around = f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
-            tip = f"<title>update {escape(labels[x])}: {escape(line.name)} {y:.4g}{around}</title>"
-            parts.append(f'<circle class="f{index}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2.6">{tip}</circle>')
+            parts.append(f'<circle class="f{index}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2.6"/>')
+    return parts
+
+
+def _values_to_point_at(frame: _Frame, series: Sequence[Series], labels: Sequence[str]) -> list[str]:
+    """For each update a strip over the whole height that tells the values of all lines to who points at it."""
+    width = (WIDTH - LEFT - RIGHT) / len(labels)
+    parts = []
+    for position, label in enumerate(labels):
+        known = [
+            f"{line.name} {value:.4g}" + (f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else "")
+            for line in series
+            if (value := line.values[position]) is not None
+            for ends in [line.band[position] if line.band else None]
+        ]
+        if known:
+            tip = f"<title>update {escape(label)}: {escape('; '.join(known))}</title>"
+            across = f'x="{frame.x(position) - width / 2:.1f}" width="{width:.1f}"'
+            parts.append(f'<rect class="hit" {across} y="{TOP}" height="{HEIGHT - TOP - BOTTOM}">{tip}</rect>')
     return parts
 
 

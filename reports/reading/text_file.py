@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from scenes.harmless_text import harmless
+
 MOST_BYTES = 1 << 20
 
 
@@ -25,3 +27,18 @@ def read_text(path: Path) -> tuple[str, list[str]]:
         return content.decode("utf-8"), []
     except UnicodeDecodeError:
         return "", [f"{path.name} is left out: it is no UTF-8"]
+
+
+def bytes_of(path: Path, root: Path) -> bytes | None:
+    """A file of at most `MOST_BYTES`; None where there is none that lies in `root`, links followed."""
+    small = path.is_file() and path.resolve().is_relative_to(root.resolve()) and path.stat().st_size <= MOST_BYTES
+    return path.read_bytes() if small else None
+
+
+def end_of(path: Path, root: Path, most: int = MOST_BYTES) -> str:
+    """The last `most` bytes of a file as text to be shown; empty where there is none that lies in `root`."""
+    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - most))
+        return harmless(file.read(most).decode("utf-8", errors="replace"), most)

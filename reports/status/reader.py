@@ -15,7 +15,7 @@ from reports.status.sparkline import thin
 from reports.status.status import Curve, Health, LiveRecord, RunStatus, State, Throughput
 from scenes.harmless_text import name_of
 
-PROGRESS = "progress.json"
+PROGRESS, LOG = "progress.json", "log.txt"
 Line = Mapping[str, Any]
 _LATEST = 10  # updates that throughput is measured over
 _COUNTED_UP = ("restarts", "replaced", "requeued", "unanswered")  # grow within a process, and begin at 0 in the next
@@ -143,7 +143,7 @@ def read_status(
     faults: list[str] = []
     lines = metrics_lines(read("metrics.jsonl") or "", faults)
     text = read(PROGRESS)
-    record = _live_record(text, faults) if text is not None else None
+    record = live_record(text, faults) if text is not None else None
     alive = is_alive(record) if record is not None else None
     summary, wrong = summary_of(read("summary.json") or "{}")
     faults += wrong
@@ -160,7 +160,7 @@ def metrics_lines(text: str, faults: list[str]) -> list[Line]:
     return [*lines, *checked(last)[0]]
 
 
-def _live_record(text: str, faults: list[str]) -> LiveRecord | None:
+def live_record(text: str, faults: list[str]) -> LiveRecord | None:
     """What a run said of itself."""
     wrong = Faults(PROGRESS)
     try:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import reports
 from reports.drawing.charts import COLOURS, DARK_COLOURS, DASHES
+from reports.reading.picture import Pictures
 
 if TYPE_CHECKING:
     from studio.pages.group_view import GroupPage
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).resolve().parent
 _STATIC = _HERE / "static"
 _REPORT = Path(reports.__path__[0]) / "templates"
+_SMALL = 192  # pixels of an image of a table
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader([_HERE / "templates", _REPORT]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["small"] = lambda png: Pictures().shown(png, _SMALL)
+    return environment
 
 
 def render(template: str, **values: Any) -> str:

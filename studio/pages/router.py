@@ -26,6 +26,8 @@ from studio.pages.trajectory_view import trajectory_page
 if TYPE_CHECKING:
     from studio.config import GatewayConfig
 
+_OF_RUNS = ["charts.js", "runs.js"]
+
 
 def pages_router(
     runs: Path, config: GatewayConfig, vocabulary: Vocabulary = FOUR_RELATIONS, ready: Ready | None = None
@@ -69,7 +71,15 @@ def runs_router(runs: Path, studio: bool = True) -> APIRouter:
     @router.get("/runs/{name}/trajectories/{update}/{group}/{member}")
     def shell() -> Response:
         return HTMLResponse(
-            render("runs_shell", title="Runs", here="runs", run=None, links=links, scripts=["runs.js"], fragment=None)
+            render(
+                "runs_shell",
+                title="Runs",
+                here="runs",
+                run=None,
+                links=links,
+                scripts=["charts.js", "runs.js"],
+                fragment=None,
+            )
         )
 
     @router.get("/pages/static/{name}")
@@ -95,7 +105,8 @@ def _data(folder: RunsFolder, links: ServedLinks) -> APIRouter:
         def make() -> str | None:
             if request.query_params.get("state") == folder.state(name):
                 return None
-            return render("run", run=run_page(folder, name, links, _page(request)), links=links)
+            over = request.query_params.get("over")
+            return render("run", run=run_page(folder, name, links, _page(request), over), links=links)
 
         return _answer(make)
 

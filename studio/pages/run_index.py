@@ -9,16 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from reports.before_after.picture import THUMBNAIL
+from reports.before_after.verdict import held_out_score
+from reports.reading.picture import Pictures
 from reports.reading.settings import read_settings
 from reports.reading.summary import summary_of
 from reports.reading.tail import Line, MetricsTail
-from reports.reading.text_file import read_text
+from reports.reading.text_file import bytes_of, end_of, read_text
 from reports.reading.values import Values
 from reports.run_record import RunRecord
+from reports.starts import STARTS, read_starts
+from reports.status.reader import LOG, PROGRESS, live_record
+from reports.tables import clock_text, metric_label
 from scenes.harmless_text import name_of
 from studio.pages.paging import part_of
 
 RUNS_ON_A_PAGE = 50
+_THUMBNAIL_SIDE = 240  # pixels
 _TAILS = 32  # runs whose metrics are kept in memory
 
 
@@ -28,14 +35,15 @@ class NotThere(LookupError):
 
 @dataclass(frozen=True)
 class ShownRun:
-    """One line of the list. `reward` and `truth` are those of the last update; None where not recorded. `has_page`:
-    its name can be part of an address."""
+    """One line of the list. `score` is the value of the last evaluation on held-out prompts in `metric`, None where
+    there is none; `image` shows the first prompts before and after training as a data URI. `has_page`: its name can be
+    part of an address."""
 
     name: str
     state: str
-    stage: str
-    reward: float | None
-    truth: float | None
+    metric: str
+    score: float | None
+    image: str | None
     written: str
     has_page: bool
 
@@ -102,7 +110,18 @@ class RunsFolder:
         lines, damaged = self.lines(run)
         summary, faults = self._values(run / "summary.json", summary_of)
         config, more = self._values(run / "config.yaml", read_settings)
-        return RunRecord(name, run, lines, summary, "", config, {}, damaged=[*damaged, *faults, *more])
+        starts, wrong = read_starts(run) if self.inside(run / STARTS) else ([], [])
+        return RunRecord(
+            name,
+            run,
+            lines,
+            summary,
+            end_of(run / "config.yaml", self.root),
+            config,
+            {},
+            starts=starts,
+            damaged=[*damaged, *faults, *more, *wrong],
+        )
 
     def state(self, name: str) -> str:
         """A text that changes whenever a file does that the page of the run is made of.
@@ -111,7 +130,7 @@ class RunsFolder:
             NotThere: no run is called so.
         """
         run = self.find(name)
-        paths = (run / part for part in ("metrics.jsonl", "summary.json", "config.yaml", "trajectories"))
+        paths = (run / part for part in ("metrics.jsonl", "summary.json", "config.yaml", "trajectories", LOG))
         return "-".join(f"{stat.st_mtime_ns:x}.{stat.st_size:x}" for p in paths if p.exists() and (stat := p.stat()))
 
     def page(self, number: int = 1) -> RunsPage:
@@ -138,6 +157,13 @@ class RunsFolder:
         text, faults = read_text(path)
         return read(text) if text else ({}, faults)
 
+    def time_left(self, record: RunRecord) -> str:
+        """What a run that goes on estimates to take still, in words that follow others; empty where it says nothing."""
+        said = live_record(end_of(record.folder / PROGRESS, self.root), []) if not record.finished else None
+        if said is None or said.state != "running" or said.seconds_left is None:
+            return ""
+        return f", about {clock_text(said.seconds_left)} left"
+
     def _shown_anyway(self, name: str) -> ShownRun:
         """One bad folder never takes the list of all runs down."""
         try:
@@ -147,13 +173,13 @@ class RunsFolder:
 
     def _shown(self, name: str) -> ShownRun:
         record = self.record(name)
-        last = record.lines[-1] if record.lines else {}
+        metric, score = held_out_score(record) or ("", None)
         return ShownRun(
             name=name_of(name),
-            state=progress_of(record),
-            stage=last.get("stage", ""),
-            reward=last.get("reward_mean"),
-            truth=last.get("truth_mean"),
+            state=progress_of(record) + self.time_left(record),
+            metric=metric_label(metric),
+            score=score,
+            image=Pictures().shown(bytes_of(record.folder / THUMBNAIL, self.root), _THUMBNAIL_SIDE),
             written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._written(record.folder))),
             has_page=name == name_of(name),
         )

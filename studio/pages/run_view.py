@@ -7,12 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from measuring.reward_gap import Trend, trends
-from reports.drawing.curves import GAP, TRAINING, Curve, curves, time_chart
-from reports.held_out_numbers import evaluations
+from reports.before_after.rows import BeforeAfter, before_after
+from reports.before_after.verdict import Verdict, verdict
+from reports.content import BOOTSTRAP
+from reports.drawing.curves import GAP, Curve, Plan, curves, time_chart, training_plans
+from reports.drawing.thinning import thinned
+from reports.held_out_numbers import evaluations, held_out_numbers
 from reports.number import Number
+from reports.reading.text_file import end_of
 from reports.reading.values import is_number
-from reports.run_facts import facts
-from reports.tables import metric_label
+from reports.run_facts import differing_settings, facts, own_reward, starts_told
+from reports.run_record import read_evaluations
+from reports.status.reader import LOG
+from reports.tables import metric_label, metric_meaning
 from reports.training_numbers import values_of
 from studio.pages.paging import part_of
 from studio.pages.run_index import progress_of
@@ -25,10 +32,7 @@ if TYPE_CHECKING:
     from studio.pages.run_index import RunsFolder
 
 UPDATES_ON_A_PAGE = 25
-POINTS = 300
-"""Points that a curve has at most; of a longer run, several updates make one."""
-_LARGEST = ("logprob_mismatch", "staleness_max")
-_PLANS = [replace(plan, only_above_zero=False) if plan.title == "Staleness" else plan for plan in TRAINING]
+LOG_CHARS, MOST_OTHERS = 20_000, 100
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,28 @@ class ShownUpdate:
 
 @dataclass(frozen=True)
 class RunPage:
-    """`held_out` is (metric, one mean or None for each of `evaluations`); `updates` are the newest first, `page` of
-    `pages`. `state` changes with the run's files, and `live` is whether more is to come."""
+    """`held_out` is (metric, its meaning, one mean or None for each of `evaluations`); `updates` are the newest first,
+    `page` of `pages`. `state` changes with the run's files, and `live` is whether more is to come. `over` is the run
+    whose curves lie in the same charts, one of `others`, and `differing` the settings in which the two differ."""
 
     name: str
     progress: str
+    verdict: Verdict
+    before_after: BeforeAfter | None
     facts: dict[str, str]
+    starts: list[tuple[str, dict[str, str]]]
+    config: str
+    log: str
+    others: list[str]
+    over: str | None
+    differing: dict[str, list[str]]
     damaged: list[str]
     charts: list[Curve]
     time: Curve | None
     thinned: str
     trends: list[Trend]
     evaluations: list[str]
-    held_out: list[tuple[str, list[float | None]]]
+    held_out: list[tuple[str, str, list[float | None]]]
     updates: list[ShownUpdate]
     page: int
     pages: int
@@ -71,32 +84,47 @@ class RunPage:
     live: bool
 
 
-def run_page(folder: RunsFolder, name: str, links: Links, page: int | None = 1) -> RunPage:
+def run_page(folder: RunsFolder, name: str, links: Links, page: int | None = 1, over: str | None = None) -> RunPage:
     """What there is of a run at this moment.
 
     Args:
         page: of the updates, from 1; one past the end is the last. None: all of them.
+        over: another run whose curves are drawn in the same charts.
 
     Raises:
         NotThere: no run is called so.
     """
     state = folder.state(name)
     record = folder.record(name)
-    thin, of = thinned(record.lines)
-    numbers = [number for line in thin for number in _numbers(name, line)]
+    held_out, faults = read_evaluations(record.folder / "held_out")
+    record = replace(record, held_out=held_out)
+    compared, more = before_after(record.folder)
+    both = [record] if over in (None, "", name) else [record, folder.record(str(over))]
+    thin = {one.name: thinned(one.lines) for one in both}
+    of = next((words for _, words in thin.values() if words), "")
+    numbers = [number for run, (lines, _) in thin.items() for line in lines for number in _numbers(run, line)]
+    own = {one.name: reward for one in both if (reward := own_reward(one))}
     stored = updates_of(folder, record.folder)
     lines = sorted(record.lines, key=lambda line: -line["update"])
     here, number, pages = part_of(lines, page, UPDATES_ON_A_PAGE)
     found = evaluations(record)
     return RunPage(
         name=name,
-        progress=progress_of(record),
+        progress=progress_of(record) + folder.time_left(record),
+        verdict=verdict(record, held_out_numbers(record, BOOTSTRAP)),
+        before_after=compared,
         facts=_facts(record),
-        damaged=record.damaged,
-        charts=[replace(curve, bands="") for curve in curves([*_PLANS, *GAP], numbers, [name])],
+        starts=starts_told(record),
+        config=record.config_text,
+        log=end_of(record.folder / LOG, folder.root, LOG_CHARS),
+        others=[] if links.files else [other for other in folder.names()[:MOST_OTHERS] if other != name],
+        over=both[1].name if both[1:] else None,
+        differing=differing_settings(both) if both[1:] else {},
+        damaged=list(dict.fromkeys((*record.damaged, *faults, *more))),
+        charts=[replace(one, bands="") for one in curves([*_plans(own), *GAP], numbers, list(thin))],
         time=time_chart(numbers, [name]),
         thinned=of,
-        trends=trends(record.lines),
+        trends=trends(record.lines, name in own),
         evaluations=list(found),
         held_out=_held_out(found.values()),
         updates=_updates(here, set(stored), name, links),
@@ -106,37 +134,6 @@ def run_page(folder: RunsFolder, name: str, links: Links, page: int | None = 1) 
         state=state,
         live=not record.finished,
     )
-
-
-def thinned(lines: Sequence[Line]) -> tuple[list[Line], str]:
-    """At most `POINTS` lines, each the mean of as many successive updates of one stage, and that in words; the lines
-    themselves where they are few."""
-    many = -(-len(lines) // POINTS)
-    if many <= 1:
-        return list(lines), ""
-    parts: list[list[Line]] = []
-    for line in lines:
-        if not parts or len(parts[-1]) == many or parts[-1][0]["stage"] != line["stage"]:
-            parts.append([])
-        parts[-1].append(line)
-    words = f"Each point is {many} successive updates: their mean, of mismatch and staleness their largest."
-    return [_merged(part) for part in parts], words
-
-
-def _merged(part: Sequence[Line]) -> Line:
-    merged: Line = {"update": part[0]["update"], "stage": part[0]["stage"]}
-    for key in dict.fromkeys(key for line in part for key in line if key not in merged):
-        values = [line[key] for line in part if key in line]
-        if isinstance(values[0], dict):
-            names = dict.fromkeys(name for value in values for name in value)
-            merged[key] = {n: _one([value[n] for value in values if n in value], n == "max") for n in names}
-        else:
-            merged[key] = _one(values, key in _LARGEST)
-    return merged
-
-
-def _one(values: Sequence[float], largest: bool) -> float:
-    return max(values) if largest else sum(values) / len(values)
 
 
 def _numbers(run: str, line: Line) -> list[Number]:
@@ -153,9 +150,17 @@ def _facts(record: RunRecord) -> dict[str, str]:
     return {words: text for words, text in facts(record).items() if words != "state"}
 
 
-def _held_out(columns: Collection[Mapping[str, float]]) -> list[tuple[str, list[float | None]]]:
+def _plans(own: Mapping[str, str]) -> list[Plan]:
+    plans = training_plans(own)
+    return [replace(plan, only_above_zero=False) if plan.title == "Staleness" else plan for plan in plans]
+
+
+def _held_out(columns: Collection[Mapping[str, float]]) -> list[tuple[str, str, list[float | None]]]:
     metrics = dict.fromkeys(m for column in columns for m, value in column.items() if is_number(value))
-    return [(metric_label(m), [float(c[m]) if is_number(c.get(m)) else None for c in columns]) for m in metrics]
+    return [
+        (metric_label(m), metric_meaning(m), [float(c[m]) if is_number(c.get(m)) else None for c in columns])
+        for m in metrics
+    ]
 
 
 def _updates(lines: Sequence[Line], stored: set[int], name: str, links: Links) -> list[ShownUpdate]:

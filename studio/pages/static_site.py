@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from presets.errors import BadInput
+from reports.before_after.rows import before_after
 from scenes.whole_file import whole_file
 from studio.pages.group_filter import GroupFilter
 from studio.pages.group_view import group_page
@@ -48,7 +49,7 @@ def write_pages(run: Path, out: Path, updates: int = UPDATES) -> Path:
     for name, (_, text) in assets().items():
         site.write(name, text)
     page = run_page(folder, run.name, links, page=None)
-    site.page("index.html", run.name, "run", render("run", run=page, links=links))
+    site.page("index.html", run.name, "run", render("run", run=page, links=links), ("charts.js",))
     site.studio([update for update in chosen if site.update(update)])
     return out / "index.html"
 
@@ -100,4 +101,5 @@ class _Site:
         recorded = json.dumps(found)
         recorded = recorded.replace("<", "\\u003c")  # nothing in it may end the element that it stands in
         values = {"here": "studio", "run": self.run, "links": self.links, "scripts": ["turns.js", "recorded.js"]}
+        values["before_after"] = before_after(self.folder.find(self.run))[0]
         self.write("studio.html", render("studio", title="Studio", recorded=recorded, **values))

@@ -57,6 +57,7 @@ def test_every_phase_is_written_and_the_end_too(tmp_path: Path) -> None:
             assert record(path).phase_since <= record(path).at
         progress.update({"update": 0, "stage": "actor"})
         failures["wandb"] = 2
+        progress.note("a replica\n\x1b was lost")
         with progress.phase("learn"):
             written = record(path)
             assert (written.phase, written.done, written.total) == ("learn", 1, 4)
@@ -64,6 +65,8 @@ def test_every_phase_is_written_and_the_end_too(tmp_path: Path) -> None:
             assert written.seconds_left is not None
             assert process_exists(written) is True
     assert (record(path).state, record(path).phase) == ("finished", None)
+    lines = [line.split("UTC  ")[1] for line in (path.parent / "log.txt").read_text().splitlines()]
+    assert lines == ["started, 0 of 4 updates are done", "a replica \\x1b was lost", "finished"]
     with progress.phase("report"):
         assert record(path).phase is None  # it is over
 

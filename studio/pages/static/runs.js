@@ -12,23 +12,33 @@
 
   const called = (element) => element.getAttribute("aria-label") || element.textContent;
 
+  // What scripts drew into a part since it came is no change of it.
+  const came = new WeakMap();
+  const same = (there, place) => {
+    const fresh = place.innerHTML;
+    if ((came.get(there) ?? there.innerHTML) === fresh) return true;
+    came.set(there, fresh);
+    return false;
+  };
+
   // Parts that did not change stay as they are: a reader keeps the place, the focus, and what was folded out.
   const renew = (fresh) => {
     const old = section();
     const places = [...fresh.querySelectorAll("[id]")].filter((one) => old && old.querySelector(`#${CSS.escape(one.id)}`));
     if (!old || !places.length) {
+      for (const one of fresh.querySelectorAll("[id]")) came.set(one, one.innerHTML);
       content.replaceChildren(fresh);
       return;
     }
     const open = new Set([...old.querySelectorAll("details[open] > summary")].map((one) => one.textContent));
     for (const place of places) {
       const there = old.querySelector(`#${CSS.escape(place.id)}`);
-      if (there.innerHTML === place.innerHTML) continue;
+      if (there.localName === "select" || same(there, place)) continue;
       const focused = there.contains(document.activeElement) ? called(document.activeElement) : null;
       there.replaceChildren(...place.childNodes);
       for (const one of there.querySelectorAll("summary")) if (open.has(one.textContent)) one.parentElement.open = true;
-      const same = focused && [...there.querySelectorAll(FOCUSABLE)].find((one) => called(one) === focused);
-      if (same) same.focus({ preventScroll: true });
+      const back = focused && [...there.querySelectorAll(FOCUSABLE)].find((one) => called(one) === focused);
+      if (back) back.focus({ preventScroll: true });
     }
     for (const name of ["state", "live"]) {
       if (fresh.dataset[name] === undefined) delete old.dataset[name];
@@ -57,6 +67,7 @@
       if (status === 200) {
         const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("section");
         renew(fresh);
+        document.dispatchEvent(new CustomEvent("rlrig-shown"));
         document.title = `${fresh.dataset.title} – RL-RIG`;
       } else if (status !== 204) {
         problem = await rlrig.problemIn(response);

@@ -16,7 +16,7 @@ def found(tmp_path: Path, count: int) -> BeforeAfter:
 
 
 def share(image: Image.Image, colour: tuple[int, int, int]) -> float:
-    return float((np.asarray(image) == colour).all(axis=-1).mean())
+    return float((np.asarray(image)[..., :3] == colour).all(axis=-1).mean())
 
 
 def test_every_image_stands_in_it_with_the_colour_of_its_mark(tmp_path: Path) -> None:

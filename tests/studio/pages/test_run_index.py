@@ -1,9 +1,13 @@
+import json
 import os
 
 import pytest
 
+from reports.before_after.picture import write_pictures
+from reports.before_after.rows import before_after
 from studio.pages import run_index
 from studio.pages.run_index import NotThere, RunsFolder
+from tests.reports.held_out_episodes import write_evaluation
 from tests.studio.pages.sample_runs import write_empty
 
 
@@ -17,10 +21,10 @@ def test_the_run_that_was_last_written_comes_first(sample, folder):
 def test_a_line_says_how_far_a_run_is(folder):
     shown = {run.name: run for run in folder.page().runs}
     assert shown["sample"].state == "finished, 4 of 4 updates"
-    assert shown["sample"].stage == "editor"
-    assert 0 < shown["sample"].reward < 1
+    score = json.loads((folder.root / "sample" / "summary.json").read_text())["after"]["sg_iou"]
+    assert (shown["sample"].metric, shown["sample"].score) == ("SG-IoU", score)
     assert shown["empty"].state == "no update yet"
-    assert shown["empty"].reward is None
+    assert (shown["empty"].score, shown["empty"].image) == (None, None)
 
 
 def test_many_runs_are_paged(tmp_path, monkeypatch):
@@ -79,3 +83,16 @@ def test_the_state_changes_with_the_metrics(tmp_path):
     assert folder.state("run") == before
     (run / "metrics.jsonl").write_text('{"update": 0}\n')
     assert folder.state("run") != before
+
+
+def test_a_run_that_goes_on_says_how_long_it_will_take_and_shows_its_picture(tmp_path):
+    run = write_empty(tmp_path, "run")
+    said = {"run": "run", "state": "running", "phase_since": 1.0, "at": 2.0, "started": 0.0, "host": "h", "pid": 1}
+    (run / "progress.json").write_text(json.dumps({**said, "pid_started": 0.0, "seconds_left": 605.0}))
+    write_evaluation(run, "before", [True])
+    write_pictures(before_after(run)[0], run, "run")
+    (shown,) = RunsFolder(tmp_path).page().runs
+    assert shown.state == "no update yet, about 10:05 left"
+    assert shown.image.startswith("data:image/png;base64,")
+    (run / "progress.json").write_text(json.dumps({**said, "pid_started": 0.0, "state": "failed"}))
+    assert RunsFolder(tmp_path).page().runs[0].state == "no update yet"
