@@ -26,6 +26,7 @@ from studio.pages.trajectory_view import trajectory_page
 if TYPE_CHECKING:
     from studio.config import GatewayConfig
 
+_OF_STUDIO = ("event_stream", "strip", "turns", "seeds", "history", "scene_builder", "examples", "asking", "studio")
 _OF_RUNS = ["charts.js", "runs.js"]
 
 
@@ -50,7 +51,7 @@ def pages_router(
     async def studio() -> Response:
         if loading and (page := await loading.page()):
             return page
-        scripts = ["event_stream.js", "turns.js", "scene_builder.js", "studio.js"]
+        scripts = [f"{name}.js" for name in _OF_STUDIO]
         values = {"config": config, "words": vocabulary}
         return HTMLResponse(
             render("studio", title="Studio", here="studio", run=None, links=links, scripts=scripts, **values)

@@ -111,17 +111,8 @@ class RunsFolder:
         summary, faults = self._values(run / "summary.json", summary_of)
         config, more = self._values(run / "config.yaml", read_settings)
         starts, wrong = read_starts(run) if self.inside(run / STARTS) else ([], [])
-        return RunRecord(
-            name,
-            run,
-            lines,
-            summary,
-            end_of(run / "config.yaml", self.root),
-            config,
-            {},
-            starts=starts,
-            damaged=[*damaged, *faults, *more, *wrong],
-        )
+        text, damaged = end_of(run / "config.yaml", self.root), [*damaged, *faults, *more, *wrong]
+        return RunRecord(name, run, lines, summary, text, config, {}, starts=starts, damaged=damaged)
 
     def state(self, name: str) -> str:
         """A text that changes whenever a file does that the page of the run is made of.

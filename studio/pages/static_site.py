@@ -100,6 +100,11 @@ class _Site:
         found = recorded_episodes(self.folder, self.folder.find(self.run), updates)
         recorded = json.dumps(found)
         recorded = recorded.replace("<", "\\u003c")  # nothing in it may end the element that it stands in
-        values = {"here": "studio", "run": self.run, "links": self.links, "scripts": ["turns.js", "recorded.js"]}
+        values = {
+            "here": "studio",
+            "run": self.run,
+            "links": self.links,
+            "scripts": ["strip.js", "turns.js", "recorded.js"],
+        }
         values["before_after"] = before_after(self.folder.find(self.run))[0]
         self.write("studio.html", render("studio", title="Studio", recorded=recorded, **values))

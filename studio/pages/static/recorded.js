@@ -22,7 +22,9 @@
       const lost = turn.kept ? "" : `, ${lane.lost}`;
       status.textContent = `${turn.index === 0 ? "First image" : `Turn ${turn.index}${lost}`}: ${lane.standing}.`;
     }
-    lane.end.textContent = "The recording ends here.";
+    lane.judge();
+    lane.end.textContent = "The recording ends here. ";
+    if (lane.shown.some((turn) => turn.image)) lane.offer("Save the strip", () => rlrig.saveStrip(lane.shown));
   });
   if (!episodes.length) document.querySelector("#recorded button").disabled = true;
 })();

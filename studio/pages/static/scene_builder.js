@@ -49,10 +49,5 @@
       }
     });
   }
-  field("example").addEventListener("click", () => {
-    prompt.value = field("example").textContent;
-    rlrig.showParts();
-    prompt.focus();
-  });
   prompt.addEventListener("input", rlrig.showParts);
 })();

@@ -31,11 +31,13 @@
 
   /** A place for one episode. `name` is its heading, `lost` what is said of a turn that was not kept. */
   rlrig.Lane = class {
-    constructor(name, lost = "no better, so not kept") {
+    constructor(name, lost = "discarded: no better") {
       this.lost = lost;
+      this.shown = []; // the turns
       this.turns = make("ol", { class: "turns" });
       this.end = make("p", { class: "end" });
-      this.element = make("section", { class: "lane", "aria-label": name }, make("h2", {}, name), this.turns, this.end);
+      this.mark = make("span");
+      this.element = make("section", { class: "lane", "aria-label": name }, make("h2", {}, name, " ", this.mark), this.turns, this.end);
       this.last = null; // satisfaction of the image that the next turn starts from
     }
 
@@ -58,7 +60,24 @@
           make("ul", { class: "chips" }, ...chips),
         ),
       );
-      if (turn.kept || this.last === null) this.last = turn.satisfaction;
+      this.shown.push(turn);
+      if (turn.kept || this.last === null) {
+        this.last = turn.satisfaction;
+        this.image = turn.image;
+      }
+    }
+
+    /** Whether every requirement holds in the image that goes on; null where none was asked for. */
+    get holds() {
+      return this.last && this.last.length ? this.last.every((p) => p >= HOLDS) : null;
+    }
+
+    /** Say by its colour whether every requirement holds at the end. */
+    judge() {
+      if (this.holds === null) return;
+      this.element.classList.add(this.holds ? "all" : "some");
+      this.mark.className = `tag ${this.holds ? "yes" : "no"}`;
+      this.mark.textContent = this.holds ? "✓ all hold" : "✗ not all hold";
     }
 
     /** How many requirements hold in the image that goes on, in words. */
@@ -76,8 +95,17 @@
       for (const one of unread || []) {
         parts.push(`The answer of turn ${one.turn} could not be read (${one.reason}): “${one.answer}”.`);
       }
+      this.judge();
       this.end.replaceChildren(parts.join(" "), " ");
-      if (image) this.end.append(make("a", { href: image, download: "rlrig.png" }, "Save the image"));
+      if (image) this.end.append(make("a", { href: image, download: "rlrig.png" }, "Save the image"), " ");
+      this.offer("Save the strip", () => rlrig.saveStrip(this.shown));
+      if (image && rlrig.editNext) this.offer("Edit this image", () => rlrig.editNext(image));
+    }
+
+    offer(words, act) {
+      const button = make("button", { type: "button", class: "link" }, words);
+      button.addEventListener("click", act);
+      this.end.append(button, " ");
     }
   };
 })();

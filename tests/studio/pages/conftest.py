@@ -114,3 +114,13 @@ def serve():
             return stack.enter_context(served(app))
 
         yield serve
+
+
+@pytest.fixture
+def studio(sample, serve, open_page):
+    """Opens Studio before a service."""
+
+    def studio(service=None, path="/studio", token="", **options):
+        return open_page(serve(sample, service, token) + path, **options)
+
+    return studio

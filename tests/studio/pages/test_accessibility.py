@@ -85,6 +85,7 @@ def test_the_checks_find_what_is_wrong(open_page, sample, serve):
 def test_everything_is_reached_by_the_keyboard_and_seen(sample, serve, open_page):
     page = open_page(serve(sample) + "/studio")
     page.locator("#compare-label").wait_for()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     reached = []
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -110,8 +111,12 @@ def test_everything_is_reached_by_the_keyboard_and_seen(sample, serve, open_page
         "add",
         "seed",
         "turns",
+        "count",
+        "model",
+        "image",
         "compare",
         "draw",
+        "another",
         "share",
     ):
         assert name in names, name

@@ -1,35 +1,17 @@
-import pytest
-
 from rollout.state import Unread
 from scenes.vocabulary.vocabulary import ANY_RELATION
 from studio.episodes.service import ServiceUnavailable
 from tests.studio.loopback import wait_for
+from tests.studio.pages.drawing import SCENE, draw
 from tests.studio.scripted_service import ScriptedService
 
-SCENE = "red circle left of blue square; green star above red circle"
 TOKEN = "a-token-of-some-length"
-
-
-@pytest.fixture
-def studio(sample, serve, open_page):
-    """Opens Studio before a service."""
-
-    def studio(service=None, path="/studio", token="", **options):
-        return open_page(serve(sample, service, token) + path, **options)
-
-    return studio
-
-
-def draw(page, scene=SCENE, seed="7", turns="3"):
-    page.get_by_label("Scene", exact=True).fill(scene)
-    page.get_by_label("Seed", exact=True).fill(seed)
-    page.get_by_label("Turns at most").fill(turns)
-    page.get_by_role("button", name="Draw").click()
 
 
 def test_a_scene_is_built_from_chips_and_corrected_turn_by_turn(studio):
     service = ScriptedService(holds_after=2)
     page = studio(service)
+    page.get_by_text("Add a relation").first.click()
     for subject, relation, object_ in (("red circle", "left of", "blue square"), ("green star", "above", "red circle")):
         page.get_by_label("Object").first.fill(subject)
         page.get_by_label("Relation", exact=True).select_option(relation)
@@ -60,6 +42,7 @@ def test_a_scene_is_built_from_chips_and_corrected_turn_by_turn(studio):
 def test_models_that_know_more_take_any_relation_between_any_objects(sample, serve, open_page):
     service = ScriptedService()
     page = open_page(serve(sample, service, vocabulary=ANY_RELATION) + "/studio")
+    page.get_by_text("Add a relation").first.click()
     page.get_by_label("Object").first.fill("Кот")
     page.get_by_label("Object").last.fill("jack in the box")
     page.get_by_role("button", name="Add", exact=True).click()
