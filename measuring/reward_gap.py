@@ -6,8 +6,8 @@ The truth is measured beside the reward (`rollout/truth.py`) and never trained o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,29 +19,36 @@ CONFIDENCE = 0.95
 @dataclass(frozen=True)
 class Trend:
     """What reward and truth did over a stretch of updates. Rises are those of least-squares lines from the first to the
-    last update; `gamed` says that the reward rose at the truth's expense. `own`: the reward is the user's own."""
+    last update; `gamed` says that the reward rose at the truth's expense."""
 
     policy: str
     updates: int
     reward_rise: float
     truth_rise: float
     gamed: bool
-    own: bool = False
+
+    _reward: ClassVar[str] = "the Checker's reward"
+    _gamed: ClassVar[str] = "games its Checker: {numbers}; use a better Checker, soft reward"
 
     @property
     def text(self) -> str:
         """One sentence for a person."""
-        reward = "the reward of your own" if self.own else "the Checker's reward"
         numbers = (
-            f"over {self.updates} {self.policy} updates {reward} changed by {self.reward_rise:+.3f}, the ground truth "
-            f"(exact) by {self.truth_rise:+.3f}"
+            f"over {self.updates} {self.policy} updates {self._reward} changed by {self.reward_rise:+.3f}, the ground "
+            f"truth (exact) by {self.truth_rise:+.3f}"
         )
         if not self.gamed:
             return numbers
-        end = "or a KL term, and do not trust the reward of this run"
-        if self.own:
-            return f"the {self.policy} games its reward: {numbers}; use a better reward {end}"
-        return f"the {self.policy} games its Checker: {numbers}; use a better Checker, soft reward {end}"
+        gamed = self._gamed.format(numbers=numbers)
+        return f"the {self.policy} {gamed} or a KL term, and do not trust the reward of this run"
+
+
+@dataclass(frozen=True)
+class OwnTrend(Trend):
+    """The same of a reward of the user's own."""
+
+    _reward: ClassVar[str] = "the reward of your own"
+    _gamed: ClassVar[str] = "games its reward: {numbers}; use a better reward"
 
 
 def trend(policy: str, rewards: Sequence[float], truths: Sequence[float]) -> Trend | None:
@@ -96,5 +103,5 @@ def trends(lines: Sequence[dict[str, Any]], own: bool = False) -> list[Trend]:
             if line.get("stage") == policy and None not in (line.get("reward_mean"), line.get("truth_mean"))
         ]
         one = trend(policy, [reward for reward, _ in pairs], [truth for _, truth in pairs])
-        found += [] if one is None else [replace(one, own=own)]
+        found += [] if one is None else [OwnTrend(**asdict(one)) if own else one]
     return found

@@ -43,7 +43,7 @@ def _frame(number: int, frame: Frame) -> str:
     standing = _standing(frame.satisfaction)
     if number == 0:
         return f"first image: {standing}"
-    lost = "" if frame.kept else ", no better, so not kept"
+    lost = "" if frame.kept else ", no better: discarded"
     return f"edit {number}: {frame.reflection} → {frame.edit_prompt} → {standing}{lost}"
 
 

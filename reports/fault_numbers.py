@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 WORDS = {
     "restarts": "EnvRunners that ended and were started again",
     "replaced": "replicas that were lost and replaced",
-    "requeued": "prompts that were sampled anew",
-    "rejected": "members that were rejected",
-    "groups_dropped": "groups with fewer than two members left",
-    "unparsable": "answers that could not be parsed",
+    "requeued": "retried: prompts that were sampled anew",
+    "rejected": "failed: members that were rejected",
+    "groups_dropped": "skipped: groups with fewer than two members left",
+    "unparsable": "failed: answers that could not be parsed",
     "unanswered": "questions that the Checker answered neither with yes nor with no",
     "transport_failed": "transfers of weights that were not taken in the way that was asked for",
 }

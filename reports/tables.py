@@ -47,7 +47,7 @@ def phases_text(seconds: Mapping[str, float]) -> str:
 def updates_table(history: Sequence[Mapping[str, Any]]) -> Table:
     """The latest updates, a row for each."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for heading in ("update", "stage", "reward", "± std", "groups", "dropped", "mismatch"):
+    for heading in ("update", "stage", "reward", "± std", "kept", "skipped", "mismatch"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     table.add_column("seconds by phase", overflow="ellipsis", no_wrap=True)
     for line in history:

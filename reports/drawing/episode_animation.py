@@ -50,6 +50,6 @@ def _head(episode: Episode, index: int) -> list[Line]:
     frame = episode.frames[index]
     if frame.edit_prompt is None:
         return [("The Diffuser's image", GREY)]
-    lost = [] if frame.kept else [("no better, so not kept", RED)]
+    lost = [] if frame.kept else [("discarded: no better", RED)]
     edit = [(line, INK) for line in textwrap.wrap(frame.edit_prompt, _COLUMNS)]
     return [(f"Turn {index}, the edit:", GREY), *edit, *lost]

@@ -42,4 +42,4 @@ def episode_sheet(episode: Episode) -> Image.Image:
 def _head(frame: Frame) -> list[Line]:
     lines: list[Line] = [(line, GREY) for line in textwrap.wrap(f"sees: {frame.reflection}", _COLUMNS)]
     lines += [(line, INK) for line in textwrap.wrap(f"edit: {frame.edit_prompt}", _COLUMNS)]
-    return lines if frame.kept else [*lines, ("no better, so not kept", RED)]
+    return lines if frame.kept else [*lines, ("discarded: no better", RED)]

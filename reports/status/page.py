@@ -24,8 +24,8 @@ _QUIET_S = 600.0  # silence that is worth a remark
 _HEALTH = {
     "restarts": "EnvRunners restarted",
     "replaced": "replicas replaced",
-    "requeued": "prompts sampled anew",
-    "rejected": "members rejected",
+    "requeued": "prompts retried",
+    "rejected": "members failed",
     "unanswered": "questions unanswered",
     "logger_failures": "logger failures",
 }
@@ -43,7 +43,7 @@ def run_page(status: RunStatus, now: float) -> RenderableType:
     rows.add_row("updates", _updates(status))
     rows.add_row("reward", _curve(status.reward))
     if status.truth.last is not None:
-        rows.add_row("truth", _curve(status.truth))
+        rows.add_row("ground truth", _curve(status.truth))
     rows.add_row("throughput", Text(_throughput(status)))
     versions = ", ".join(f"{policy} {version}" for policy, version in status.versions.items())
     rows.add_row("versions", Text(versions or "–"))
@@ -52,7 +52,7 @@ def run_page(status: RunStatus, now: float) -> RenderableType:
             "staleness", Text(f"at most {status.staleness_max:g}, mean {status.staleness_mean or 0:.2f} updates")
         )
     if status.no_signal_share is not None:
-        rows.add_row("no signal", Text(f"{100 * status.no_signal_share:.0f} % of the groups, which taught nothing"))
+        rows.add_row("skipped", Text(f"{100 * status.no_signal_share:.0f} % of the groups (no signal)"))
     rows.add_row("health", _health(status.health))
     parts: list[RenderableType] = [_head(status, now), rows]
     if status.held_out:

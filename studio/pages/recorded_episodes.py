@@ -51,7 +51,7 @@ def _of_trace(root: Path, path: Path) -> dict[str, Any]:
         return {"name": name_of(f"{name}: cannot be read ({error})"), "lost": "", "turns": []}
     except OSError as error:  # whose words may tell a path
         return {"name": f"{name}: cannot be read ({type(error).__name__})", "lost": "", "turns": []}
-    return {"name": f"{name}: {trace.prompt}", "lost": "no better, so not kept", "turns": turns}
+    return {"name": f"{name}: {trace.prompt}", "lost": "discarded: no better", "turns": turns}
 
 
 def _turn(index: int, image: str | None, turn: TraceTurn) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _of_training(rank: str, episode: ShownEpisode) -> dict[str, Any]:
     ]
     return {
         "name": f"{episode.stage}, update {episode.update}, {rank}: {episode.prompt}",
-        "lost": "this member did not go on",
+        "lost": "this member was discarded",
         "turns": [
             {
                 "index": index,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,13 @@ def test_trends_go_by_policy_and_need_enough_updates() -> None:
     assert trends([{"stage": "actor", "reward_mean": 0.5} for _ in range(9)]) == []
     with pytest.raises(ValueError, match="3 rewards and 2 truths"):
         trend("actor", [1, 2, 3], [1, 2])
+
+
+def test_a_reward_of_one_s_own_is_called_so_and_keeps_its_numbers() -> None:
+    lines = [{"stage": "actor", "reward_mean": 0.1 * k, "truth_mean": 0.3} for k in range(8)]
+    (own,), (checker,) = trends(lines, own=True), trends(lines)
+    assert asdict(own) == asdict(checker)
+    assert own.text.startswith(
+        "the actor games its reward: over 8 actor updates the reward of your own changed by +0.700"
+    )
+    assert "games its Checker: over 8 actor updates the Checker's reward changed by +0.700" in checker.text

@@ -28,7 +28,7 @@ def test_each_image_is_told_with_what_led_to_it_and_what_holds() -> None:
     assert said[0] == "first image: 0 of 2 hold"
     for number, frame in enumerate(episode.frames[1:], 1):
         assert said[number].startswith(f"edit {number}: {frame.reflection} → {frame.edit_prompt} → ")
-        assert said[number].endswith("no better, so not kept") != frame.kept
+        assert said[number].endswith("no better: discarded") != frame.kept
     assert outcome(episode).endswith(f"after {len(episode.frames) - 1} edits")
 
 

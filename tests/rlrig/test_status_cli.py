@@ -59,7 +59,7 @@ def test_a_finished_run_is_shown_with_its_curve_versions_and_evaluations(tmp_pat
         "█",
         "s an update",
         "actor 4, editor 4",
-        "6 % of the groups, which taught nothing",
+        "6 % of the groups (no signal)",
         "+0.200",
     ):
         assert expected in result.output

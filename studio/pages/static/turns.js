@@ -21,7 +21,7 @@
   const texts = (turn) => {
     const list = make("dl");
     if (!turn.edit_prompt) {
-      list.append(make("dt", {}, "answer that could not be parsed"), make("dd", {}, turn.answer || "(empty)"));
+      list.append(make("dt", {}, "failed: the answer could not be parsed"), make("dd", {}, turn.answer || "(empty)"));
     } else {
       list.append(make("dt", {}, "reflection"), make("dd", {}, turn.reflection || "–"));
       list.append(make("dt", {}, "edit prompt"), make("dd", {}, make("b", {}, turn.edit_prompt)));

@@ -59,7 +59,7 @@ def test_requirements_of_any_words_are_shown_as_they_were_written(run):
 
 def test_episodes_of_training_follow_and_their_lot_is_said(run):
     found = of(run, [3])
-    assert [one["lost"] for one in found[4:]] == ["this member did not go on"] * (len(found) - 4)
+    assert [one["lost"] for one in found[4:]] == ["this member was discarded"] * (len(found) - 4)
     assert found[4]["name"].startswith("editor, update 3, best 1")
     assert [turn["index"] for turn in found[4]["turns"]] == list(range(len(found[4]["turns"])))
 

@@ -100,7 +100,7 @@ def test_pages_that_are_files_need_no_service(sample, tmp_path, open_page):
     first = write_pages(sample / "sample", tmp_path / "site", updates=1)
     page = open_page(first.as_uri())
     page.get_by_role("link", name="Groups and trajectories").click()
-    page.get_by_label("dropped").check()
+    page.get_by_label("skipped (no signal)").check()
     page.get_by_text(f"1 of {2 * PROMPTS} groups").wait_for()
     assert page.locator(".group:visible").count() == 1
     page.get_by_role("link", name="Trajectory of member 0").first.click()
