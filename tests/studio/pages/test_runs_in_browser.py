@@ -3,7 +3,10 @@ import shutil
 
 import pytest
 
+from reports.before_after.picture import write_pictures
+from reports.before_after.rows import before_after
 from studio.pages.static_site import write_pages
+from tests.reports.held_out_episodes import write_evaluation
 from tests.studio.pages.sample_runs import MEMBERS, PROMPTS, write_empty
 
 
@@ -109,3 +112,57 @@ def test_pages_that_are_files_need_no_service(sample, tmp_path, open_page):
     page.get_by_role("button", name="Play").click()
     page.locator(".turn h3").nth(1).wait_for()
     page.get_by_text("The recording ends here.").wait_for()
+
+
+def test_a_curve_tells_the_values_that_are_pointed_at_and_is_smoothed(sample, serve, open_page):
+    page = open_page(serve(sample) + "/runs/sample")
+    chart = page.locator("svg.chart").first
+    chart.wait_for()
+    lines = [json.loads(line) for line in (sample / "sample" / "metrics.jsonl").read_text().splitlines()]
+    chart.locator(".hit").nth(2).hover()
+    told = page.locator(".tip").inner_text().splitlines()
+    assert told == [
+        "update 2",
+        f"Checker's reward {lines[2]['reward_mean']:.4g}",
+        f"ground truth (exact) {lines[2]['truth_mean']:.4g}",
+    ]
+    heights = "one => one.getAttribute('points').split(' ').map((pair) => Number(pair.split(',')[1]))"
+    raw = chart.locator("polyline").first.evaluate(heights)
+    page.get_by_label("Smoothing").select_option("3")
+    smooth = chart.locator("polyline.smooth").first.evaluate(heights)
+    near = [raw[max(0, k - 1) : k + 2] for k in range(len(raw))]
+    assert smooth == pytest.approx([sum(part) / len(part) for part in near], abs=0.06)
+    page.get_by_label("Smoothing").select_option("1")
+    assert page.locator(".smooth").count() == 0
+
+
+def test_two_runs_are_laid_over_each_other(sample, tmp_path, serve, open_page):
+    for name in ("one", "two"):
+        shutil.copytree(sample / "sample", tmp_path / name)
+    config = (tmp_path / "two" / "config.yaml").read_text()
+    (tmp_path / "two" / "config.yaml").write_text(config.replace("seed: 0", "seed: 9"))
+    page = open_page(serve(tmp_path) + "/runs/one")
+    page.get_by_label("Laid over it").select_option("two")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("heading", name="Settings that differ from two").wait_for()
+    row = page.get_by_role("region", name="Settings that differ").get_by_role("row", name="seed")
+    assert row.inner_text().split() == ["seed", "0", "9"]
+    assert page.locator("svg.chart").first.locator("polyline").count() == 2
+
+
+def test_pictures_of_before_and_after_stand_in_the_list_and_on_the_pages(sample, tmp_path, serve, open_page):
+    run = shutil.copytree(sample / "sample", tmp_path / "sample")
+    for name in ("before", "after"):
+        write_evaluation(run, name, [True, False])
+    write_pictures(before_after(run)[0], run, "sample")
+    address = serve(tmp_path)
+    page = open_page(address + "/runs")
+    page.get_by_alt_text("The first held-out prompts of sample").wait_for()
+    page.goto(address + "/runs/sample")
+    page.get_by_text("Diffuser 0 of 2, untrained 1 of 2, trained 1 of 2").wait_for()
+    assert page.locator(".ba-cells img").count() == 6
+    assert page.locator(".ba-cells .yes").count() == 2
+    site = write_pages(run, tmp_path / "site", updates=1).parent
+    for name in ("index.html", "studio.html"):
+        page = open_page((site / name).as_uri())
+        assert page.locator(".ba-cells img").count() == 6
