@@ -29,10 +29,12 @@
   document.addEventListener("pointerleave", hide);
   document.addEventListener("scroll", hide, { passive: true });
 
-  const means = (points, many) => {
+  /** Moving means of the heights, of points between the same two of `cuts`: where another policy begins to train. */
+  const means = (points, many, cuts) => {
     const half = Math.floor(many / 2);
+    const stretch = (x) => cuts.filter((cut) => cut < x).length;
     return points.map(([x], k) => {
-      const near = points.slice(Math.max(0, k - half), k + half + 1);
+      const near = points.slice(Math.max(0, k - half), k + half + 1).filter(([other]) => stretch(other) === stretch(x));
       return [x, near.reduce((sum, [, y]) => sum + y, 0) / near.length];
     });
   };
@@ -46,11 +48,12 @@
       for (const old of chart.querySelectorAll(".smooth")) old.remove();
       chart.classList.toggle("smoothed", many > 1);
       if (many <= 1) continue;
+      const cuts = [...chart.querySelectorAll("line.stage")].map((line) => Number(line.getAttribute("x1")));
       for (const line of chart.querySelectorAll("polyline")) {
         const points = line.getAttribute("points").split(" ").map((pair) => pair.split(",").map(Number));
         const drawn = line.cloneNode();
         drawn.classList.add("smooth");
-        drawn.setAttribute("points", means(points, many).map((pair) => pair.map((v) => v.toFixed(1)).join(",")).join(" "));
+        drawn.setAttribute("points", means(points, many, cuts).map((pair) => pair.map((v) => v.toFixed(1)).join(",")).join(" "));
         line.after(drawn);
       }
     }

@@ -130,8 +130,8 @@ def test_a_curve_tells_the_values_that_are_pointed_at_and_is_smoothed(sample, se
     raw = chart.locator("polyline").first.evaluate(heights)
     page.get_by_label("Smoothing").select_option("3")
     smooth = chart.locator("polyline.smooth").first.evaluate(heights)
-    near = [raw[max(0, k - 1) : k + 2] for k in range(len(raw))]
-    assert smooth == pytest.approx([sum(part) / len(part) for part in near], abs=0.06)
+    actor, editor = sum(raw[:2]) / 2, sum(raw[2:]) / 2  # the mean does not reach over the change of the policy
+    assert smooth == pytest.approx([actor, actor, editor, editor], abs=0.06)
     page.get_by_label("Smoothing").select_option("1")
     assert page.locator(".smooth").count() == 0
 
