@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from reports.fault_numbers import IN_THE_LOG, WORDS
 from reports.number import INTERVALS, Number
 from reports.reading.picture import Pictures
 from reports.tables import metric_label, metric_meaning
+from scenes.harmless_text import harmless
 
 if TYPE_CHECKING:
     from reports.content import Report
@@ -47,6 +49,7 @@ def page(report: Report) -> str:
     pictures = Pictures()
     environment.filters["large"] = lambda png: pictures.shown(png, _LARGE)
     environment.filters["direction"] = direction
+    environment.filters["settings"] = lambda config: harmless(json.dumps(config, indent=1, ensure_ascii=False))
     environment.filters["small"] = lambda png: pictures.shown(png, _SMALL)
     numbers, names = report.numbers, [run.record.name for run in report.runs]
     own = {run.record.name: run.own_reward for run in report.runs if run.own_reward}

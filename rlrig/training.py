@@ -129,6 +129,7 @@ class Training:
     def report(self) -> None:
         """Write the summary and the report."""
         from measuring.reward_gap import trends
+        from reports.before_after.picture import PICTURE
         from reports.reading.metrics import read_metrics
         from reports.report import write_report
 
@@ -139,6 +140,8 @@ class Training:
             self._progress.note(trend.text)
         with self._progress.phase("report"):
             self._progress.note(f"report: {write_report([str(self._folder.path)])}")
+            if (picture := self._folder.path / PICTURE).is_file():
+                self._progress.note(f"before and after: {picture}")
 
     def push_all(self) -> None:
         """Bring the finished folder to its mirror.

@@ -243,7 +243,13 @@ def test_every_start_is_told_with_what_it_was_made_with_and_what_it_changed(fold
         "seed": "0",
     }
     assert starts["start 2, from update 3"]["settings that changed"] == "rollout.group_size – → 4"
-    assert "commit abc" in (folder / "one" / "report.html").read_text()
+    text = (folder / "one" / "report.html").read_text()
+    assert "commit abc" in text
+    assert (
+        text.index("all settings of start 1")
+        < text.index("all settings of start 2")
+        < text.index("&#34;group_size&#34;: 4")
+    )
 
 
 def test_a_reward_of_one_s_own_is_called_so(tmp_path: Path) -> None:
