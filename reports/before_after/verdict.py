@@ -63,6 +63,8 @@ def verdict(run: RunRecord, numbers: Sequence[Number]) -> Verdict:
     numbers_text = f"from {before.value:.3f} to {values[last].value:.3f} {where}"
     if change.low is None or change.high is None:
         return Verdict(f"{when} changed {name} by {change.value:+.3f}, {numbers_text}. There is no interval.")
+    if change.low == change.high == 0:
+        return Verdict(f"{when} left {name} at {before.value:.3f} {where}: the score of no prompt changed.")
     bounds = f"{change.value:+.3f}, 95 % interval [{change.low:+.3f}, {change.high:+.3f}]"
     if change.low <= 0 <= change.high:
         return Verdict(f"{when} changed {name} {numbers_text}: {bounds}. This may be chance.")

@@ -63,3 +63,8 @@ def test_what_is_not_measured_is_not_judged(tmp_path: Path) -> None:
     assert held_out_score(record) is None
     shutil.rmtree(run / "held_out")
     assert told(read_run(run)).text.endswith("There is no interval.")
+
+
+def test_scores_that_are_the_same_are_said_to_be(tmp_path: Path) -> None:
+    found = told(with_scores(tmp_path, "sg_iou", [0.5, 0.25], [0.5, 0.25]))
+    assert found.text == "Training left SG-IoU at 0.375 on 2 held-out prompts: the score of no prompt changed."
