@@ -3,7 +3,7 @@
 (() => {
   const COLOURS = { red: "#dc2828", green: "#28a03c", blue: "#2850dc", yellow: "#f0d228", purple: "#8c3cb4", orange: "#fa821e" };
   const SIDE = 64;
-  const SVG = "http://www.w3.org/2000/svg";
+  const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
   const around = (count, radius) =>
     Array.from({ length: count }, (_, k) => {
       const angle = (2 * Math.PI * k) / count - Math.PI / 2;

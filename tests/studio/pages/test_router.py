@@ -45,7 +45,7 @@ def test_studio_offers_a_choice_of_relations_or_takes_any(client, sample):
     assert '<select id="relation">' not in page
     assert [f'<option value="{name}">' in page for name in ANY_RELATION.suggested] == [True] * 18
     assert all(f'<option value="{name}">' in page for name in ANY_RELATION.objects)
-    assert f">{ANY_RELATION.example}</button>" in page
+    assert f"<span>{ANY_RELATION.example}</span>" in page
     assert "red circle" not in page
 
 
