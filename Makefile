@@ -4,7 +4,7 @@ PRESET ?= presets/tiny/run.yaml
 ARGS ?=
 QUICK = .venv/bin/python -m pytest -n 2 --dist worksteal
 ENGINES = .venv/bin/python -m pytest
-SOURCES = actors benchmarks experiments learner measuring presets reports rlrig rollout scenes serving studio tests weights
+SOURCES = actors benchmarks experiments learner measuring presets reports rewards rlrig rollout scenes serving studio tests weights
 
 .PHONY: train results chaos test test-all test-fast test-gpu lint format venv clean help
 .DEFAULT_GOAL := help

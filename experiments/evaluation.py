@@ -17,8 +17,8 @@ from experiments.plan import Plan
 from experiments.provenance import Provenance
 from experiments.rows import Row
 from experiments.served_weights import ServedWeights
+from rewards.satisfaction import reward_of
 from rollout.models import Models
-from rollout.state import reward_of
 from scenes.extractors import extract
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import score

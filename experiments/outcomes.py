@@ -10,10 +10,11 @@ import numpy as np
 from actors.fleet import Fleet
 from experiments.random_actor import RandomActor
 from measuring.evaluation import EVALUATION_SEED
+from rewards.satisfaction import reward_of
 from rollout.episode import draw_states, play
 from rollout.models import Models
 from rollout.seeds import derive_seed
-from rollout.state import Frame, State, reward_of
+from rollout.state import Frame, State
 from scenes.scene_graph import SceneGraph
 from serving.actor import Actor
 from serving.checker import Checker

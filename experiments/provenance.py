@@ -19,7 +19,7 @@ _METHOD = 2  # is raised where the same settings come to train in another way
 _BESIDE = ("evaluation", "checkpoint", "sync", "ray", "needs", "loggers", "placement", "elastic")
 _WORKERS = {"workers", "max_workers", "cpus", "gpus", "start_deadline_s", "call_deadline_s"}
 # What nothing depends on that is not trained.
-_OF_TRAINING = ("seed", "stages", "data", "learner", "rollout")
+_OF_TRAINING = ("seed", "stages", "data", "learner", "rollout", "rewards")
 _OF_EXPLORING = {"eta", "sde_window"}
 
 

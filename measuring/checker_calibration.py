@@ -11,7 +11,7 @@ import numpy as np
 
 from measuring.vlm_trial import pictures
 from presets.errors import BadInput
-from rollout.state import HOLDS
+from rewards.satisfaction import HOLDS
 from scenes.calibration import Bin, bins_of, expected_calibration_error
 from scenes.record_file import RecordError, raw_records, read_picture
 from scenes.scene_graph import Requirement

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from measuring.image_scorer import ImageScorer, Unscored, tally
+from rewards.satisfaction import reward_of
+from rewards.scorers.checker import Reading, load_reading
 from rollout.episode import play
-from rollout.groups.rewards import Reward, load_reward
-from rollout.state import Episode, Frame, reward_of
+from rollout.state import Episode, Frame
 from scenes.entry_point import is_entry_point
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import SceneScores, mean_scores
@@ -52,13 +53,13 @@ def checker_metrics(frames: Sequence[Frame]) -> dict[str, float]:
     return {"checker_reward": float(np.mean([reward_of(frame.satisfaction, "hard") for frame in frames]))}
 
 
-def own_reward(name: str) -> Reward | None:
+def own_reward(name: str) -> Reading | None:
     """The user's reward that `rollout.reward` names; None where it names one that comes with this code.
 
     Raises:
         EntryPointError: there is no such code.
     """
-    return load_reward(name) if is_entry_point(name) else None
+    return load_reading(name) if is_entry_point(name) else None
 
 
 def own_metrics(rewards: Sequence[float]) -> dict[str, float | None]:
@@ -68,7 +69,7 @@ def own_metrics(rewards: Sequence[float]) -> dict[str, float | None]:
 
 
 def evaluate_models(
-    models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures, own_reward: Reward | None = None
+    models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures, own_reward: Reading | None = None
 ) -> tuple[dict[str, dict[str, Any]], list[Episode], PromptScores]:
     """Play one greedy episode for each graph, and measure the first and the last image of each.
 

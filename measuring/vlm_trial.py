@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollout.state import HOLDS, State
+from rewards.satisfaction import HOLDS
+from rollout.state import State
 from scenes.scene_graph import SceneGraph
 from scenes.shape_world import INVERSE, DrawnScene, sample_scene
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from presets.errors import BadInput
+from presets.scoring.checks import impossible_rewards, own_scorers, scorer_cpus
 from presets.settings import RunSettings
 from presets.sharing.gpus import turns_that_cannot_be, unshareable_gpus
 from presets.sharing.pipeline import unshareable_pipeline
@@ -86,6 +87,7 @@ def cpu_demand(config: RunSettings) -> dict[str, float]:
         "diffuser": 0.0 if config.diffuser.share else config.diffuser.workers * config.diffuser.cpus,
         "editor": config.editor.workers * config.editor.cpus,
         "env_runners": config.rollout.env_runners * config.rollout.env_runner_cpus,
+        **scorer_cpus(config.rewards),
         **{
             f"vlm.{role}": vlm.replicas * sum(bundle["CPU"] for bundle in vlm.bundles)
             for role, vlm in deployed_vlms(config).items()
@@ -103,6 +105,7 @@ def own_code(config: RunSettings) -> dict[str, str]:
         "rollout.dialogue": config.rollout.dialogue,
         "diffuser.family": config.diffuser.family or "",
         "editor.family": config.editor.family or "",
+        **own_scorers(config.rewards),
     }
     return {key: value for key, value in given.items() if is_entry_point(value)}
 
@@ -159,6 +162,7 @@ def impossible_combinations(config: RunSettings) -> list[str]:
         problems.append(f"vlm.share: True is refused: {why}, or leave vlm.share out")
     problems += _unreachable(config) + _fixed_only(config) + turns_that_cannot_be(config)
     problems += unshareable_pipeline(config)
+    problems += impossible_rewards(config.rewards, config.trained, config.rollout.deadline_s)
     problems += unshareable_gpus(config, set(deployed_vlms(config)))
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:

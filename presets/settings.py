@@ -13,6 +13,7 @@ from presets.images import DiffuserConfig, EditorConfig
 from presets.keep import KeepConfig
 from presets.placement import PlacementConfig
 from presets.schedule import Schedule, Stage, StageConfig
+from presets.scoring.scorers import ScorerConfig
 from scenes.dialogues.texts import Texts
 from scenes.section import OrOwn, Section
 from serving.answers.form import AnswerForm
@@ -64,8 +65,8 @@ class RolloutConfig(Section):
     env_runner_cpus: float = Field(0.1, ge=0)
     """Logical CPUs that Ray sets aside for each EnvRunner, which mostly waits for the models."""
     reward: Annotated[str, OrOwn(("hard", "soft"))] = "soft"
-    """Mean over requirements of the Checker's yes-probability as it is (soft), or cut at ½ (hard); or a function of
-    yours, `module:name`, see docs/extending/reward.md."""
+    """What the scorer `checker` of `rewards` makes of the Checker's yes-probabilities: their mean over requirements as
+    they are (soft), or cut at ½ (hard); or a function of yours, `module:name`, see docs/extending/reward.md."""
     checker: Annotated[str, OrOwn(("vlm",))] = "vlm"
     """What judges requirements: the VLM of `models.checker`; or a function of yours, `module:name`, which may ask that
     VLM, too, see docs/extending/checker.md."""
@@ -226,6 +227,8 @@ class RunSettings(Section):
     """The scene graphs that are asked for."""
     rollout: RolloutConfig = RolloutConfig()
     """How episodes are collected."""
+    rewards: list[ScorerConfig] = Field(default_factory=lambda: [ScorerConfig()], min_length=1)
+    """What a turn is worth: the weighted sum of these scorers' values. The one default entry is `checker`."""
     diffuser: DiffuserConfig = DiffuserConfig()
     """The frozen text-to-image workers."""
     editor: EditorConfig = EditorConfig()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rewards.satisfaction import HOLDS
 from rollout.course import Course
-from rollout.state import HOLDS, Episode, Frame
+from rollout.state import Episode, Frame
 
 
 def told(steps: Course, episode: Episode, say: Callable[[str], None]) -> Course:

@@ -11,7 +11,7 @@ from pathlib import Path
 from reports.number import Number
 from reports.reading.table import Row
 from reports.reading.trajectories import read_rows
-from rollout.state import HOLDS
+from rewards.satisfaction import HOLDS
 from rollout.trajectory import SCHEMA
 from scenes.harmless_text import harmless
 

@@ -109,7 +109,7 @@ def _table(path: str, model: type[BaseModel], given: Any) -> dict[str, tuple[str
 def _value(value: Any) -> str:
     if value is PydanticUndefined:
         return "*needed*"
-    if isinstance(value, BaseModel):
+    if isinstance(value, BaseModel) or (isinstance(value, list) and any(map(_is_section, value))):
         return "see below"
     text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
     return f"`{text.strip(chr(34)) or chr(34) * 2}`"

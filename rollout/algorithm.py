@@ -21,7 +21,7 @@ from presets.schedule import Schedule
 from rollout.elastic.steering import Elastic
 from rollout.env_runner import ReflectEditRunner
 from rollout.groups.batches import actor_samples, editor_samples
-from rollout.groups.rejection import rejections
+from rollout.groups.rejection import poisoned
 from rollout.groups.sampler import Job
 from rollout.groups.schedule import new_scheduler
 from rollout.groups.stream import GroupStream
@@ -185,6 +185,7 @@ class ReflectionGRPO(ResumableAlgorithm):
             self.elastic.workers(),
             {"learn": learned - began, "sync": packed - learned + synced - received, **self.devices.seconds()},
             has_truth=self.run.data.source == "shape_world",
+            rewards=self.run.rewards,
         )
         self.last_update["seconds_total"] = time.monotonic() - started
         self.updates += 1
@@ -209,7 +210,7 @@ class ReflectionGRPO(ResumableAlgorithm):
                 given |= {turn.prompt for turn in settled}
             self._pump(stage, _POLL_S)
         used, dropped = self.stream.take(self.updates)
-        rejected = rejections(used + dropped)
+        rejected = poisoned(used + dropped)
         share = sum(rejected.values()) / len(used + dropped)
         if share > self.run.rollout.max_rejected:
             raise RunFailed(

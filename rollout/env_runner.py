@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from ray.rllib.env.env_runner import EnvRunner
 
+from rewards.reward import Reward
 from rollout.groups.sampler import GroupSampler, Job
 from rollout.incidents import Incidents
 from rollout.trajectory import to_table
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 class ReflectEditRunner(EnvRunner):
     """Samples groups of trajectories with the models whose handles come with each job.
 
-    It holds no weights and no other state, so that a restarted runner needs nothing before its next job.
+    It holds no weights and no other state, so that a restarted runner needs nothing before its next job. It keeps the
+    scorers that run in it, which are made by its first one.
     """
+
+    _reward: Reward | None = None
 
     def __repr__(self) -> str:
         return f"EnvRunner-{self.worker_index}"  # in Ray's dashboard and logs
@@ -34,7 +38,10 @@ class ReflectEditRunner(EnvRunner):
     def sample(self, *, job: Job, models: Models, run: RunConfig, **_: Any) -> pa.Table:
         """All turns of a job, as a trajectory table (`rollout.trajectory.SCHEMA`), and beside it its `Incidents`."""
         before = Incidents.so_far(models)
-        table = to_table(GroupSampler(models, run.rollout, run.editor).sample(job))
+        if self._reward is None or not self._reward.fits(run.rollout, run.rewards):
+            self._reward = Reward(run.rollout, run.rewards)
+        self._reward.fleets = models.scorers
+        table = to_table(GroupSampler(models, run.rollout, run.editor, self._reward).sample(job))
         return (Incidents.so_far(models) - before).put_beside(table)
 
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:

@@ -15,7 +15,7 @@ _KEY = "rlrig.incidents."
 
 @dataclass(frozen=True)
 class Incidents:
-    """`replaced`: replicas of the four models that were lost and started again. `unanswered`: questions
+    """`replaced`: replicas of the four models and of scorers that were lost and started again. `unanswered`: questions
     that the Checker answered neither with yes nor with no, which count as unmet."""
 
     replaced: int = 0
@@ -24,8 +24,9 @@ class Incidents:
     @classmethod
     def so_far(cls, models: Models) -> Incidents:
         """As the handles of `models` saw them until now."""
-        handles = (models.diffuser, models.editor, models.actor_vlm, models.checker_vlm)
-        return cls(sum(handle.replaced for handle in handles), models.checker.unanswered)
+        vlms = models.actor_vlm.replaced + models.checker_vlm.replaced
+        fleets = (models.diffuser, models.editor, *models.scorers.values())
+        return cls(vlms + sum(fleet.replaced for fleet in fleets), models.checker.unanswered)
 
     @classmethod
     def beside(cls, table: pa.Table) -> Incidents:

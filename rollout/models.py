@@ -15,6 +15,7 @@ from actors.inverse_diffuser import InverseDiffuser
 from presets.errors import BadInput
 from presets.run_file import model_source
 from presets.settings import RolloutConfig
+from rewards.fleet.fleets import close_fleets, start_fleets
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from serving.actor import Actor
 from serving.application_keeper import ApplicationKeeper
@@ -45,7 +46,7 @@ class Models:
     """Handles of the Diffuser, the Inverse Diffuser, the Actor and the Checker, what brings new weights to the
     replicas of each policy that trains, and which of the four (by the names `diffuser`, `editor`, `actor`, `checker`)
     compute on GPUs. `rollout` names the dialogue, and the checker: the VLM, or code of the user's own. `keeper` takes
-    the VLMs away where the driver crashes on a cluster that lives on."""
+    the VLMs away where the driver crashes on a cluster that lives on. `scorers` are those that are Ray actors."""
 
     diffuser: Fleet
     editor: Fleet
@@ -56,6 +57,7 @@ class Models:
     on_gpus: frozenset[str] = frozenset()
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     keeper: ApplicationKeeper | None = None
+    scorers: dict[str, Fleet] = field(default_factory=dict)
 
     @cached_property
     def _dialogue(self) -> Dialogue:
@@ -147,6 +149,7 @@ class Models:
         self.diffuser.close()
         self.editor.close()
         stop_vlms(["actor", "checker"], keep_serve)
+        close_fleets(self.scorers)
         self.board.close()
         if self.keeper is not None:
             self.keeper.close()
@@ -230,7 +233,8 @@ class ModelStart:
         gpus |= {role: settings.gpus for role, settings in self._vlms.items()}
         on_gpus = frozenset(role for role, share in gpus.items() if share)
         vlms = (clients["actor"], checker_of(clients, config.vlm.checker))
-        return Models(diffuser, editor, *vlms, self._board, transports, on_gpus, config.rollout, self._keeper)
+        scorers = start_fleets(config, progress.note)
+        return Models(diffuser, editor, *vlms, self._board, transports, on_gpus, config.rollout, self._keeper, scorers)
 
     def _fleet(
         self,

@@ -7,29 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rewards.satisfaction import HOLDS, improves
 from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.scene_graph import Requirement, SceneGraph
-
-HOLDS = 0.5
 
 
 def unmet(graph: SceneGraph, satisfaction: Sequence[float]) -> tuple[Requirement, ...]:
     """The requirements whose yes-probability is below ½."""
     return tuple(r for r, p in zip(graph.requirements, satisfaction, strict=True) if p < HOLDS)
-
-
-def reward_of(satisfaction: Sequence[float], kind: str) -> float:
-    """The fraction of requirements that hold (`hard`), or their mean yes-probability (`soft`); DESIGN §4."""
-    values = np.asarray(satisfaction, dtype=float)
-    return float(np.mean(values >= HOLDS if kind == "hard" else values))
-
-
-def improves(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether more requirements hold, or as many with a higher mean probability."""
-    return (reward_of(after, "hard"), reward_of(after, "soft")) > (
-        reward_of(before, "hard"),
-        reward_of(before, "soft"),
-    )
 
 
 @dataclass(frozen=True)

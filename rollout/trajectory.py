@@ -21,12 +21,15 @@ import pyarrow.parquet as pq
 
 from actors.flow_path import FlowPath
 from presets.keep import KeepConfig
+from rewards.part import Part
+from rewards.part_table import PARTS, parts_from_rows, parts_to_rows
 from rollout.trajectory_parquet import PICTURES, write_tables
 from scenes.png import Picture, encode_together
 from scenes.whole_file import whole_file
 
-SCHEMA_VERSION = 5
-ADDED: dict[int, tuple[str, ...]] = {4: (), 3: ("unread", "truncated")}
+SCHEMA_VERSION = 6
+_PARTS = ("reward_parts",)
+ADDED: dict[int, tuple[str, ...]] = {5: _PARTS, 4: _PARTS, 3: ("unread", "truncated", *_PARTS)}
 """Columns that tables of an older version lack; they are read as null. Until version 4 every row has `image_before`."""
 _FULL_ROWS, _FULL_BYTES, _MOST_BYTES = 64, 1 << 26, 1 << 28  # of a part of a file, which a reader takes in at once
 
@@ -78,6 +81,7 @@ class Turn:
     satisfaction_after: list[float]
     reward_before: float
     reward: float
+    reward_parts: list[Part] | None = None  # of each scorer; None: not known, or nothing was edited
     advantage: float | None = None  # None until the group is complete
     dropped: bool = False  # the group's rewards were all equal, or fewer than two members were left
     rejected: str | None = None  # why this member takes no part in its group
@@ -150,6 +154,7 @@ SCHEMA = pa.schema(
         _column("satisfaction_after", pa.list_(pa.float32()), "yes-probability of each requirement"),
         _column("reward_before", pa.float64(), "reward of image_before"),
         _column("reward", pa.float64(), "reward of image_after"),
+        _column("reward_parts", PARTS, "what each scorer gave; null where nothing was edited", nullable=True),
         _column("advantage", pa.float64(), "of this member in its group", nullable=True),
         _column("dropped", pa.bool_(), "the group carried no signal"),
         _column("rejected", pa.string(), "why this member takes no part in its group", nullable=True),
@@ -173,6 +178,7 @@ def _row(turn: Turn) -> dict[str, Any]:
         row[name] = None if row[name] is None else row[name].png
     row["seconds"] = asdict(turn.seconds)
     row["compute_seconds"] = asdict(turn.compute_seconds)
+    row["reward_parts"] = parts_to_rows(turn.reward_parts)
     row["flow"] = None if turn.flow is None else turn.flow.to_record()
     return row
 
@@ -185,6 +191,7 @@ def _turn(row: dict[str, Any], pictures: dict[bytes, Picture]) -> Turn:
         row[name] = None if png is None else pictures.setdefault(png, Picture(png=png))
     row["seconds"] = TurnSeconds(**row["seconds"])
     row["compute_seconds"] = TurnSeconds(**row["compute_seconds"])
+    row["reward_parts"] = parts_from_rows(row.get("reward_parts"))
     row["flow"] = None if row["flow"] is None else FlowPath.from_record(row["flow"])
     return Turn(**row)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rollout.state import HOLDS
+from rewards.satisfaction import HOLDS
 from rollout.trajectory import Turn
 from scenes.extractors import extract, satisfied
 from scenes.scene_graph import Requirement, parse_prompt

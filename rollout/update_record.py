@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from presets.scoring.scorers import ScorerConfig
+from rewards.numbers import describe_parts
 from rollout.groups.batches import describe, describe_weights, rollout_seconds, staleness
 from rollout.incidents import Incidents
 from rollout.object_store import object_store_bytes
@@ -34,6 +36,7 @@ def update_record(
     workers: Mapping[str, int],
     seconds: Mapping[str, float],
     has_truth: bool,
+    rewards: Sequence[ScorerConfig],
 ) -> dict[str, Any]:
     """Everything about one update, as JSON values.
 
@@ -43,11 +46,13 @@ def update_record(
         workers: that the driver counts, by role; those of the VLMs are asked for here.
         seconds: wall clock of the phases that are no part of the turns: `learn`, `sync`.
         has_truth: whether the exact extractor understands the images.
+        rewards: the scorers of the run.
     """
     return {
         "update": number,
         "stage": stage,
         **describe(turns),
+        **describe_parts(turns, rewards),
         **(agreement(turns) if has_truth else {}),
         **{f"{policy}_version": version for policy, version in versions.items()},
         "staleness": staleness(turns),

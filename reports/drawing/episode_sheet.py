@@ -7,7 +7,8 @@ import textwrap
 from PIL import Image, ImageDraw
 
 from reports.drawing.paper import EDGE, GREEN, GREY, INK, RED, Line, fitted, write_lines
-from rollout.state import HOLDS, Episode, Frame
+from rewards.satisfaction import HOLDS
+from rollout.state import Episode, Frame
 
 _SIDE = 256
 _MARGIN = 14

@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from presets.errors import BadInput
+from rewards.trial import try_scorer
 from scenes.dialogue import NO, YES, UnparsableAnswer
 from scenes.dialogues.dialogue import Dialogue
 from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
@@ -64,7 +66,8 @@ def check_yes_and_no(config: RunConfig) -> None:
 
 
 def check_own_functions(config: RunConfig) -> None:
-    """Call the user's reward, Checker and dialogue once, with one small image and two requirements.
+    """Call the user's reward, Checker, dialogue and scorers once, with one small image and two requirements. Scorers
+    that are other processes or services are looked at and not called.
 
     Raises:
         BadInput: one fails, takes longer than `rollout.deadline_s`, or returns something else than it should.
@@ -77,9 +80,11 @@ def check_own_functions(config: RunConfig) -> None:
     if is_entry_point(config.rollout.checker):
         _call("rollout.checker", config, lambda: _judge(config.rollout.checker, image, graph))
     if is_entry_point(config.rollout.reward):
-        from rollout.groups.rewards import load_reward
+        from rewards.scorers.checker import load_reading
 
-        _call("rollout.reward", config, lambda: load_reward(config.rollout.reward)([0.9, 0.1], image, graph))
+        _call("rollout.reward", config, lambda: load_reading(config.rollout.reward)([0.9, 0.1], image, graph))
+    for place, entry in enumerate(config.rewards):
+        _call(f"rewards.{place}.scorer", config, partial(try_scorer, entry, config.rollout, image, graph))
 
 
 def _talk(dialogue: Dialogue, graph: SceneGraph) -> bool:
@@ -161,5 +166,6 @@ def _call(key: str, config: RunConfig, function: Callable[[], Any]) -> Any:
 
 
 def _name(key: str, config: RunConfig) -> str:
-    section, name = key.split(".")
-    return str(getattr(getattr(config, section), name))
+    if key.startswith("rewards."):
+        return config.rewards[int(key.split(".")[1])].scorer
+    return str(config.value_of(key))

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rewards.part import Worth, by_scorer
 from rollout.trajectory import Turn
 
 
-def rejection(turn: Turn) -> str | None:
-    """Why a member may not be compared with the others of its group, or None where it may."""
-    if not np.isfinite(turn.reward):
+def rejection(turn: Turn, worth: Worth | None = None) -> str | None:
+    """Why a member may not be compared with the others of its group, or None where it may. What the models gave comes
+    before what a scorer did not give."""
+    missing = None if worth is None else worth.rejected
+    if missing is None and not np.isfinite(turn.reward):
         return "the reward is not finite"
     if not np.isfinite(turn.satisfaction_after).all():
         return "the Checker gave no probability"
@@ -22,7 +25,12 @@ def rejection(turn: Turn) -> str | None:
         return "a denoising step is not finite"
     if turn.image_after is not None and not turn.image_after.pixels.any():
         return "the image is black"
-    return None
+    return missing
+
+
+def poisoned(turns: Sequence[Turn]) -> dict[str, int]:
+    """How many members were rejected, by reason, without those that a scorer gave no value."""
+    return {reason: count for reason, count in rejections(turns).items() if not by_scorer(reason)}
 
 
 def rejections(turns: Sequence[Turn]) -> dict[str, int]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from actors.edit import Edit
 from actors.flow_path import FlowSde
 from actors.repeats import without_repeats
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
+from rewards.combination import Scale
+from rewards.judge import Judge, Result
+from rewards.part import Worth
+from rewards.reward import Reward
 from rollout.episode import draw_states
 from rollout.groups.comparison import compared
 from rollout.groups.rejection import rejection
-from rollout.groups.rewards import load_reward
 from rollout.seeds import derive_seed
 from rollout.state import State
 from rollout.trajectory import Turn, TurnSeconds
@@ -42,13 +44,13 @@ class Job:
     """What one EnvRunner is asked to sample: these prompts, for the policy that trains.
 
     What is sampled for a prompt follows from the run's `seed` and the prompt's position alone, whichever job it is
-    part of.
-    """
+    part of. `scales` are those of the scorers' values in the updates so far."""
 
     run: str
     stage: str
     prompts: tuple[Started, ...]
     seed: int
+    scales: Mapping[str, Scale] = field(default_factory=dict)
 
 
 class GroupSampler:
@@ -60,14 +62,17 @@ class GroupSampler:
     editor's noise.
     """
 
-    def __init__(self, models: Models, rollout: RolloutConfig, editor: EditorConfig) -> None:
+    def __init__(
+        self, models: Models, rollout: RolloutConfig, editor: EditorConfig, reward: Reward | None = None
+    ) -> None:
         self.models, self.settings = models, rollout
-        self.reward = load_reward(rollout.reward)
+        self.reward = reward or Reward(rollout)
         self.sde = FlowSde(editor.eta, editor.steps, editor.sde_window)
 
     def sample(self, job: Job) -> list[Turn]:
         """All turns of all groups of a job, with advantages."""
         started, before = time.monotonic(), self._computed()
+        self.judge = Judge(self.reward, job.stage, job.scales)
         seeds = [derive_seed(job.seed, "draw", one.prompt) for one in job.prompts]
         drawings = draw_states(self.models, [one.graph for one in job.prompts], seeds)
         states = [
@@ -141,27 +146,26 @@ class GroupSampler:
                 for k in open_ones
                 if rows[k][-1].image_after is not None and rows[k][-1].rejected is None and not states[k].done
             ]
+        firsts = [state for state in starts for _ in range(size)]
+        sound = [k for k, row in enumerate(rows) if row[-1].image_after is not None and row[-1].rejected is None]
+        worths = self.judge.episodes(sound, firsts, states, rows)
+        for k, worth in worths.items():
+            rows[k][-1] = replace(rows[k][-1], rejected=worth.rejected)
         finished = []
         for first in range(0, len(states), size):
             members = range(first, first + size)
-            judged = compared(
-                [rows[k][-1] for k in members],
-                [self._final_reward(states[k], rows[k][-1]) for k in members],
-                self.settings.least_spread,
-            )
+            lasts = [rows[k][-1] for k in members]  # an answer that broke its episode off keeps its own reward
+            rewards = [
+                worths[k].reward - self._penalty(not last.truncated) if k in worths else last.reward
+                for k, last in zip(members, lasts, strict=True)
+            ]
+            judged = compared(lasts, rewards, self.settings.least_spread)
             for k, (_, advantage, dropped) in zip(members, judged, strict=True):
                 finished += [replace(row, advantage=advantage, dropped=dropped) for row in rows[k]]
         return finished
 
-    def _final_reward(self, state: State, last: Turn) -> float:
-        """The reward of a whole episode: that of the image it ended with, or of the answer that broke it off."""
-        return last.reward if last.image_after is None else self._worth(state) - self._penalty(not last.truncated)
-
     def _penalty(self, finished: bool) -> float:
         return 0.0 if finished else self.settings.truncated_penalty
-
-    def _worth(self, state: State) -> float:
-        return self.reward(state.satisfaction, state.image, state.graph)
 
     def _turn(
         self, job: Job, turn: int, states: list[State], members: list[tuple[int, int]], shared_answer: bool
@@ -200,15 +204,16 @@ class GroupSampler:
         seconds = TurnSeconds(reflect=reflected - began, edit=edited - reflected, check=time.monotonic() - edited)
         computed = self._computed() - before
         results = {m: (edits[place], checked[place]) for m, place in zip(parsed, places, strict=True)}
-        worth = {k: self._worth(states[k]) for k in set(starts)}
+        stills, worths = self.judge.turns(states, starts, answers, results)
         images = (*(states[k].image for k in set(starts)), *(edit.image for edit in edits))
         pictures = {id(image): Picture(image) for image in images}  # one for all members that have the image
-        given = [(states[k], worth[k], answers[m], results.get(m)) for m, k in enumerate(starts)]
+        given = [(states[k], stills[k], answers[m], results.get(m), worths.get(m)) for m, k in enumerate(starts)]
         rows = [
             self._row(job, turn, *one, pictures, actor_seed=seeds["answer"][m], edit_seed=seeds["edit"][m])
             for m, one in enumerate(given)
         ]
-        return [replace(row, seconds=seconds, compute_seconds=computed, rejected=rejection(row)) for row in rows]
+        rows = [replace(row, rejected=rejection(row, worths.get(m))) for m, row in enumerate(rows)]
+        return [replace(row, seconds=seconds, compute_seconds=computed) for row in rows]
 
     def _computed(self) -> TurnSeconds:
         """Seconds that each model has computed so far."""
@@ -239,16 +244,17 @@ class GroupSampler:
         job: Job,
         turn: int,
         state: State,
-        reward_before: float,
+        before: Worth,
         answer: ActorAnswer,
-        result: tuple[Edit, list[float]] | None,
+        result: Result | None,
+        worth: Worth | None,
         pictures: Mapping[int, Picture],
         *,
         actor_seed: int,
         edit_seed: int,
     ) -> Turn:
         edit, after = result or (None, state.satisfaction)
-        worth = self.settings.unparsable_reward if edit is None else self.reward(after, edit.image, state.graph)
+        worth = worth or Worth(self.settings.unparsable_reward)
         record: dict[str, Any] = state.graph.record()
         return Turn(
             run=job.run,
@@ -275,8 +281,9 @@ class GroupSampler:
             requirements=[requirement.text for requirement in state.graph.requirements],
             satisfaction_before=state.satisfaction,
             satisfaction_after=after,
-            reward_before=reward_before,
-            reward=worth - self._penalty(answer.finished),
+            reward_before=before.reward,
+            reward=worth.reward - self._penalty(answer.finished),
+            reward_parts=list(worth.parts) or None,
             unread=answer.reason,
             truncated=not answer.finished,
             flow=None if edit is None else edit.path,

@@ -15,6 +15,7 @@ from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
 from actors.site import end_of
 from presets.errors import RunFailed
+from rewards.scales import Scales
 from rollout.groups.no_signal import SignalWatch, teaches
 from rollout.groups.sampler import Job, Started
 from rollout.groups.sampling_call import Sample, SamplingCall, SamplingError, site_of
@@ -52,6 +53,7 @@ class GroupStream:
         restarts: EnvRunners that ended so far.
         incidents: what their jobs met and mended so far.
         requeued: prompts so far that had to be sampled anew.
+        scales: means and deviations of the scorers' values in the updates so far.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class GroupStream:
         self._sites: dict[int, ray.ObjectRef] = {}
         self.jobs = self.restarts = self.requeued = 0
         self.incidents = Incidents()
+        self.scales = Scales()
 
     @property
     def ready(self) -> bool:
@@ -151,7 +154,9 @@ class GroupStream:
         batch = self._scheduler.take_batch()
         dropped = self._signal.taken()
         self.requeued += len(batch.overtaken) + len(batch.expired)
-        return [turn for group in batch.groups for turn in _marked(group.result, update)], _marked(dropped, update)
+        used = [turn for group in batch.groups for turn in _marked(group.result, update)]
+        self.scales.see((turn.stage, turn.reward_parts) for turn in (*used, *dropped))
+        return used, _marked(dropped, update)
 
     def trained(self) -> None:
         """The update is complete and its weights are in place."""
@@ -161,12 +166,12 @@ class GroupStream:
         """Write the complete groups that no update has trained on into `folder`; the rest of the state, as JSON."""
         for group in self._scheduler.buffered():
             write_parquet(group.result, folder / f"{group.ticket}.parquet")
-        return self._scheduler.state()
+        return self._scheduler.state() | {"scales": self.scales.state()}
 
     def _send(self, runner: int, stage: str) -> None:
         assignments = self._waiting.pop(runner)
         prompts = tuple(Started(a.prompt.number, self._prompt_at(a.prompt.number), a.version) for a in assignments)
-        job = Job(self._run, stage, prompts, self._seed)
+        job = Job(self._run, stage, prompts, self._seed, self.scales.of(stage))
         sent = self._runners.foreach_actor_async(SamplingCall(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
         if sent != 1:
             raise RuntimeError(f"EnvRunner {runner} takes no call although it holds none and is healthy")

@@ -13,6 +13,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from ray.tune import Checkpoint
 
 from presets.run_file import dump_config
+from rewards.scales import Scales
 from rollout.checkpoint import CheckpointHead, read_head, write_head
 from rollout.groups.schedule import saved_scheduler
 
@@ -89,6 +90,7 @@ class ResumableAlgorithm(Algorithm):
             self.set_state(read_head(Path(path)).model_dump())
         scheduled = json.loads((Path(path) / _SCHEDULE).read_text(encoding="utf-8"))
         self.stream = self.new_stream(saved_scheduler(scheduled, Path(path) / _BUFFERED))
+        self.stream.scales = Scales(scheduled.get("scales"))
         self.policies.load(Path(path) / _POLICIES, self.policies.versions, trust_pickles)
         for policy in self.policies.trained():
             self.models.apply_weights(self.policies.learner(policy).weights())

@@ -76,8 +76,9 @@ class Usage:
     seconds: float = 0.0
 
 
-Ask = Callable[[str, np.ndarray], Awaitable[Reply]]
-"""Asks about an image (uint8, H×W×3). Raises EndpointError where no usable answer came."""
+Images = np.ndarray | Sequence[np.ndarray]
+Ask = Callable[[str, Images], Awaitable[Reply]]
+"""Asks about an image (uint8, H×W×3), or several. Raises EndpointError where no usable answer came."""
 
 
 class Endpoint:
@@ -115,17 +116,17 @@ class Endpoint:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(open_client(self.config))
 
-            async def ask(text: str, image: np.ndarray) -> Reply:
+            async def ask(text: str, image: Images) -> Reply:
                 async with slots:
                     return await self._ask(client, text, image, deadline_s or self.config.deadline_s)
 
             return list(await asyncio.gather(*(job(ask) for job in jobs)))
 
-    async def _ask(self, client: AsyncOpenAI, text: str, image: np.ndarray, deadline_s: float) -> Reply:
+    async def _ask(self, client: AsyncOpenAI, text: str, image: Images, deadline_s: float) -> Reply:
         ends = time.monotonic() + deadline_s
-        url = data_uri(encode_png(image))
+        urls = [data_uri(encode_png(one)) for one in ([image] if isinstance(image, np.ndarray) else image)]
         content: list[ChatCompletionContentPartParam] = [
-            {"type": "image_url", "image_url": {"url": url}},
+            *({"type": "image_url", "image_url": {"url": url}} for url in urls),
             {"type": "text", "text": text},
         ]
         pause = self.config.pause_s

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rollout.state import Frame, reward_of, unmet
+from rewards.satisfaction import reward_of
+from rollout.state import Frame, unmet
 from scenes.png import data_uri, encode_png
 from studio.api.types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace, UnreadAnswer
 from studio.episodes.service import Ask, Finished

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from rollout.state import HOLDS
+from rewards.satisfaction import HOLDS
 from studio.episodes.service import Finished, ModelInfo
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from presets.run_file import load_config
+from rewards.scorers.checker import load_reading
 from rlrig.checks.preflight import check_own_code
-from rollout.groups.rewards import load_reward
 from rollout.prompts import load_prompts
 from scenes.extractors import extract
 from scenes.laion_sg import write_records
@@ -104,7 +104,7 @@ def test_the_settings_of_a_command_are_taken(page: str, command: str, own: Path)
 
 def test_the_reward_of_the_page_minds_the_worst_requirement_and_empty_images(own: Path) -> None:
     scene = sample_scene(np.random.default_rng(0))
-    reward = load_reward("own_reward:careful")
+    reward = load_reading("own_reward:careful")
     assert reward([1.0, 0.2], scene.image, scene.graph) == pytest.approx(0.4)
     assert reward([0.6, 0.6], scene.image, scene.graph) == pytest.approx(0.6)
     assert reward([0.6, 0.6], np.full_like(scene.image, 200), scene.graph) == pytest.approx(0.4)

@@ -2,9 +2,10 @@ from itertools import islice
 
 import pytest
 
+from rewards.satisfaction import improves, reward_of
 from rollout.course import RETRY_TEMPERATURE
 from rollout.episode import play
-from rollout.state import State, improves, reward_of, unmet
+from rollout.state import State, unmet
 from scenes.dialogues.dialogue import load_dialogue
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels, picture

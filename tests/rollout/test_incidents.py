@@ -10,6 +10,7 @@ def models(replaced: int, unanswered: int) -> SimpleNamespace:
         editor=SimpleNamespace(replaced=1),
         actor_vlm=SimpleNamespace(replaced=0),
         checker_vlm=SimpleNamespace(replaced=2),
+        scorers={},
         checker=SimpleNamespace(unanswered=unanswered),
     )
 

@@ -141,7 +141,7 @@ def test_parquet_round_trip_keeps_schema_version(tmp_path: Path) -> None:
     flow = FlowPath(np.ones((3, 4, 2)), np.array([1.0, 0.5, 0.25]), np.array([-1.0, -2.0]), 0.7)
     path = write_parquet([example(), example(flow=flow, advantage=1.5)], tmp_path / "trajectories" / "0.parquet")
     assert [file.name for file in path.parent.iterdir()] == ["0.parquet"]
-    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"5"
+    assert pq.read_schema(path).metadata[b"rlrig.version"] == b"6"
     assert pq.read_schema(path).field("reward").metadata[b"doc"] == b"reward of image_after"
     first, second = read_parquet(path.parent)
     assert_same(first, example())
@@ -169,7 +169,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_other_schema_version_is_refused() -> None:
     table = to_table([example()]).replace_schema_metadata({"rlrig.version": "99"})
-    with pytest.raises(ValueError, match="schema version 99; this code reads version 5"):
+    with pytest.raises(ValueError, match="schema version 99; this code reads version 6"):
         from_table(table)
 
 

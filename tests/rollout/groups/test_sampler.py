@@ -6,9 +6,9 @@ import pytest
 
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
+from rewards.satisfaction import improves, reward_of
 from rollout.groups.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
 from rollout.groups.sampler import GroupSampler, Job, Started
-from rollout.state import improves, reward_of
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels, picture

@@ -6,7 +6,7 @@ import pytest
 
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
-from rollout.groups.rewards import load_reward
+from rewards.scorers.checker import load_reading
 from rollout.groups.sampler import GroupSampler, Job, Started
 from scenes.entry_point import EntryPointError
 from scenes.shape_world import sample_scene
@@ -34,21 +34,21 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_rewards_that_are_there() -> None:
-    assert load_reward("soft")([0.9, 0.4], SCENE.image, SCENE.graph) == pytest.approx(0.65)
-    assert load_reward("hard")([0.9, 0.4], SCENE.image, SCENE.graph) == 0.5
+    assert load_reading("soft")([0.9, 0.4], SCENE.image, SCENE.graph) == pytest.approx(0.65)
+    assert load_reading("hard")([0.9, 0.4], SCENE.image, SCENE.graph) == 0.5
 
 
 def test_a_reward_of_the_users_is_given_probabilities_image_and_graph(own: str) -> None:
-    value = load_reward(f"{own}:brightness")([0.1], SCENE.image, SCENE.graph)
+    value = load_reading(f"{own}:brightness")([0.1], SCENE.image, SCENE.graph)
     assert type(value) is float
     assert value == pytest.approx(SCENE.image.mean() / 255)
 
 
 def test_what_is_no_number_is_named(own: str) -> None:
     with pytest.raises(TypeError, match=rf"rollout\.reward: {own}:of_nothing returned str 'much'; return one float"):
-        load_reward(f"{own}:of_nothing")([0.1], SCENE.image, SCENE.graph)
+        load_reading(f"{own}:of_nothing")([0.1], SCENE.image, SCENE.graph)
     with pytest.raises(EntryPointError, match=r"rollout\.reward: .* has no darkness"):
-        load_reward(f"{own}:darkness")
+        load_reading(f"{own}:darkness")
 
 
 @pytest.mark.parametrize("group", ["turn", "trajectory"])

@@ -1,0 +1,1 @@
+"""Scorers that are shipped: what each says of a turn."""

@@ -1,0 +1,1 @@
+"""Scorers that are services elsewhere, over HTTP."""
