@@ -19,6 +19,7 @@ WORDS = {
     "replaced": "replicas that were lost and replaced",
     "requeued": "retried: prompts that were sampled anew",
     "rejected": "failed: members that were rejected",
+    "without_value": "failed: turns that a scorer gave no value",
     "groups_dropped": "skipped: groups with fewer than two members left",
     "unparsable": "failed: answers that could not be parsed",
     "unanswered": "questions that the Checker answered neither with yes nor with no",
@@ -58,6 +59,7 @@ def _by_update(run: RunRecord) -> Iterator[Number]:
                     yield number(name, more)
         for reason, count in (line.get("rejected") or {}).items():
             yield number("rejected", count, reason)
+        yield from (number("without_value", n, name) for name, n in (line.get("reward_missing") or {}).items() if n)
         yield from (number("groups_dropped", count, reason) for reason, count in _left_alone(run, update))
         reasons = line.get("unread") or {}  # a line of an older run has none
         for reason, count in reasons.items():

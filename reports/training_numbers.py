@@ -31,17 +31,20 @@ _PLAIN = (
     "groups",
     "groups_dropped",
 )
+_BY_SCORER = ("reward_values", "reward_parts", "reward_spread")
 _LEARNER = ("gradient_norm", "kl", "clip_fraction")
 Bounds = tuple[float, float, str]
 _Ends = tuple[float | None, float | None, str | None]
 
 
 def values_of(line: Line) -> dict[str, float]:
-    """The metrics of one line of metrics.jsonl that are finite numbers; `gap` is reward minus truth."""
+    """The metrics of one line of metrics.jsonl that are finite numbers; `gap` is reward minus truth. Those of a scorer
+    are named after it, as `reward_values.checker`."""
     learner = line.get("learner")
     found: dict[str, Any] = {
         **{name: line.get(name) for name in _PLAIN},
         **{name: learner.get(name) for name in _LEARNER if isinstance(learner, Mapping)},
+        **{f"{table}.{name}": value for table in _BY_SCORER for name, value in (line.get(table) or {}).items()},
         "staleness_max": _largest(line.get("staleness")),
     }
     found["logprob_mismatch"] = _largest(found["logprob_mismatch"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from scenes.section import Section
 
@@ -39,6 +40,21 @@ class HttpConfig(Section):
     """Seconds that the service may be silent."""
     token_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
     """Environment variable whose value is sent as bearer token; empty: none is sent."""
+
+    @model_validator(mode="after")
+    def _keeps_the_token_secret(self) -> HttpConfig:
+        if self.token_env and not self.is_loopback and urlsplit(self.url).scheme != "https":
+            raise ValueError("the token would travel in clear; use https, or leave token_env empty")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the address never leaves this machine."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
 
     @field_validator("url")
     @classmethod

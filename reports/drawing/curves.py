@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reports.drawing.charts import COLOURS, Series, Stretch, bar_chart, line_chart
@@ -20,6 +20,14 @@ class Plan:
     metrics: dict[str, str]
     logarithmic: bool = False
     only_above_zero: bool = False  # a metric that is 0 throughout says nothing
+    table: str = ""  # whose metrics, `table.name`, are shown by their names, where there are several
+
+    def words(self, known: Collection[str]) -> dict[str, str]:
+        """Words of the legend by metric, of those that are `known`."""
+        if not self.table:
+            return {metric: words for metric, words in self.metrics.items() if metric in known}
+        named = {metric: metric.partition(".")[2] for metric in sorted(known) if metric.startswith(f"{self.table}.")}
+        return dict(list(named.items())[: len(COLOURS)]) if len(named) > 1 else {}
 
 
 TRAINING = (
@@ -32,6 +40,18 @@ TRAINING = (
         "Std of the reward",
         "mean over the groups; at 0 there is nothing to learn from",
         {"reward_std": "std"},
+    ),
+    Plan(
+        "What each scorer gave",
+        "mean over the update's members, before it is normalised and weighted",
+        {},
+        table="reward_values",
+    ),
+    Plan(
+        "What each scorer decides",
+        "mean of the groups' standard deviations of its part of the reward, normalised and weighted",
+        {},
+        table="reward_spread",
     ),
     Plan(
         "Unparsable answers",
@@ -105,7 +125,7 @@ def curves(plans: Sequence[Plan], numbers: Sequence[Number], runs: Sequence[str]
     drawn = []
     for plan in plans:
         known = {number.metric for number in training if not plan.only_above_zero or number.value > 0}
-        metrics = {metric: words for metric, words in plan.metrics.items() if metric in known}
+        metrics = plan.words(known)
         if len(runs) == 1:
             drawn.append(_curve(plan, plan.title, training, [(runs[0], m, words) for m, words in metrics.items()]))
             continue

@@ -27,8 +27,9 @@ _COUNTS = (
     "images",
     "answer_tokens",
 )
-_TABLES = ("seconds", "compute_seconds", "rejected", "unread", "staleness", "gpu_bytes")
-_NEVER_BELOW_0 = ("seconds", "compute_seconds", "rejected", "unread")
+REWARDS = ("reward_values", "reward_parts", "reward_spread", "reward_weights", "reward_missing", "scorer_seconds")
+_TABLES = ("seconds", "compute_seconds", "rejected", "unread", "staleness", "gpu_bytes", *REWARDS)
+_NEVER_BELOW_0 = ("seconds", "compute_seconds", "rejected", "unread", "reward_missing", "scorer_seconds")
 
 
 class Lines:

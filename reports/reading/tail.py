@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Lock
 
-from reports.reading.metrics import LONGEST_LINE, Lines, texts_of
+from reports.reading.metrics import LONGEST_LINE, REWARDS, Lines, texts_of
 from reports.reading.values import Values, is_number
 
 Line = Values
@@ -27,7 +27,7 @@ _NUMBERS = (
     "seconds_total",
     "logprob_mismatch",
 )
-_TABLES = ("seconds", "rejected", "unread", "staleness", "learner")
+_TABLES = ("seconds", "rejected", "unread", "staleness", "learner", *REWARDS)
 
 
 class MetricsTail:

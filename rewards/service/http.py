@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import os
@@ -11,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from presets.scoring.places import HttpConfig
 from rewards.service.wire import request_of, values_in
@@ -54,10 +52,11 @@ class HttpScorer:
 
         ends, size = time.monotonic() + self._deadline_s, self._config.batch
         parts = [turns[first : first + size] for first in range(0, len(turns), size)]
-        own = _is_loopback(self._config.url)
         # Redirects would take what is sent, and proxies of the environment a loopback request, to other machines.
         with (
-            httpx2.Client(timeout=self._config.timeout_s, follow_redirects=False, trust_env=not own) as client,
+            httpx2.Client(
+                timeout=self._config.timeout_s, follow_redirects=False, trust_env=not self._config.is_loopback
+            ) as client,
             ThreadPoolExecutor(min(self._config.concurrency, max(1, len(parts)))) as pool,
         ):
             answers = list(pool.map(lambda part: self._part(client, part, ends), parts))
@@ -113,11 +112,3 @@ class HttpScorer:
                 return bytes(found)
         except httpx2.HTTPError as error:
             raise _Passing(f"{self._config.url}: {type(error).__name__}: {error}") from error
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -117,9 +117,10 @@ def make_plan(
 ) -> Plan:
     """What a training run with this configuration asks of Ray.
 
-    It follows the places where processes are made: `rollout.models` (image models), `serving.vlm_application` (a
-    placement group for each replica), `learner.ranks` (ranks), RLlib (EnvRunners), `weights.transports` (senders of
-    weights). Actors that hold no resource (Serve's controller, the board of weights) are left out.
+    It follows the places where processes are made: `rollout.models` (image models), `rewards.fleet.fleets` (scorers),
+    `serving.vlm_application` (a placement group for each replica), `learner.ranks` (ranks), RLlib (EnvRunners),
+    `weights.transports` (senders of weights). Actors that hold no resource (Serve's controller, the board of weights)
+    are left out.
 
     Args:
         memory: estimate memory too, for which the headers of the weights' files are read, here or on the hub.
@@ -139,6 +140,7 @@ def make_plan(
             most=config.rollout.most_env_runners,
         ),
         *_image_models(config, sizes),
+        *_scorers(config),
         *_vlms(config, sizes, gpu_gib),
         *_learners(config, sizes),
         *_senders(config),
@@ -169,6 +171,22 @@ def _image_models(config: RunConfig, sizes: Sizes | None) -> list[Role]:
         )
         for name, section in models
         if section == "editor" or not both
+    ]
+
+
+def _scorers(config: RunConfig) -> list[Role]:
+    return [
+        Role(
+            f"scorer ({entry.title})",
+            "Ray actor",
+            entry.fleet.workers,
+            _resources(entry.fleet.cpus, entry.fleet.gpus),
+            required=config.placement.required("image"),
+            preferred=config.placement.preferred("image"),
+            keys=_keys(f"rewards.{place}.fleet", "workers", "cpus", "gpus"),
+        )
+        for place, entry in enumerate(config.rewards)
+        if entry.fleet is not None
     ]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from presets.errors import RunFailed
 from presets.settings import RolloutConfig
+from rewards.part import by_scorer
 from rollout.trajectory import Turn
 
 ANSWERS = 32
@@ -96,7 +97,11 @@ def cause(turns: Sequence[Turn], settings: RolloutConfig) -> str:
             "all answers were cut off, and rollout.learn_truncated is false: raise rollout.max_answer_tokens, or learn "
             "from such answers, too"
         )
-    reward = float(np.mean([turn.reward for turn in turns]))
+    unscored = Counter(turn.rejected for turn in turns if by_scorer(turn.rejected))
+    if 2 * sum(unscored.values()) > len(turns):
+        told = ", ".join(f"{reason} {count} times" for reason, count in unscored.most_common(_REASONS))
+        return f"{told}: the EnvRunners' logs say why; mend the scorer, or let rewards go without it (required: false)"
+    reward = float(np.mean([turn.reward for turn in turns if np.isfinite(turn.reward)] or [np.nan]))
     if reward >= _ALL_HOLD:
         return f"their mean reward is {reward:.2f}: there is nothing left to learn"
     share = np.mean([turn.edit_prompt is None for turn in turns])

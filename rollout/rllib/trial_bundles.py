@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def trial_bundles(settings: AlgorithmConfig, run: RunConfig) -> PlacementGroupFactory:
-    """Driver, EnvRunners (RLlib counts them from bundle 1), image models, learner, senders of weights.
+    """Driver, EnvRunners (RLlib counts them from bundle 1), image models, scorers, learner, senders of weights.
 
     Serve places its replicas itself, outside of the trial.
     """
@@ -26,6 +26,12 @@ def trial_bundles(settings: AlgorithmConfig, run: RunConfig) -> PlacementGroupFa
         *[{"CPU": run.rollout.env_runner_cpus}] * run.rollout.env_runners,
         *[{"CPU": run.diffuser.cpus, "GPU": run.diffuser.gpus}] * (0 if run.diffuser.share else run.diffuser.workers),
         *[{"CPU": run.editor.cpus, "GPU": run.editor.gpus}] * run.editor.workers,
+        *[
+            {"CPU": fleet.cpus, "GPU": fleet.gpus}
+            for fleet in (entry.fleet for entry in run.rewards)
+            if fleet is not None
+            for _ in range(fleet.workers)
+        ],
         *[{"CPU": each.cpus_per_rank, "GPU": each.gpus_per_rank} for each in kept for _ in range(each.ranks)],
         *[{"GPU": run.sync.sender_gpus}] * [run.sync.actor, run.sync.editor].count("nccl"),
     ]

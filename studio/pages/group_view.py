@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reports.gallery import NOT_KEPT, Chip, chips, finite, title_of, without_image
+from reports.gallery import NOT_KEPT, Chip, chips, finite, parts_of, title_of, without_image
 from reports.reading.picture import UNREADABLE, Pictures
 from reports.reading.table import DamagedFile, Row
 from reports.reading.trajectories import LIGHT
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from studio.pages.links import Links
     from studio.pages.run_index import RunsFolder
 
-GROUPS_ON_A_PAGE = 12
-MOST_MEMBERS = 256
-_MOST_TURNS = 100
+GROUPS_ON_A_PAGE, MOST_MEMBERS, _MOST_TURNS = 12, 256, 100
 _NO_IMAGE: dict[str, str | None] = {"before": None, "no_start": UNREADABLE, "after": None, "without": UNREADABLE}
 _SIDE = 256  # pixels that an image is at most high and wide
 
@@ -38,6 +36,7 @@ class ShownMember:
     image: str | None
     without: str
     reward: float | None
+    parts: str
     advantage: float | None
     carried_on: bool
     rejected: str | None
@@ -146,8 +145,6 @@ class _Here:
     filter: GroupFilter
 
     def around(self, stage: str | None = None) -> dict[str, Any]:
-        earlier = [n for n in self.fitting if self.update is not None and n < self.update]
-        later = [n for n in self.fitting if self.update is not None and n > self.update]
         return {
             "run": self.name,
             "update": self.update,
@@ -155,8 +152,8 @@ class _Here:
             "filter": self.filter,
             "first": self.updates[0] if self.updates else None,
             "last": self.updates[-1] if self.updates else None,
-            "before": earlier[-1] if earlier else None,
-            "after": later[0] if later else None,
+            "before": max((n for n in self.fitting if n < (self.update or 0)), default=None),
+            "after": min((n for n in self.fitting if n > (self.update or 0)), default=None),
         }
 
     def without(self, problem: str) -> GroupPage:
@@ -228,6 +225,7 @@ def _shown(
                 image=images.get(key_of(row), _NO_IMAGE)["after"],
                 without=str(images.get(key_of(row), _NO_IMAGE)["without"]),
                 reward=finite(row["reward"]),
+                parts=parts_of(row),
                 advantage=finite(row["advantage"]),
                 carried_on=row["carried_on"],
                 rejected=row["rejected"],
