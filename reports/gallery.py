@@ -109,12 +109,12 @@ def chips(row: Row, which: str) -> list[Chip]:
 def parts_of(row: Row) -> str:
     """The parts of a reward, normalised and weighted, where there are several: `checker 0.50 · length −0.10`."""
     parts = (row.get("reward_parts") or [])[:_MOST_CHIPS]
-    told = (f"{harmless(one['name'], 40)} {_signed(finite(one['part']))}" for one in parts)
+    told = (f"{harmless(one['name'], 40).replace('_', ' ')} {_signed(finite(one['part']))}" for one in parts)
     return " · ".join(told) if len(parts) > 1 else ""
 
 
 def _signed(part: float | None) -> str:
-    return "left out" if part is None else f"{part:.2f}".replace("-", "−")
+    return "left out" if part is None else f"{round(part, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def without_image(row: Row) -> str:

@@ -34,7 +34,7 @@ TRAINING = (
     Plan(
         "Reward",
         "mean over the update's members; the ground truth (exact) is what the exact extractor finds in the same images",
-        {"reward_mean": "Checker's reward", "truth_mean": "ground truth (exact)"},
+        {"reward_mean": "reward", "truth_mean": "ground truth (exact)"},
     ),
     Plan(
         "Std of the reward",

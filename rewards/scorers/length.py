@@ -26,4 +26,4 @@ class Length:
 
     def __call__(self, turns: Sequence[ScoredTurn]) -> list[float]:
         """One value in [−1, 0] a turn."""
-        return [-min(1.0, max(0, turn.tokens - self._free) / (self._most - self._free)) for turn in turns]
+        return [0.0 - min(1.0, max(0, turn.tokens - self._free) / (self._most - self._free)) for turn in turns]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from reports.fault_numbers import fault_numbers
 from reports.intervals import Bootstrap
 from reports.number import INTERVALS, Number
 from reports.run_record import RunRecord, read_run
@@ -94,3 +95,12 @@ def test_a_run_without_truth_of_prompts_gets_a_window_for_it_and_keeps_prompts_f
     assert {number.interval for number in of(numbers, "truth_mean") + of(numbers, "gap")} == {"window"}
     assert {number.interval for number in of(numbers, "reward_mean")} == {"prompts"}
     shutil.rmtree(run)
+
+
+def test_scorers_have_numbers_of_their_own_and_what_they_did_not_give_is_a_fault(record: RunRecord) -> None:
+    tables = {"reward_values": {"checker": 0.5, "length": -0.2}, "reward_missing": {"checker": 0, "length": 3}}
+    told = replace(record, lines=[line | tables for line in record.lines])
+    assert [number.value for number in of(training_numbers(told, QUICK), "reward_values.length")] == [-0.2] * 12
+    (whole,) = [n for n in fault_numbers(told) if (n.metric, n.item, n.update) == ("without_value", "length", None)]
+    assert whole.value == 36
+    assert not [n for n in fault_numbers(told) if n.item == "checker"]

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from actors.flow_path import FlowPath
 from presets.keep import KeepConfig
 from reports.reading.trajectories import read_rows
+from rewards.part import Part
 from rollout.trajectory import (
     SCHEMA,
     Turn,
@@ -201,3 +202,14 @@ def test_column_of_another_type_is_named() -> None:
 
 def test_every_column_is_documented() -> None:
     assert [f.name for f in SCHEMA if f.name != "seconds" and not (f.metadata or {}).get(b"doc")] == []
+
+
+def test_the_parts_of_a_reward_come_back_and_older_tables_have_none() -> None:
+    parts = [Part("checker", 0.5, 0.5, 0.1), Part("far", float("nan"), float("nan"))]
+    table = to_table([example(reward_parts=parts), example()])
+    told, untold = from_table(table)
+    assert repr(told.reward_parts) == repr(parts)
+    assert untold.reward_parts is None
+    for version in ("5", "4"):
+        older = table.drop_columns(["reward_parts"]).replace_schema_metadata({"rlrig.version": version})
+        assert [turn.reward_parts for turn in from_table(older)] == [None, None]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from reports.drawing.curves import GAP, TRAINING, bands_text, curves, time_chart
 from reports.number import INTERVALS, Number
 
@@ -12,18 +14,16 @@ def reward(
 def test_one_run_has_its_metrics_in_one_chart() -> None:
     numbers = [reward("a", 0, 0.5), reward("a", 0, 0.4, "window", "truth_mean")]
     (chart,) = curves(TRAINING, numbers, ["a"])
-    assert chart.legend == chart.columns == ["Checker's reward", "ground truth (exact)"]
+    assert chart.legend == chart.columns == ["reward", "ground truth (exact)"]
     assert chart.rows == [(0, numbers)]
-    assert chart.bands == (
-        f"Bands: {INTERVALS['prompts']} (Checker's reward); {INTERVALS['window']} (ground truth (exact))."
-    )
+    assert chart.bands == f"Bands: {INTERVALS['prompts']} (reward); {INTERVALS['window']} (ground truth (exact))."
 
 
 def test_several_runs_lie_over_each_other_in_a_chart_for_each_metric() -> None:
     numbers = [reward("a", 0, 0.5), reward("a", 1, 0.6), reward("b", 1, 0.7), reward("b", 2, 0.8)]
     numbers.append(reward("b", 1, 0.4, metric="truth_mean"))
     rewards, truth = curves(TRAINING, numbers, ["a", "b"])
-    assert (rewards.title, rewards.legend) == ("Reward: Checker's reward", ["a", "b"])
+    assert (rewards.title, rewards.legend) == ("Reward: reward", ["a", "b"])
     assert [update for update, _ in rewards.rows] == [0, 1, 2]
     assert [[n and n.value for n in row] for _, row in rewards.rows] == [[0.5, None], [0.6, 0.7], [None, 0.8]]
     assert rewards.svg.count('<polyline class="s0"') == rewards.svg.count('<polyline class="s1"') == 1
@@ -57,3 +57,18 @@ def test_seconds_are_shown_by_update_for_one_run_and_in_the_mean_for_several() -
     assert both.svg.count("<rect") == 2 * 8
     assert "a run with …" in both.svg
     assert time_chart([], ["a"]) is None
+
+
+def test_scorers_have_a_chart_together_where_there_are_several() -> None:
+    def of(name: str) -> Number:
+        return reward("a", 0, 0.5, None, f"reward_values.{name}")
+
+    assert curves(TRAINING, [of("checker")], ["a"]) == []
+    (chart,) = curves(TRAINING, [of("length"), of("checker")], ["a"])
+    assert (chart.title, chart.legend) == ("What each scorer gave", ["checker", "length"])
+    numbers = [of("length"), of("checker"), replace(of("checker"), run="b")]
+    assert [one.title for one in curves(TRAINING, numbers, ["a", "b"])] == [
+        "What each scorer gave: checker",
+        "What each scorer gave: length",
+    ]
+    assert len(curves(TRAINING, [of(f"s{k}") for k in range(30)], ["a"])[0].legend) == 8

@@ -103,3 +103,10 @@ def test_a_fleet_that_may_grow_is_planned_with_its_least_and_says_its_most():
     }
     assert plan.full_grown.total("CPU") == pytest.approx(plan.total("CPU") + 2 * 0.1 + 5 * 1.0 + 0.1)
     assert make_plan(load_config(PRESET), memory=False).full_grown.total("CPU") == pytest.approx(6.3)
+
+
+def test_scorers_in_fleets_are_ray_actors_of_the_plan():
+    found = roles(["rewards=[{scorer: checker}, {scorer: 'a:b', fleet: {workers: 2, cpus: 0.5, gpus: 0.25}}]"])
+    role = found["scorer (b)"]
+    assert (role.count, role.total("CPU"), role.total("GPU"), role.runs_as) == (2, 1.0, 0.5, "Ray actor")
+    assert "rewards.1.fleet.gpus" in role.keys

@@ -14,7 +14,9 @@ from rollout.groups.no_signal import ANSWERS, NoSignal, SignalWatch, cause, teac
 SETTINGS = RolloutConfig(max_answer_tokens=8, dialogue="general")
 
 
-def turn(reward: float = 0.5, edit_prompt: str | None = "move a", text: str = "Well,\nI see", tokens: int = 3):
+def turn(
+    reward: float = 0.5, edit_prompt: str | None = "move a", text: str = "Well,\nI see", tokens: int = 3, rejected=None
+):
     return SimpleNamespace(
         reward=reward,
         edit_prompt=edit_prompt,
@@ -22,6 +24,7 @@ def turn(reward: float = 0.5, edit_prompt: str | None = "move a", text: str = "W
         token_ids=[1] * tokens,
         truncated=tokens >= SETTINGS.max_answer_tokens,
         unread="no edit" if edit_prompt is None else None,
+        rejected=rejected,
     )
 
 
@@ -31,6 +34,11 @@ def turn(reward: float = 0.5, edit_prompt: str | None = "move a", text: str = "W
         ([], "the first images meet all requirements"),
         ([turn(0.97), turn(1.0)], r"mean reward is 0\.98: there is nothing left to learn"),
         ([turn(0.2), turn(0.2), turn(-0.4, None)], r"mean reward is 0\.00, and 33% of the answers could not be parsed"),
+        (
+            [turn(float("nan"), rejected="scorer far gave no value")] * 3,
+            r"scorer far gave no value 3 times: .*required",
+        ),
+        ([turn(float("nan"), rejected="the image is black"), turn(0.2)], r"mean reward is 0\.20"),
         ([turn(0.0, None)] * 3, "none of 3 answers could be parsed in the dialogue 'general'"),
     ],
 )

@@ -7,9 +7,10 @@ import pytest
 from actors.flow_path import FlowPath
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
+from rewards.part import Worth
 from rollout.groups.batches import actor_samples, describe, editor_samples
 from rollout.groups.comparison import compared
-from rollout.groups.rejection import rejection, rejections
+from rollout.groups.rejection import poisoned, rejection, rejections
 from rollout.groups.sampler import GroupSampler, Job, Started
 from scenes.png import Picture
 from scenes.shape_world import sample_graphs
@@ -80,3 +81,14 @@ def test_a_group_whose_rewards_hardly_differ_carries_no_signal_where_that_is_ask
     members = [replace(turn, reward=0.5 + 0.01 * k) for k, turn in enumerate(turns_of(ScriptedModels())[:4])]
     assert [dropped for _, _, dropped in compared(members, [member.reward for member in members], 0.02)] == [True] * 4
     assert [dropped for _, _, dropped in compared(members, [member.reward for member in members], 0.01)] == [False] * 4
+
+
+def test_what_a_scorer_did_not_give_rejects_a_member_unless_a_model_gave_poison():
+    turn = next(turn for turn in turns_of(ScriptedModels()) if turn.image_after.pixels.any())
+    missing = Worth.without((), ("length",))
+    nan = replace(turn, reward=float("nan"))
+    assert rejection(nan, missing) == "scorer length gave no value"
+    assert rejection(replace(nan, token_log_probs=[float("nan")]), missing) == "a token's log-probability is not finite"
+    told = [replace(turn, rejected=reason) for reason in ("scorer length gave no value", "the image is black", None)]
+    assert rejections(told) == {"scorer length gave no value": 1, "the image is black": 1}
+    assert poisoned(told) == {"the image is black": 1}

@@ -1,8 +1,10 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from presets.keep import KeepConfig
+from rewards.part import Part
 from rollout.trajectory import read_parquet, write_parquet
 from studio.pages import group_view
 from studio.pages.group_filter import BadFilter, GroupFilter, whole_number
@@ -97,3 +99,17 @@ def test_numbers_in_an_address_are_whole():
     for text in ("", "²", "1.5", " 1"):
         with pytest.raises(BadFilter, match="page"):
             whole_number(text, "page")
+
+
+def test_members_show_the_parts_of_their_rewards_where_there_are_several(sample, tmp_path):
+    path = shutil.copytree(sample / "sample", tmp_path / "sample") / "trajectories" / "00003.parquet"
+    parts = [
+        Part("checker", 0.5, 0.5),
+        Part("kept_requirements", -0.001, -0.001),
+        Part("far", float("nan"), float("nan")),
+    ]
+    turns = [replace(turn, reward_parts=parts if turn.member else parts[:1]) for turn in read_parquet(path)]
+    write_parquet(turns, path)
+    first, second, *_ = group_page(RunsFolder(tmp_path), "sample", 3, GroupFilter(), LINKS).groups[0].members
+    assert first.parts == ""
+    assert second.parts == "checker 0.50 · kept requirements 0.00 · far left out"

@@ -1,0 +1,1 @@
+"""What scorers cost an update."""

@@ -1,0 +1,116 @@
+"""Rewards of a job, through the sampler that asks for them."""
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from presets.images import EditorConfig
+from presets.scoring.scorers import ScorerConfig
+from presets.settings import RolloutConfig
+from rewards.reward import Reward
+from rewards.satisfaction import reward_of
+from rollout.groups.batches import groups_of
+from rollout.groups.sampler import GroupSampler, Job, Started
+from scenes.shape_world import sample_graphs
+from tests.rollout.scripted_models import ScriptedModels
+
+PROMPTS = tuple(Started(5 + k, graph, 0) for k, graph in enumerate(islice(sample_graphs("train", 0), 6)))
+OWN = """
+seen = []
+
+def watch(turns):
+    seen.extend(turns)
+    return [float(turn.image[0, 0, 0]) for turn in turns]
+
+def sometimes(turns):
+    return [float("nan") if not turn.still and turn.image[0, 0, 0] % 2 else 1.0 for turn in turns]
+"""
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scorers_of_a_job.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "scorers_of_a_job", raising=False)
+
+
+def sample(*entries: ScorerConfig, stage: str = "actor", scales=None, **settings):
+    rollout = RolloutConfig(**{"group_size": 4, "turns": 2, "reward": "hard", **settings})
+    models = ScriptedModels(threshold=60, spread=60, unparsable_every=5)
+    sampler = GroupSampler(models, rollout, EditorConfig(), Reward(rollout, entries))
+    return sampler.sample(Job("run", stage, PROMPTS, 11, scales or {}))
+
+
+def seen():
+    return sys.modules["scorers_of_a_job"].seen
+
+
+WATCH, SOMETIMES = ScorerConfig(scorer="scorers_of_a_job:watch"), ScorerConfig(scorer="scorers_of_a_job:sometimes")
+
+
+@pytest.mark.parametrize("stage", ["actor", "editor"])
+def test_scorers_see_each_edit_once_with_its_texts_and_each_start_as_a_turn_that_changes_nothing(stage):
+    turns = sample(WATCH, stage=stage, turns=1)
+    edits, starts = [one for one in seen() if not one.still], [one for one in seen() if one.still]
+    assert [one.group for one in starts] == [prompt.prompt for prompt in PROMPTS]
+    assert all(one.source is one.image and one.edit_prompt == "" and one.tokens == 0 for one in starts)
+    made = {(turn.prompt, turn.edit_prompt, turn.edit_seed) for turn in turns if turn.image_after is not None}
+    assert len(edits) == len(made) > 0
+    for one in edits:
+        assert (one.stage, one.answer, one.tokens, one.reflection) == (stage, "x", 2, "a left of b")
+    assert {one.edit_prompt for one in edits} == {edit_prompt for _, edit_prompt, _ in made}
+    for turn in turns:
+        assert turn.reward_before == 10.0
+        if turn.image_after is None:
+            assert (turn.reward, turn.reward_parts) == (0.0, None)
+        else:
+            assert turn.reward == turn.reward_parts[0].value == float(turn.image_after.pixels[0, 0, 0])
+
+
+def test_an_episode_is_scored_as_one_turn_from_its_first_image_to_its_last():
+    checker, kept = ScorerConfig(), ScorerConfig(scorer="kept_requirements", weight=10.0)
+    turns = sample(checker, kept, WATCH.model_copy(update={"weight": 0.0}), group="trajectory", turns=3)
+    compared = 0
+    for members in groups_of(turns).values():
+        finals = {}
+        for turn in sorted(members, key=lambda turn: turn.turn):
+            if turn.image_after is None:
+                finals[turn.member] = turn.reward
+                continue
+            last = turn.satisfaction_after if turn.carried_on else turn.satisfaction_before
+            first = next(one for one in members if one.member == turn.member and one.turn == 0).satisfaction_before
+            held = [a for b, a in zip(first, last, strict=True) if b >= 0.5]
+            finals[turn.member] = reward_of(last, "hard") + 10 * (np.mean(held) if held else 1.0)
+        rewards = np.array(list(finals.values()))
+        for turn in members:
+            expected = (finals[turn.member] - rewards.mean()) / (rewards.std() + 1e-4)
+            assert turn.advantage == pytest.approx(0.0 if np.ptp(rewards) == 0 else expected)
+        compared += np.ptp(rewards) > 0
+    assert compared
+
+
+@pytest.mark.parametrize("group", ["turn", "trajectory"])
+def test_a_scorer_without_a_value_costs_the_member_and_the_others_are_compared(group):
+    turns = sample(ScorerConfig(), SOMETIMES, group=group, turns=1, edit_noise="own")
+    rejected = [turn for turn in turns if turn.rejected]
+    assert 0 < len(rejected) < len(turns)
+    for turn in turns:
+        lost = turn.image_after is not None and bool(turn.image_after.pixels[0, 0, 0] % 2)
+        assert turn.rejected == ("scorer sometimes gave no value" if lost else None)
+        assert (turn.advantage is None) == lost
+        assert not (lost and turn.carried_on)
+    optional = SOMETIMES.model_copy(update={"required": False})
+    assert not any(turn.rejected for turn in sample(ScorerConfig(), optional, group=group, turns=1))
+
+
+def test_the_scale_of_the_updates_so_far_comes_with_the_job():
+    running = WATCH.model_copy(update={"normalise": "running"})
+    turns = sample(running, turns=1, scales={"watch": (100.0, 50.0)})
+    for turn in turns:
+        if turn.image_after is not None:
+            assert turn.reward == pytest.approx((turn.image_after.pixels[0, 0, 0] - 100.0) / 50.0001)
+        assert turn.reward_before == pytest.approx(-90 / 50.0001)
