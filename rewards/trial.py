@@ -7,7 +7,7 @@ import numpy as np
 from presets.errors import BadInput
 from presets.scoring.scorers import ScorerConfig
 from presets.settings import RolloutConfig
-from rewards.build import new_scorer
+from rewards.build import Scorer, new_scorer
 from rewards.turn import ScoredTurn, still_turn
 from rewards.values import ScorerFailed, checked_values, nonsense
 from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
@@ -36,8 +36,21 @@ def try_scorer(entry: ScorerConfig, rollout: RolloutConfig, image: np.ndarray, g
         raise
     except ValueError as error:
         raise BadInput(str(error)) from error
-    if not own:
-        return
+    if own:
+        _ask(scorer, entry, image, graph)
+
+
+def try_service(entry: ScorerConfig, rollout: RolloutConfig, image: np.ndarray, graph: SceneGraph) -> None:
+    """Ask a scorer that is a service about two turns. Arguments as those of `try_scorer`.
+
+    Raises:
+        ScorerFailed: it cannot be reached, or its answer cannot be used.
+        BadInput: it gave no finite number for one of them.
+    """
+    _ask(new_scorer(entry, rollout), entry, image, graph)
+
+
+def _ask(scorer: Scorer, entry: ScorerConfig, image: np.ndarray, graph: SceneGraph) -> None:
     edited = image.copy()
     edited[: len(image) // 2] = 200
     before, after = [0.9, 0.1], [0.9, 0.8]
@@ -46,9 +59,10 @@ def try_scorer(entry: ScorerConfig, rollout: RolloutConfig, image: np.ndarray, g
         still_turn(0, "actor", graph, image, before),
         ScoredTurn(0, "actor", graph, image, edited, before, after, *texts, answer=texts[1], tokens=8),
     ]
-    given = list(scorer(turns))
+    given = scorer(turns)
     try:
         values = checked_values(given, len(turns))
+        given = list(given)
     except ScorerFailed as error:
         raise BadInput(f"rewards, entry {entry.title!r}: {entry.scorer} {error}") from error
     if None in values:

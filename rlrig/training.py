@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from presets.checks import refuse_adapters
 from presets.errors import RunFailed
 from presets.memory.run_devices import check_memory
-from rlrig.checks.dry_run import check_before_start
+from rlrig.checks.dry_run import check_before_start, check_services
 from rlrig.checks.preflight import check_adapters, check_disk, check_models, check_room
 from rlrig.cluster.nodes import own_gpu_gib
 from rlrig.run_folder import RunFolder
@@ -61,6 +61,7 @@ def train(
     check_adapters(config)
     check_memory(config, lambda: own_gpu_gib() if config.ray.address is None else None)
     check_before_start(config, progress.note)
+    check_services(config)
     done = int(checkpoint.name) if checkpoint else 0
     check_disk(config, out_dir, done)
     callbacks = new_callbacks(config.loggers, out_dir / "loggers", out_dir.name)

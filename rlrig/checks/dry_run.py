@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from presets.errors import BadInput
-from rewards.trial import try_scorer
+from rewards.trial import try_scorer, try_service
 from scenes.dialogue import NO, YES, UnparsableAnswer
 from scenes.dialogues.dialogue import Dialogue
 from scenes.entry_point import EntryPointError, is_entry_point, load_entry_point
@@ -72,9 +72,7 @@ def check_own_functions(config: RunConfig) -> None:
     Raises:
         BadInput: one fails, takes longer than `rollout.deadline_s`, or returns something else than it should.
     """
-    graph = parse_prompt(_EXAMPLE, PREDICATES)
-    size = config.diffuser.image_size
-    image = np.full((size, size, 3), 127, np.uint8)
+    image, graph = _example(config)
     if is_entry_point(config.rollout.dialogue):
         _call("rollout.dialogue", config, lambda: _talk(config.dialogue, graph))
     if is_entry_point(config.rollout.checker):
@@ -85,6 +83,23 @@ def check_own_functions(config: RunConfig) -> None:
         _call("rollout.reward", config, lambda: load_reading(config.rollout.reward)([0.9, 0.1], image, graph))
     for place, entry in enumerate(config.rewards):
         _call(f"rewards.{place}.scorer", config, partial(try_scorer, entry, config.rollout, image, graph))
+
+
+def check_services(config: RunConfig) -> None:
+    """Ask each service that scores turns, and that the run needs, about two small ones.
+
+    Raises:
+        BadInput: it cannot be reached within its `deadline_s`, or its answer cannot be used.
+    """
+    for place, entry in enumerate(config.rewards):
+        if entry.required and (entry.http or entry.endpoint):
+            _call(f"rewards.{place}.scorer", config, partial(try_service, entry, config.rollout, *_example(config)))
+
+
+def _example(config: RunConfig) -> tuple[np.ndarray, SceneGraph]:
+    """An image of the run's size, and what it should show."""
+    size = config.diffuser.image_size
+    return np.full((size, size, 3), 127, np.uint8), parse_prompt(_EXAMPLE, PREDICATES)
 
 
 def _talk(dialogue: Dialogue, graph: SceneGraph) -> bool:
