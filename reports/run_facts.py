@@ -52,6 +52,8 @@ def facts(run: RunRecord) -> dict[str, str]:
             found[words] = ", then ".join(told)
         elif value is not None:
             found[words] = _text(value).rstrip("/").rsplit("/", 1)[-1] if key.startswith("models.") else _text(value)
+    if len(scorers := _scorers(run.config)) > 1:
+        found["scorers"] = harmless(", ".join(scorers), _LONGEST)
     if run.lines:
         versions = [(policy, run.lines[-1].get(f"{policy}_version")) for policy in ("actor", "editor")]
         found["last versions"] = ", ".join(f"{policy} {version}" for policy, version in versions if version is not None)
@@ -125,6 +127,13 @@ def differing_settings(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
     keys = dict.fromkeys(key for one in flat for key in one)
     table = {key: [_text(one.get(key, "–")) for one in flat] for key in keys}
     return {key: values for key, values in table.items() if len(set(values)) > 1}
+
+
+def _scorers(config: Mapping[str, Any]) -> list[str]:
+    """The entries of `rewards` with their weights: `0.5 × length`."""
+    entries = config.get("rewards")
+    known = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return [f"{entry.get('weight', 1)} × {entry.get('name') or entry.get('scorer', 'checker')}" for entry in known]
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:

@@ -35,7 +35,7 @@ class VlmJudge:
     def __init__(self, endpoint: EndpointConfig, rubric: str = RUBRIC, most: int = 10, tries: int = 2) -> None:
         if most < 1 or tries < 1:
             raise ValueError(f"most: {most} and tries: {tries} are refused: both must be at least 1")
-        self._endpoint, self._rubric, self._most, self._tries = Endpoint(endpoint), rubric, most, tries
+        self._endpoint, self._rubric, self._most, self._tries = endpoint, rubric, most, tries
 
     def __call__(self, turns: Sequence[ScoredTurn]) -> list[float]:
         """One value in [0, 1] a turn; NaN where there was no answer, or none with a score.
@@ -52,7 +52,8 @@ class VlmJudge:
                 why.append(str(error))
                 return float("nan")
 
-        values = self._endpoint.run([partial(judged, turn) for turn in turns])
+        # Anew for each batch: one that counted as gone is asked again, as it may be back.
+        values = Endpoint(self._endpoint).run([partial(judged, turn) for turn in turns])
         if why and len(why) == len(turns):
             raise ScorerFailed(why[0])
         return values

@@ -38,3 +38,11 @@ def test_only_settings_that_differ_are_told() -> None:
         "lora": ["null", "–"],
         "lora.rank": ["–", "4"],
     }
+
+
+def test_scorers_are_told_with_their_weights_where_there_are_several() -> None:
+    entries = [{"scorer": "checker"}, {"scorer": "a:b", "name": "far", "weight": 0.5}, "nonsense"]
+    record = RunRecord("run", Path("."), [], {}, "", {"rewards": entries}, {})
+    assert facts(record)["scorers"] == "1 × checker, 0.5 × far"
+    assert "scorers" not in facts(replace(record, config={"rewards": entries[:1]}))
+    assert "scorers" not in facts(replace(record, config={"rewards": 3}))

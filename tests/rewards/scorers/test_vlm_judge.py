@@ -71,3 +71,14 @@ def test_a_question_that_fails_costs_its_own_sample_and_an_endpoint_that_is_down
 )
 def test_the_last_score_of_an_answer_counts(text: str, score: float | None) -> None:
     assert read_score(text, 10) == score
+
+
+def test_an_endpoint_that_was_gone_is_asked_again_in_the_next_batch() -> None:
+    down = True
+    with replaying(lambda *_: failure(503, "busy") if down else completion("score: 5")) as server:
+        endpoint = EndpointConfig(base_url=server.base_url, model="judge", deadline_s=0.2, pause_s=0.1, concurrency=1)
+        scorer = VlmJudge(endpoint)
+        with pytest.raises(ScorerFailed, match="503"):
+            scorer([turn() for _ in range(5)])
+        down = False
+        assert scorer([turn()]) == [0.5]
