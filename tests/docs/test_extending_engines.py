@@ -25,6 +25,8 @@ OWN = {
     "data.source": "own_scenes:from_csv",
     "data.path": "scenes.csv",
     "rollout.reward": "own_reward:careful",
+    "rewards": "[{scorer: checker}, {scorer: own_scorer:steady, weight: 0}, "
+    "{scorer: own_gpu_scorer:Colourful, weight: 0, fleet: {cpus: 0.1}}]",
     "rollout.checker": "own_checker:from_pixels",
     "diffuser.family": "own_diffuser:Painter",
     "editor.family": "own_editor:PlainFlux",
@@ -121,6 +123,9 @@ def test_a_run_in_which_every_part_is_the_users(folder: Path, imported: None) ->
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines] == ["actor", "editor"]
     assert all(line["logprob_mismatch"] < 1e-3 for line in lines)
+    for line in lines:
+        assert line["reward_missing"] == {"checker": 0, "steady": 0, "Colourful": 0}
+        assert 0 < line["reward_values"]["Colourful"] <= 1
     config = json.loads((run / "models" / "actor" / "config.json").read_text())
     assert config["text_config"]["num_hidden_layers"] == 6
 
@@ -137,6 +142,11 @@ def check_turn(turn: Turn) -> None:
     assert turn.reward_before == pytest.approx(careful(turn.satisfaction_before, turn.start, graph))
     if turn.image_after is not None:
         assert turn.reward == pytest.approx(careful(turn.satisfaction_after, turn.image_after.pixels, graph))
+        checker, steady, colourful = turn.reward_parts
+        assert (checker.part, steady.part, colourful.part) == (turn.reward, 0.0, 0.0)
+        border = np.ones(turn.start.shape[:2], bool)
+        border[4:-4, 4:-4] = False
+        assert steady.value == pytest.approx((turn.start == turn.image_after.pixels).all(axis=2)[border].mean())
         found = extract(turn.image_after.pixels)
         if not found.malformed:
             assert turn.satisfaction_after == [float(satisfied(r, found)) for r in graph.requirements]

@@ -87,6 +87,8 @@ def test_each_stage_trains_its_policy_and_the_versions_count_its_updates(run):
     for line in lines:
         assert line["groups"] > 0
         assert 0 <= line["reward_mean"] <= 1
+        assert (line["reward_weights"], line["reward_missing"]) == ({"checker": 1.0}, {"checker": 0})
+        assert 0 < line["reward_values"]["checker"] <= 1
         assert line["seconds"].keys() >= {"draw", "reflect", "edit", "check", "learn", "sync"}
         for phase, computed in line["compute_seconds"].items():
             # The learner begins on groups before its phase does, so the update bounds its work.

@@ -40,6 +40,7 @@ AHEAD = [
     "rollout.concurrency=3",
     "rollout.env_runners=2",
     "rollout.reward=soft",
+    "rewards=[{scorer: checker}, {scorer: sharpness, normalise: running, weight: 0}]",
 ]
 
 
@@ -58,6 +59,8 @@ def test_rollouts_run_ahead_of_the_learner_and_a_restored_algorithm_continues_wh
         assert second["actor_version"] == 2
         assert not seen & {turn.prompt for turn in algorithm.last_turns}
         seen |= {turn.prompt for turn in algorithm.last_turns}
+        scales = algorithm.stream.scales.state()
+        assert set(scales) == {"actor/checker", "actor/sharpness"}
         algorithm.save_to_path(str(tmp_path / "saved"))
         digest = algorithm.last_update["weights"]["digest"]
     finally:
@@ -66,6 +69,7 @@ def test_rollouts_run_ahead_of_the_learner_and_a_restored_algorithm_continues_wh
     try:
         assert restored.updates == 2
         assert restored.stage == "editor"
+        assert restored.stream.scales.state() == scales
         assert set(restored.models.actor_vlm.versions().values()) == {2}
         assert restored.policies.learner("actor").weights().manifest.digest == digest
         third = restored.train()

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import ray
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
@@ -13,6 +14,7 @@ from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 from presets.data import DataConfig
 from presets.errors import RunFailed
 from presets.settings import RolloutConfig
+from rewards.scales import Scales
 from rollout.groups.schedule import new_scheduler, saved_scheduler
 from rollout.groups.stream import GroupStream
 from rollout.prompts import load_prompts
@@ -202,12 +204,14 @@ def test_prompts_without_a_signal_end_the_run_after_as_many_tries_as_it_allows()
 def test_a_saved_stream_goes_on_with_the_groups_that_were_complete(tmp_path):
     settings = settings_with(max_staleness=1, concurrency=3)
     stream = stream_of(1, settings)
-    used, _ = collect(stream, 0)
+    used, dropped = collect(stream, 0)
     stream.trained()
     while len(stream._scheduler.buffered()) < 3:
         stream.pump("actor", 99, 0.05)
     state = stream.save(tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == len(stream._scheduler.buffered())
+    values = [turn.reward_parts[0].value for turn in used + dropped if turn.reward_parts]
+    assert Scales(state["scales"]).of("actor")["checker"] == pytest.approx((np.mean(values), np.std(values)))
     again = stream_of(2, settings, saved_scheduler(state, tmp_path))
     rest = [turn for update in (1, 2) for turn in _update(again, update)]
     numbers = {turn.prompt for turn in used} | {turn.prompt for turn in rest}
