@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from reports.reading.columns import LONGEST_BINARY
 from reports.reading.text_file import read_text
 from reports.reading.values import Checker, Faults, read_json
-from rollout.state import HOLDS
+from rewards.satisfaction import HOLDS
 
 FILE = "trace.json"
 
