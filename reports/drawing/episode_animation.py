@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from reports.drawing.paper import GREEN, GREY, INK, RED, Line, fitted, write_lines
-from rollout.state import HOLDS, Episode
+from rewards.satisfaction import HOLDS
+from rollout.state import Episode
 
 _SIDE, _MARGIN, _TEXT, _LINE, _COLUMNS = 320, 12, 14, 18, 44
 _TURN_MS, _LAST_MS = 1600, 3200

@@ -137,8 +137,8 @@ def check_room(config: RunConfig) -> None:
     Raises:
         BadInput: it could not; the message has a line for each role that finds no room. Or as `check_memory`.
     """
+    from presets.planning.plan import make_plan
     from rlrig.cluster.nodes import joined_cluster
-    from rlrig.cluster.plan import make_plan
     from rlrig.cluster.room import refusals
 
     cluster = joined_cluster()

@@ -80,8 +80,8 @@ def plan(
         from presets.disk import trajectories_on_disk
         from presets.memory.run_devices import too_large
         from presets.memory.sizes import Sizes, latent_shape
+        from presets.planning.plan import make_plan
         from rlrig.cluster.nodes import Cluster, cluster_at, node_types
-        from rlrig.cluster.plan import make_plan
         from rlrig.cluster.plan_page import plan_as_dict, show_plan
         from rlrig.cluster.room import judge
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from presets.errors import BadInput
-from rlrig.cluster.packing import Node
+from presets.planning.packing import Node
 from rollout.local_ray import BOOTSTRAP, NODE_GROUP
 
 DEADLINE_S = 30.0

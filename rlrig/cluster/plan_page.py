@@ -13,7 +13,7 @@ from presets.disk import Disk, PolicyDisk
 from presets.keep import KEPT
 from presets.memory.devices import Device
 from presets.placement import LABEL
-from rlrig.cluster.plan import Plan, Role
+from presets.planning.plan import Plan, Role
 from rlrig.cluster.room import Verdict, resources_text
 
 _GIB = 2**30

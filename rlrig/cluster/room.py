@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from presets.planning.packing import Demand, Node, Resources, impossible, pack
+from presets.planning.plan import Plan, Role
 from rlrig.cluster.nodes import Cluster
-from rlrig.cluster.packing import Demand, Node, Resources, impossible, pack
-from rlrig.cluster.plan import Plan, Role
 
 UNKNOWN_GROWTH = (
     "its nodes belong to node groups, so that an autoscaler may add some, and Ray does not tell which: "

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from presets.errors import BadInput
+from presets.planning.packing import Node
 from presets.run_file import load_config
 from rlrig.cluster.nodes import Cluster, NodeType, cluster_at, cluster_of, node_types
-from rlrig.cluster.packing import Node
 from tests.places import ROOT
 
 PRESET = ROOT / "presets" / "tiny" / "run.yaml"

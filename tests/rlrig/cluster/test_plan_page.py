@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from presets.disk import trajectories_on_disk
+from presets.planning.packing import Node
+from presets.planning.plan import make_plan
 from presets.run_file import load_config
 from rlrig.cluster.nodes import Cluster
-from rlrig.cluster.packing import Node
-from rlrig.cluster.plan import make_plan
 from rlrig.cluster.plan_page import disk_text, plan_as_dict, show_plan, totals_text
 from rlrig.cluster.room import judge
 from tests.places import PRESET

@@ -1,9 +1,9 @@
 import pytest
 
+from presets.planning.packing import Node
+from presets.planning.plan import Plan, make_plan
 from presets.run_file import load_config
 from rlrig.cluster.nodes import Cluster, NodeType
-from rlrig.cluster.packing import Node
-from rlrig.cluster.plan import Plan, make_plan
 from rlrig.cluster.room import judge, refusals, resources_text
 from tests.places import PRESET
 

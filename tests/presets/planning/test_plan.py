@@ -1,8 +1,8 @@
 import pytest
 
 from presets.checks import cpu_demand
+from presets.planning.plan import Plan, Role, make_plan
 from presets.run_file import load_config
-from rlrig.cluster.plan import Plan, Role, make_plan
 from tests.places import PRESET
 
 GPUS = [

@@ -14,7 +14,7 @@ from presets.memory.learners import learner_rank
 from presets.memory.run_devices import run_devices
 from presets.memory.sizes import Sizes
 from presets.memory.vlms import vlm_replica
-from rlrig.cluster.packing import Demand, Resources
+from presets.planning.packing import Demand, Resources
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig

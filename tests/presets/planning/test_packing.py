@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlrig.cluster.packing import Demand, Node, impossible, pack
+from presets.planning.packing import Demand, Node, impossible, pack
 
 LABELS = st.sampled_from([{}, {"rlrig-role": "image"}, {"rlrig-role": "vlm"}])
 TENTHS = st.integers(0, 80).map(lambda tenths: tenths / 10)
