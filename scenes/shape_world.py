@@ -234,15 +234,15 @@ def sample_scene(
 
     Args:
         split: `train` or `held_out` restricts the object combination to that split; None takes any.
-        relations: least and greatest number of relations, between 1 and 5.
+        relations: least and greatest number of relations, between 1 and 8.
         layout: places (colour, shape) pairs.
 
     Raises:
         ValueError: an unknown split or a range of relations that no graph can have.
     """
     low, high = relations
-    if not 1 <= low <= high <= 5:
-        raise ValueError(f"relations: {relations} is not a range within 1 to 5")
+    if not 1 <= low <= high <= 8:
+        raise ValueError(f"relations: {relations} is not a range within 1 to 8")
     if split not in (None, "train", "held_out"):
         raise ValueError(f"split: {split!r} is unknown; use 'train' or 'held_out'")
     while True:

@@ -1,0 +1,134 @@
+"""The numbers of the page: every system at its chosen settings on the test prompts, and RL-RIG against each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from experiments.frontier.choosing import Choices, Tried, outcome
+from experiments.frontier.costs import Costs, Outcome
+from experiments.frontier.prompts import SETS, TEST
+from experiments.frontier.rows import Rows
+from experiments.frontier.systems import BUDGETS, RL_RIG, SYSTEMS, System
+from reports.intervals import Bootstrap, Difference, Interval, Scores
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A system at one budget: its setting, and what the test says; intervals over prompts."""
+
+    tried: Tried
+    scores: Scores
+    sg_iou: Interval
+    all_holds: float
+    turns: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """RL-RIG minus another system on the same prompts. `difference` is None where no setting of RL-RIG fits into the
+    budget and one of the other does."""
+
+    prompts: str
+    budget: float
+    other: System
+    difference: Difference | None
+
+    @property
+    def below(self) -> bool:
+        """Whether RL-RIG scores lower on average, or cannot be had for the budget."""
+        return self.difference is None or self.difference.absolute.mean < -_ROUNDING
+
+    @property
+    def clearly_below(self) -> bool:
+        """Whether the whole interval is below zero."""
+        return self.difference is not None and self.difference.absolute.high < -_ROUNDING
+
+    @property
+    def clearly_above(self) -> bool:
+        """Whether the whole interval is above zero."""
+        return self.difference is not None and self.difference.absolute.low > _ROUNDING
+
+
+Cells = dict[str, dict[str, dict[float, Measured]]]
+"""By set, system and budget, as far as they were measured."""
+
+
+def _measured(found: Mapping[str, Outcome], tried: Tried, bootstrap: Bootstrap) -> Measured:
+    scores = Scores.from_cells({0: {prompt: one.sg_iou for prompt, one in found.items()}})
+    count = len(found)
+    return Measured(
+        tried,
+        scores,
+        bootstrap.mean(scores),
+        sum(one.all_holds for one in found.values()) / count,
+        sum(one.turns for one in found.values()) / count,
+        sum(one.seconds for one in found.values()) / count,
+    )
+
+
+def cells_of(rows: Rows, costs: Costs, choices: Choices, bootstrap: Bootstrap) -> Cells:
+    """Every chosen setting on the prompts of its set that all chosen settings were tested on. A system none of whose
+    prompts were tested is left out, and does not take prompts from the others."""
+    cells: Cells = {}
+    for prompts in SETS:
+        ids = rows.prompt_ids(TEST, prompts)
+        found: dict[tuple[str, float], tuple[Tried, dict[str, Outcome]]] = {}
+        for system in SYSTEMS:
+            for budget in BUDGETS:
+                tried = choices.of(prompts, system, budget)
+                if tried is None:
+                    continue
+                ones = {name: outcome(rows, costs, system, tried.setting, TEST, prompts, name) for name in ids}
+                known = {name: one for name, one in ones.items() if one is not None}
+                if known:
+                    found[system.name, budget] = (tried, known)
+        shared = set.intersection(*(set(known) for _, known in found.values())) if found else set()
+        cells[prompts] = {}
+        for (name, budget), (tried, known) in found.items() if shared else ():
+            some = {prompt: known[prompt] for prompt in shared}
+            cells[prompts].setdefault(name, {})[budget] = _measured(some, tried, bootstrap)
+    return cells
+
+
+def comparisons_of(cells: Cells, bootstrap: Bootstrap) -> list[Comparison]:
+    """RL-RIG against every other system at every budget that the other has a setting for; none where RL-RIG was not
+    measured at all."""
+    compared = []
+    for prompts, systems in cells.items():
+        ours = systems.get(RL_RIG.name)
+        for system in SYSTEMS:
+            if ours is None or system == RL_RIG:
+                continue
+            for budget, other in systems.get(system.name, {}).items():
+                own = ours.get(budget)
+                difference = None if own is None else bootstrap.difference(own.scores, other.scores)
+                compared.append(Comparison(prompts, budget, system, difference))
+    return compared
+
+
+def verdict(comparisons: list[Comparison]) -> str:
+    """The first line of the page: whether RL-RIG is at or above every untrained system at every budget."""
+    untrained = [one for one in comparisons if one.other.kind == "untrained"]
+    if not untrained:
+        return (
+            "**Whether RL-RIG is at or above every untrained system at every budget was not measured**: there are no "
+            "rows of a trained run."
+        )
+    below = sum(one.below for one in untrained)
+    counts = (
+        f"{sum(one.clearly_above for one in untrained)} intervals of the difference lie above zero, "
+        f"{sum(one.clearly_below for one in untrained)} below"
+    )
+    if not below:
+        return (
+            f"**RL-RIG is at or above every untrained system at every budget**, in all {len(untrained)} comparisons; "
+            f"{counts}."
+        )
+    return (
+        f"**RL-RIG is not at or above every untrained system at every budget**: it scores lower in {below} of "
+        f"{len(untrained)} comparisons; {counts}."
+    )

@@ -1,0 +1,94 @@
+"""Model seconds: what one call of each kind costs, and what a setting's calls come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from experiments.frontier.rows import Trace
+from experiments.frontier.systems import DRAW_STEPS, EDIT_STEPS, RAW, Setting
+from rollout.state import unmet
+from scenes.dialogues.dialogue import SHAPES
+from scenes.scene_graph import SceneGraph
+
+if TYPE_CHECKING:
+    from experiments.frontier.playing import Cast
+
+
+class Outcome(NamedTuple):
+    """What a setting makes of one prompt: the image's SG-IoU, whether all holds, the Checker's score, turns, and model
+    seconds."""
+
+    sg_iou: float
+    all_holds: float
+    checker: float
+    turns: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one core: a drawing and an edit by their steps, a question to the Checker, an answer of the Actor."""
+
+    draw: Mapping[int, float]
+    edit: Mapping[int, float]
+    question: float
+    answer: float
+
+    def drawings(self, trace: Trace, setting: Setting) -> Outcome:
+        """Of a trace of drawings: the Checker's choice of the setting's number of them."""
+        drawn = min(setting.drawings, len(trace.points))
+        chosen = trace.points[trace.choice(setting.drawings)]
+        seconds = drawn * (self.draw[setting.draw_steps] + trace.relations * self.question)
+        return Outcome(chosen.sg_iou, chosen.all_holds, chosen.checker, 0, seconds)
+
+    def loop(self, trace: Trace, setting: Setting, answered: bool) -> Outcome:
+        """Of a trace of turns; without the drawings before it.
+
+        Args:
+            answered: whether a model answers in the Actor's place.
+        """
+        turns = min(setting.turns, len(trace.points) - 1)
+        point = trace.points[turns]
+        seconds = point.edits * (self.edit[setting.edit_steps] + trace.relations * self.question)
+        seconds += turns * self.answer * answered
+        return Outcome(point.sg_iou, point.all_holds, point.checker, turns, seconds)
+
+
+def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 5) -> Costs:
+    """The least processor time of several repeats, in batches of all `graphs`: other work on the machine can only add
+    to it. Answers are those of the raw Actor."""
+    from experiments.frontier.playing import Stepped
+
+    count = len(graphs)
+    seeds, prompts = list(range(count)), [graph.prompt for graph in graphs]
+    images = cast.diffuser.draw(prompts, seeds, min(DRAW_STEPS))
+    asked = [graph.requirements for graph in graphs]
+    found = cast.checker.satisfaction(images, asked)
+    missing = [unmet(graph, row) or graph.requirements[:1] for graph, row in zip(graphs, found, strict=True)]
+    requests = [SHAPES.request(graph.requirements, some) for graph, some in zip(graphs, missing, strict=True)]
+    edits = [f"move {some[0].text}" for some in missing]
+    actor, editor = cast.actors[RAW], cast.editors[RAW]
+
+    def least(call: Callable[[], object], calls: int) -> float:
+        taken = []
+        for _ in range(repeats):
+            began = time.process_time()
+            call()
+            taken.append(time.process_time() - began)
+        return min(taken) / calls
+
+    def edit(steps: int) -> float:
+        return least(lambda: Stepped(editor, steps).edit(images, edits, seeds), count)
+
+    def draw(steps: int) -> float:
+        return least(lambda: cast.diffuser.draw(prompts, seeds, steps), count)
+
+    return Costs(
+        draw={steps: draw(steps) for steps in DRAW_STEPS},
+        edit={steps: edit(steps) for steps in EDIT_STEPS},
+        question=least(lambda: cast.checker.satisfaction(images, asked), sum(map(len, asked))),
+        answer=least(lambda: actor.reflect(images, requests, temperature=0.0, seeds=seeds), count),
+    )
