@@ -6,12 +6,13 @@ QUICK = .venv/bin/python -m pytest -n 2 --dist worksteal
 ENGINES = .venv/bin/python -m pytest
 SOURCES = actors benchmarks experiments learner measuring presets reports rewards rlrig rollout scenes serving studio tests weights
 
-.PHONY: train results chaos test test-all test-fast test-gpu lint format venv clean help
+.PHONY: train results frontier chaos test test-all test-fast test-gpu lint format venv clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      train on this machine with the small models; the report is runs/NAME/report.html'
 	@echo 'make results    train and evaluate every arm, hours; make results FAST=1 is a quick look; both can be resumed'
+	@echo 'make frontier   quality against compute, every system at its own best setting; ARGS="--run RUN"; can be resumed'
 	@echo 'make chaos      hurt training runs on purpose, hours; FAST=1 is a short list, KILLS=1 kills whole runs; can be resumed'
 	@echo 'make test       lint, then all tests, those that start the engines last'
 	@echo 'make test-all   the same, and whole runs whose parts the others run, too'
@@ -28,6 +29,9 @@ train: venv
 
 results: venv
 	@.venv/bin/rlrig results $(PRESET) $(if $(FAST),--fast) $(ARGS)
+
+frontier: venv
+	@.venv/bin/python -m experiments.frontier $(PRESET) $(ARGS)
 
 chaos: venv
 	@.venv/bin/rlrig chaos $(PRESET) $(if $(FAST),--fast) $(if $(KILLS),--kills) $(ARGS)

@@ -108,7 +108,7 @@ class Choices:
                 for prompts, some in values.pop("chosen").items()
             }
             return cls(**values, chosen=chosen)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{path}: holds no choices ({error}); remove it to choose anew") from error
 
 

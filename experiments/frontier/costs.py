@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.frontier.rows import Trace
@@ -57,7 +58,7 @@ class Costs:
         return Outcome(point.sg_iou, point.all_holds, point.checker, turns, seconds)
 
 
-def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 5) -> Costs:
+def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 8) -> Costs:
     """The least processor time of several repeats, in batches of all `graphs`: other work on the machine can only add
     to it. Answers are those of the raw Actor."""
     from experiments.frontier.playing import Stepped
@@ -72,23 +73,25 @@ def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 5) ->
     edits = [f"move {some[0].text}" for some in missing]
     actor, editor = cast.actors[RAW], cast.editors[RAW]
 
-    def least(call: Callable[[], object], calls: int) -> float:
-        taken = []
-        for _ in range(repeats):
+    def edit(steps: int) -> object:
+        return Stepped(editor, steps).edit(images, edits, seeds)
+
+    calls: dict[str, tuple[Callable[[], object], int]] = {
+        "question": (lambda: cast.checker.satisfaction(images, asked), sum(map(len, asked))),
+        "answer": (lambda: actor.reflect(images, requests, temperature=0.0, seeds=seeds), count),
+        **{f"draw {n}": (partial(cast.diffuser.draw, prompts, seeds, n), count) for n in DRAW_STEPS},
+        **{f"edit {n}": (partial(edit, n), count) for n in EDIT_STEPS},
+    }
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):  # all kinds in each round, so that they meet the same quiet moments
+        for name, (call, _) in calls.items():
             began = time.process_time()
             call()
-            taken.append(time.process_time() - began)
-        return min(taken) / calls
-
-    def edit(steps: int) -> float:
-        return least(lambda: Stepped(editor, steps).edit(images, edits, seeds), count)
-
-    def draw(steps: int) -> float:
-        return least(lambda: cast.diffuser.draw(prompts, seeds, steps), count)
-
+            taken[name].append(time.process_time() - began)
+    least = {name: min(taken[name]) / number for name, (_, number) in calls.items()}
     return Costs(
-        draw={steps: draw(steps) for steps in DRAW_STEPS},
-        edit={steps: edit(steps) for steps in EDIT_STEPS},
-        question=least(lambda: cast.checker.satisfaction(images, asked), sum(map(len, asked))),
-        answer=least(lambda: actor.reflect(images, requests, temperature=0.0, seeds=seeds), count),
+        draw={n: least[f"draw {n}"] for n in DRAW_STEPS},
+        edit={n: least[f"edit {n}"] for n in EDIT_STEPS},
+        question=least["question"],
+        answer=least["answer"],
     )

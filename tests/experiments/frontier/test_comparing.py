@@ -1,0 +1,63 @@
+import numpy as np
+
+from experiments.frontier.choosing import Tried
+from experiments.frontier.comparing import Cells, Measured, comparisons_of, verdict
+from experiments.frontier.plot import frontier_plot
+from experiments.frontier.systems import RL_RIG, Setting
+from reports.intervals import Bootstrap, Scores
+
+QUICK = Bootstrap(resamples=500)
+PROMPTS = [f"p-{k}" for k in range(40)]
+
+
+def measured(values: np.ndarray, seconds: float = 0.2) -> Measured:
+    scores = Scores.from_cells({0: dict(zip(PROMPTS, values.tolist(), strict=True))})
+    return Measured(Tried(Setting(1, 8), 0.5, 0.2), scores, QUICK.mean(scores), 0.5, 0.0, seconds)
+
+
+NOISE = np.random.default_rng(0).uniform(0, 0.5, len(PROMPTS))
+OURS, LOWER, HIGHER = measured(NOISE + 0.2), measured(NOISE + 0.1), measured(NOISE + 0.3, 0.4)
+
+
+def test_the_first_line_says_that_rl_rig_is_at_or_above() -> None:
+    cells: Cells = {"two": {RL_RIG.name: {1.0: OURS, 2.0: OURS}, "Best-of-k": {1.0: LOWER, 2.0: OURS}}}
+    text = verdict(comparisons_of(cells, QUICK))
+    assert text.startswith("**RL-RIG is at or above every untrained system at every budget**, in all 2 comparisons; 1")
+    assert text.endswith("1 intervals of the difference lie above zero, 0 below.")
+
+
+def test_the_first_line_says_where_it_is_not() -> None:
+    cells: Cells = {"two": {RL_RIG.name: {1.0: OURS, 2.0: OURS}, "Best-of-k": {1.0: LOWER, 2.0: HIGHER}}}
+    text = verdict(comparisons_of(cells, QUICK))
+    assert text.startswith("**RL-RIG is not at or above every untrained system at every budget**: it scores lower in 1")
+    assert text.endswith("1 intervals of the difference lie above zero, 1 below.")
+
+
+def test_a_budget_that_rl_rig_does_not_fit_into_counts_against_it_and_the_oracle_does_not() -> None:
+    cells: Cells = {
+        "two": {
+            RL_RIG.name: {1.0: OURS},
+            "Diffuser": {0.5: LOWER, 1.0: LOWER},
+            "Oracle Actor after best-of-k": {1.0: HIGHER},
+        }
+    }
+    found = comparisons_of(cells, QUICK)
+    assert [(one.other.name, one.budget, one.below) for one in found] == [
+        ("Diffuser", 0.5, True),
+        ("Diffuser", 1.0, False),
+        ("Oracle Actor after best-of-k", 1.0, True),
+    ]
+    assert "it scores lower in 1 of 2 comparisons" in verdict(found)
+
+
+def test_nothing_is_said_without_a_trained_run() -> None:
+    assert "was not measured" in verdict(comparisons_of({"two": {"Diffuser": {1.0: LOWER}}}, QUICK))
+
+
+def test_the_plot_has_a_line_for_each_system_and_a_panel_for_each_set() -> None:
+    cells: Cells = {"two": {RL_RIG.name: {1.0: OURS, 2.0: HIGHER}, "Diffuser": {1.0: LOWER}}, "three": {}}
+    svg = frontier_plot(cells)
+    assert svg.count("<polyline") == 4  # two lines, and two in the legend
+    assert "two relations" in svg
+    assert "three relations" not in svg
+    assert frontier_plot({"two": {}}) == ""
