@@ -69,7 +69,12 @@ def own_metrics(rewards: Sequence[float]) -> dict[str, float | None]:
 
 
 def evaluate_models(
-    models: Models, graphs: Sequence[SceneGraph], turns: int, measures: Measures, own_reward: Reading | None = None
+    models: Models,
+    graphs: Sequence[SceneGraph],
+    turns: int,
+    measures: Measures,
+    own_reward: Reading | None = None,
+    drawings: int = 1,
 ) -> tuple[dict[str, dict[str, Any]], list[Episode], PromptScores]:
     """Play one greedy episode for each graph, and measure the first and the last image of each.
 
@@ -81,7 +86,7 @@ def evaluate_models(
         over first images, `loop` those over last images, both of the Checker and of what `measures` holds;
         `extraction` and `judge` say which images these scored, which not and why, and what that cost.
     """
-    episodes = play(models, graphs, EVALUATION_SEED, turns)
+    episodes = play(models, graphs, EVALUATION_SEED, turns, drawings=drawings)
     frames = {"diffuser": [e.frames[0] for e in episodes], "loop": [e.answer for e in episodes]}
     metrics: dict[str, dict[str, Any]] = {"diffuser": {}, "loop": {}}
     scores: PromptScores = {name: {} for name in frames}

@@ -58,6 +58,9 @@ class RolloutConfig(Section):
     """Members of a group, whose rewards are compared with each other."""
     group: Literal["turn", "trajectory"] = "turn"
     """What starts from the same state: every turn, one member being carried on, or whole episodes."""
+    drawings: int = Field(1, ge=1)
+    """First images at most, of which the Checker's choice goes on; no more are drawn once one meets every requirement.
+    With more of them, fewer `diffuser.steps` may do."""
     env_runners: int = Field(1, ge=1)
     """RLlib EnvRunners that collect at the same time, or the least number where `max_env_runners` says more."""
     max_env_runners: int | None = Field(None, ge=1)

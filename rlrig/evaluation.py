@@ -56,7 +56,9 @@ def evaluate(
             models = start_models(config, progress)
         try:
             with progress.phase("evaluate"):
-                metrics, _, scores = evaluate_models(models, graphs, config.rollout.turns, measures, reward)
+                metrics, _, scores = evaluate_models(
+                    models, graphs, config.rollout.turns, measures, reward, config.rollout.drawings
+                )
         finally:
             models.close(keep_serve=config.ray.address is None)
     for block in ("extraction", "judge"):

@@ -50,7 +50,7 @@ def generate(
     with _models(config, on_ray, progress) as models:
         with progress.phase("generate"):
             base, episode = derive_seed(seed, "generate"), Episode(graph)
-            (state,) = draw_states(models, [graph], [derive_seed(base, "draw", graph.img_id)])
+            (state,) = draw_states(models, [graph], [derive_seed(base, "draw", graph.img_id)], config.rollout.drawings)
             drive(models, [told(course(state, base, config.rollout.turns, episode), episode, progress.note)])
         trace = write_episode(episode, out_dir)
         progress.note(f"{outcome(episode)} → {out_dir}/episode.png")  # stopping takes seconds more

@@ -198,7 +198,7 @@ class Training:
             graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
             measures, reward = default_measures(config.data.source), own_reward(config.rollout.reward)
             metrics, episodes, scores = evaluate_models(
-                algorithm.models, graphs, config.rollout.turns, measures, reward
+                algorithm.models, graphs, config.rollout.turns, measures, reward, config.rollout.drawings
             )
         self.summary.setdefault("diffuser", metrics["diffuser"])
         self.summary[name] = metrics["loop"]

@@ -7,7 +7,7 @@ A course is a generator of requests. Who drives it decides how they are answered
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,11 +62,21 @@ Request = Draw | Check | Reflect | Change
 Course = Generator[Request, Any, Episode]
 
 
-def first_state(graph: SceneGraph, seed: int, dialogue: Dialogue = SHAPES) -> Generator[Request, Any, State]:
-    """The Diffuser's image with this seed, checked."""
+def first_state(
+    graph: SceneGraph, seed: int, dialogue: Dialogue = SHAPES, drawings: int = 1
+) -> Generator[Request, Any, State]:
+    """The Diffuser's image with this seed, checked; or the best by the Checker of so many `drawings`, which end with
+    the first one that meets every requirement. The seeds of further ones follow from this seed."""
     image = yield Draw(graph.prompt, seed)
-    satisfaction = yield Check(image, graph.requirements)
-    return State(graph, image, satisfaction, seed, dialogue=dialogue)
+    best = State(graph, image, (yield Check(image, graph.requirements)), seed, dialogue=dialogue)
+    for number in range(1, drawings):
+        if best.done:
+            break
+        another = derive_seed(seed, "drawing", number)
+        image = yield Draw(graph.prompt, another)
+        after = best.after(image, (yield Check(image, graph.requirements)))
+        best = best if after is best else replace(after, draw_seed=another)
+    return best
 
 
 def given_state(graph: SceneGraph, image: np.ndarray, dialogue: Dialogue = SHAPES) -> Generator[Request, Any, State]:

@@ -62,10 +62,10 @@ class Players(Protocol):
         """Judges."""
 
 
-def draw_states(models: Players, graphs: Sequence[SceneGraph], seeds: Sequence[int]) -> list[State]:
-    """The Diffuser's first image for each graph, checked."""
-    dialogue = models.actor.dialogue
-    return drive(models, [first_state(graph, seed, dialogue) for graph, seed in zip(graphs, seeds, strict=True)])
+def draw_states(models: Players, graphs: Sequence[SceneGraph], seeds: Sequence[int], drawings: int = 1) -> list[State]:
+    """The first image for each graph, checked; see `rollout.course.first_state`."""
+    asked = zip(graphs, seeds, strict=True)
+    return drive(models, [first_state(graph, seed, models.actor.dialogue, drawings) for graph, seed in asked])
 
 
 def play(
@@ -74,11 +74,12 @@ def play(
     seed: int,
     turns: int,
     states: Sequence[State] | None = None,
+    drawings: int = 1,
 ) -> list[Episode]:
     """Whole episodes as they are used, not as they are trained on; see `rollout.course.course`. With `states`, one for
     each graph, episodes begin with these images and nothing is drawn."""
     if states is None:
-        states = draw_states(models, graphs, [derive_seed(seed, "draw", graph.img_id) for graph in graphs])
+        states = draw_states(models, graphs, [derive_seed(seed, "draw", graph.img_id) for graph in graphs], drawings)
     return drive(models, [course(state, seed, turns) for state in states])
 
 

@@ -114,6 +114,7 @@ class Endpoint:
             max_tokens=served.max_tokens,
             checks=new_checker(served.rollout.checker, vlm, dialogue, served.rollout.least_mass),
             dialogue=dialogue,
+            drawings=served.rollout.drawings,
             call_deadline_s=served.call_deadline_s,
             turn_deadline_s=config.turn_deadline_s,
             status=role_status,

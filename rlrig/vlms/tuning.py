@@ -176,7 +176,8 @@ def _taught(config: RunConfig, teacher: str, model: str, prompts: int, console: 
         players = SimpleNamespace(
             diffuser=models.diffuser, editor=models.editor, checker=models.checker, actor=replacing
         )
-        episodes = play(players, graphs, derive_seed(config.seed, "sft"), config.rollout.turns)
+        seed, settings = derive_seed(config.seed, "sft"), config.rollout
+        episodes = play(players, graphs, seed, settings.turns, drawings=settings.drawings)
     finally:
         models.close(keep_serve=config.ray.address is None)
     found, left_out = of_episodes(episodes)

@@ -74,7 +74,7 @@ class GroupSampler:
         started, before = time.monotonic(), self._computed()
         self.judge = Judge(self.reward, job.stage, job.scales)
         seeds = [derive_seed(job.seed, "draw", one.prompt) for one in job.prompts]
-        drawings = draw_states(self.models, [one.graph for one in job.prompts], seeds)
+        drawings = draw_states(self.models, [one.graph for one in job.prompts], seeds, self.settings.drawings)
         states = [
             replace(state, prompt=one.prompt)
             for one, state in zip(job.prompts, drawings, strict=True)

@@ -55,6 +55,7 @@ class EpisodeService:
         image_size: side of the images, in pixels.
         max_tokens: most tokens of one answer of the Actor.
         dialogue: with Actor and Checker.
+        drawings: first images at most, of which the Checker chooses.
         checks: reads the Checker's answers; or judges by itself, code of the user's own.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
         turn_deadline_s: seconds that one turn may take, and the first image too.
@@ -73,6 +74,7 @@ class EpisodeService:
         max_tokens: int,
         checks: Checker | OwnChecker,
         dialogue: Dialogue = SHAPES,
+        drawings: int = 1,
         call_deadline_s: float,
         turn_deadline_s: float,
         status: Callable[[list[str]], dict[str, str]],
@@ -81,6 +83,7 @@ class EpisodeService:
         self.image_size = image_size
         self._diffuser, self._checker, self._lines = diffuser, checker, dict(lines)
         self._max_tokens, self._checks, self._dialogue = max_tokens, checks, dialogue
+        self._drawings = drawings
         self._call_deadline_s, self._turn_deadline_s = call_deadline_s, turn_deadline_s
         self._repair, self._status_of = repair, status
         self._changed = {name: (line.gate.versions, int(time.time())) for name, line in self._lines.items()}
@@ -142,7 +145,7 @@ class EpisodeService:
         async with line.gate.episode() as versions:
             seconds = {"wait": time.monotonic() - began, **dict.fromkeys(PHASES.values(), 0.0)}
             episode, emitted = Episode(ask.graph), 0
-            steps, answer = _course_of(ask, episode, self._dialogue), None
+            steps, answer = _course_of(ask, episode, self._dialogue, self._drawings), None
             ends = time.monotonic() + self._turn_deadline_s
             while True:
                 try:
@@ -209,13 +212,13 @@ async def _judged(checker: OwnChecker, image: Any, requirements: tuple[Requireme
     return found
 
 
-def _course_of(ask: Ask, episode: Episode, dialogue: Dialogue) -> Course:
+def _course_of(ask: Ask, episode: Episode, dialogue: Dialogue, drawings: int) -> Course:
     """All requests of an episode. Without an image they are those of `rlrig generate` with the same prompt and seed."""
     seed = derive_seed(ask.seed, "generate")
     if ask.instruction:
         return (yield from instructed(ask, seed, episode))
     if ask.image is None:
-        state = yield from first_state(ask.graph, derive_seed(seed, "draw", ask.graph.img_id), dialogue)
+        state = yield from first_state(ask.graph, derive_seed(seed, "draw", ask.graph.img_id), dialogue, drawings)
     else:
         state = yield from given_state(ask.graph, ask.image, dialogue)
     return (yield from course(state, seed, ask.turns, episode))

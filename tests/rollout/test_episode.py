@@ -4,7 +4,8 @@ import pytest
 
 from rewards.satisfaction import improves, reward_of
 from rollout.course import RETRY_TEMPERATURE
-from rollout.episode import play
+from rollout.episode import draw_states, play
+from rollout.seeds import derive_seed
 from rollout.state import State, unmet
 from scenes.dialogues.dialogue import load_dialogue
 from scenes.shape_world import sample_graphs
@@ -95,3 +96,33 @@ def test_nothing_is_asked_about_an_image_that_already_holds():
     models = ScriptedModels(threshold=5, first=10)
     assert all(len(episode.frames) == 1 for episode in play(models, GRAPHS, seed=0, turns=2))
     assert models.asked == []
+
+
+class Lottery(ScriptedModels):
+    """Draws a grey value that follows from the seed alone; `drawn` are the seeds of each call."""
+
+    def __init__(self, threshold: int) -> None:
+        super().__init__(threshold, spread=40)
+        self.drawn: list[list[int]] = []
+
+    def _draw(self, prompts, seeds):
+        self.drawn.append(list(seeds))
+        return [picture(seed % 200) for seed in seeds]
+
+
+def test_of_several_drawings_the_best_goes_on_and_none_is_drawn_after_one_that_holds():
+    models, seeds = Lottery(threshold=100), list(range(0, 200, 5))
+    graphs = GRAPHS[:1] * len(seeds)
+    states = draw_states(models, graphs, seeds, drawings=4)
+    assert models.drawn[0] == seeds
+    assert len(models.drawn) == 4
+    tries = {seed: [seed, *(derive_seed(seed, "drawing", number) for number in (1, 2, 3))] for seed in seeds}
+    for seed, state in zip(seeds, states, strict=True):
+        held = [sum(one % 200 > 100 + 40 * k for k in range(len(graphs[0].requirements))) for one in tries[seed]]
+        assert state.draw_seed == tries[seed][held.index(max(held))]
+        assert int(state.image[0, 0, 0]) == state.draw_seed % 200
+    left = [seed for seed, state in zip(seeds, states, strict=True) if not state.done]
+    assert 0 < len(left) < len(seeds)
+    assert len(models.drawn[3]) >= len(left)
+    assert len(models.drawn[3]) < len(models.drawn[1]) < len(seeds)
+    assert [one.draw_seed for one in draw_states(models, graphs, seeds)] == seeds
