@@ -73,3 +73,15 @@ class ScriptedModels:
             zlib.crc32(f"{prompt}{seed}".encode()) % 240 + 16 for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         return [Edit(picture(value), path, 5) for value in values]
+
+
+class Lottery(ScriptedModels):
+    """Draws a grey value that follows from the seed alone; `drawn` are the seeds of each call."""
+
+    def __init__(self, threshold: int) -> None:
+        super().__init__(threshold, spread=40)
+        self.drawn: list[list[int]] = []
+
+    def _draw(self, prompts, seeds):
+        self.drawn.append(list(seeds))
+        return [picture(seed % 200) for seed in seeds]

@@ -9,7 +9,7 @@ from rollout.seeds import derive_seed
 from rollout.state import State, unmet
 from scenes.dialogues.dialogue import load_dialogue
 from scenes.shape_world import sample_graphs
-from tests.rollout.scripted_models import ScriptedModels, picture
+from tests.rollout.scripted_models import Lottery, ScriptedModels, picture
 
 GRAPHS = list(islice(sample_graphs("held_out", 0), 6))
 
@@ -96,18 +96,6 @@ def test_nothing_is_asked_about_an_image_that_already_holds():
     models = ScriptedModels(threshold=5, first=10)
     assert all(len(episode.frames) == 1 for episode in play(models, GRAPHS, seed=0, turns=2))
     assert models.asked == []
-
-
-class Lottery(ScriptedModels):
-    """Draws a grey value that follows from the seed alone; `drawn` are the seeds of each call."""
-
-    def __init__(self, threshold: int) -> None:
-        super().__init__(threshold, spread=40)
-        self.drawn: list[list[int]] = []
-
-    def _draw(self, prompts, seeds):
-        self.drawn.append(list(seeds))
-        return [picture(seed % 200) for seed in seeds]
 
 
 def test_of_several_drawings_the_best_goes_on_and_none_is_drawn_after_one_that_holds():

@@ -36,6 +36,7 @@ class Scripted:
         checks: Any = None,
         dialogue: Dialogue = SHAPES,
         status: Callable[[list[str]], dict[str, str]] = lambda names: dict.fromkeys(names, ""),
+        drawings: int = 1,
         **models: Any,
     ) -> None:
         self.models = ScriptedModels(**models)
@@ -56,6 +57,7 @@ class Scripted:
             max_tokens=48,
             checks=checks or Checker(SimpleNamespace(role="checker"), dialogue),
             dialogue=dialogue,
+            drawings=drawings,
             call_deadline_s=5.0,
             turn_deadline_s=turn_deadline_s,
             status=status,

@@ -11,7 +11,7 @@ from rollout.groups.batches import actor_samples, describe, editor_samples, grou
 from rollout.groups.sampler import GroupSampler, Job, Started
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
-from tests.rollout.scripted_models import ScriptedModels, picture
+from tests.rollout.scripted_models import Lottery, ScriptedModels, picture
 
 GRAPHS = tuple(islice(sample_graphs("train", 0), 12))
 PROMPTS = tuple(Started(50 + k, graph, 7) for k, graph in enumerate(GRAPHS))
@@ -42,6 +42,16 @@ def test_a_second_turn_starts_from_the_member_that_is_carried_on_or_from_the_sam
     assert seconds.keys() - carried.keys()
     for prompt, image in seconds.items():
         assert image.png == carried.get(prompt, first[prompt]).png
+
+
+def test_groups_start_from_the_checkers_choice_of_several_drawings():
+    models = {count: Lottery(threshold=100) for count in (1, 4)}
+    begun = {count: {t.prompt: t for t in sample(one, drawings=count) if t.turn == 0} for count, one in models.items()}
+    assert [len(one.drawn) for one in models.values()] == [1, 4]
+    both = begun[1].keys() & begun[4].keys()
+    assert len(both) > 3
+    assert all(begun[4][prompt].reward_before >= begun[1][prompt].reward_before for prompt in both)
+    assert any(begun[4][prompt].reward_before > begun[1][prompt].reward_before for prompt in both)
 
 
 @pytest.mark.parametrize("group", ["turn", "trajectory"])

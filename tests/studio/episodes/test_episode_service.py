@@ -15,7 +15,7 @@ from serving.own_checker import OwnChecker
 from studio.episodes.batch import EpisodeBatch
 from studio.episodes.metrics import GatewayMetrics
 from studio.episodes.service import Finished, TurnReady, TurnTimeout
-from tests.rollout.scripted_models import ScriptedModels, picture
+from tests.rollout.scripted_models import Lottery, ScriptedModels, picture
 from tests.studio.scripted_episodes import GRAPH, Scripted, all_of, ask
 
 
@@ -51,6 +51,19 @@ def test_an_episode_is_that_of_generate_with_the_same_prompt_and_seed() -> None:
     )
     assert finished.episode.frames == [turn.frame for turn in turns]
     assert set(finished.seconds) == {"wait", "draw", "check", "reflect", "edit"}
+
+
+def test_of_several_drawings_the_same_one_goes_on_as_in_generate() -> None:
+    changed = 0
+    for seed in range(6):
+        scripted = Scripted(drawings=3)
+        scripted.models = Lottery(threshold=100)
+        first, *_ = asyncio.run(all_of(scripted.service, ask(seed=seed)))
+        (expected,) = play(Lottery(threshold=100), [GRAPH], derive_seed(seed, "generate"), 3, drawings=3)
+        assert isinstance(first, TurnReady)
+        assert first.frame.seed == expected.frames[0].seed
+        changed += first.frame.seed != scripted.models.drawn[0][0]
+    assert changed > 0
 
 
 def test_the_versions_on_disk_have_the_names_that_were_given() -> None:
