@@ -129,6 +129,6 @@ def verdict(comparisons: list[Comparison]) -> str:
             f"{counts}."
         )
     return (
-        f"**RL-RIG is not at or above every untrained system at every budget**: it scores lower in {below} of "
-        f"{len(untrained)} comparisons; {counts}."
+        f"**RL-RIG is not at or above every untrained system at every budget**: it scores lower, or has no "
+        f"setting that fits, in {below} of {len(untrained)} comparisons; {counts}."
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.frontier.choosing import Choices
+from experiments.frontier.choosing import Choices, choose
 from experiments.frontier.comparing import Cells, Comparison, cells_of, comparisons_of, verdict
 from experiments.frontier.costs import Costs
 from experiments.frontier.ledger import Ledger
@@ -108,6 +108,7 @@ def render(
         cells=cells,
         tested=_tested(cells),
         choices=choices,
+        preview=choose(rows, costs, Choices()),
         interval=interval_text,
         systems=SYSTEMS,
         missing={one.name for one in SYSTEMS} - {name for some in cells.values() for name in some},

@@ -29,9 +29,10 @@ def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "tic
 
 def _look(name: str) -> tuple[str, str, float]:
     """Class, dashes and width of a system's line."""
-    index = [system.name for system in SYSTEMS].index(name)
-    dash = DASHES[0] if name == RL_RIG.name else DASHES[1 + index % (len(DASHES) - 1)]
-    return f"s{index % len(COLOURS)}", dash, 3.0 if name == RL_RIG.name else 1.6
+    if name == RL_RIG.name:
+        return "s0", DASHES[0], 3.0
+    index = [system.name for system in SYSTEMS if system != RL_RIG].index(name)
+    return f"s{1 + index % (len(COLOURS) - 1)}", DASHES[1 + index % (len(DASHES) - 1)], 1.6
 
 
 def _panel(prompts: str, systems: Mapping[str, Mapping[float, Measured]], left: float, top: float) -> list[str]:

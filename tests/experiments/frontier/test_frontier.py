@@ -35,6 +35,10 @@ def table(page: str, name: str) -> list[str]:
 @pytest.mark.usefixtures("few_settings")
 def test_untrained_systems_first_then_a_trained_one_beside_them(tmp_path: Path) -> None:
     one = Frontier(tmp_path / "rows", ignore)
+    one.measure(small_cast(), 3, 0)
+    preview = one.write(tmp_path / "docs").read_text()
+    assert preview.count("**Not tested yet.**") == 4
+    assert not (tmp_path / "rows" / "choices.json").exists()
     one.measure(small_cast(), 3, 2)
     first = one.write(tmp_path / "docs").read_text()
     assert first.startswith("**Whether RL-RIG is at or above every untrained system at every budget was not measured**")
