@@ -44,8 +44,10 @@ def frontier(
         if measure:
             os.environ.setdefault("OMP_NUM_THREADS", "1")
             from experiments.frontier.measuring import load_cast
+            from experiments.frontier.sources import sources_of
 
-            one.measure(load_cast(preset_at(preset), run, imitating), validation, test)
+            given = (preset_at(preset), run, imitating)
+            one.measure(load_cast(*given), sources_of(*given), validation, test)
         say(f"page: {one.write(docs)}")
 
 

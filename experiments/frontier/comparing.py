@@ -110,13 +110,33 @@ def comparisons_of(cells: Cells, bootstrap: Bootstrap) -> list[Comparison]:
     return compared
 
 
-def verdict(comparisons: list[Comparison]) -> str:
-    """The first line of the page: whether RL-RIG is at or above every untrained system at every budget."""
+def validation_verdict(preview: Choices) -> str:
+    """What the validation prompts say of RL-RIG and the untrained systems, where each is at its best setting there."""
+    pairs = [
+        (preview.of(prompts, RL_RIG, budget), other)
+        for prompts in SETS
+        for system in SYSTEMS
+        for budget in BUDGETS
+        if system.kind == "untrained" and RL_RIG.name in preview.chosen.get(prompts, {})
+        if (other := preview.of(prompts, system, budget)) is not None
+    ]
+    if not pairs:
+        return "There are not enough rows of a trained run."
+    below = sum(own is None or own.sg_iou < other.sg_iou - _ROUNDING for own, other in pairs)
+    return (
+        "On the validation prompts, where each is at the setting that is best there, it scores lower, or has no "
+        f"setting that fits, in {below} of {len(pairs)} comparisons."
+    )
+
+
+def verdict(comparisons: list[Comparison], preview: Choices) -> str:
+    """The first line of the page: whether RL-RIG is at or above every untrained system at every budget. `preview` is
+    what would be chosen now."""
     untrained = [one for one in comparisons if one.other.kind == "untrained"]
     if not untrained:
         return (
-            "**Whether RL-RIG is at or above every untrained system at every budget was not measured**: there are no "
-            "rows of a trained run."
+            "**Whether RL-RIG is at or above every untrained system at every budget was not tested yet.** "
+            + validation_verdict(preview)
         )
     below = sum(one.below for one in untrained)
     counts = (

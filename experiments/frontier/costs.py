@@ -58,7 +58,7 @@ class Costs:
         return Outcome(point.sg_iou, point.all_holds, point.checker, turns, seconds)
 
 
-def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 8) -> Costs:
+def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 6) -> Costs:
     """The least processor time of several repeats, in batches of all `graphs`: other work on the machine can only add
     to it. Answers are those of the raw Actor."""
     from experiments.frontier.playing import Stepped

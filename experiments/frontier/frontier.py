@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from experiments.frontier.ledger import Ledger
 from experiments.frontier.page import write_page
 from experiments.frontier.prompts import BATCH, SETS, TEST, VALIDATION, graphs_of, seed_of
 from experiments.frontier.rows import Rows
+from experiments.frontier.sources import note_sources, read_sources
 from experiments.frontier.systems import SYSTEMS, settings_of
 from presets.errors import BadInput
 from scenes.whole_file import whole_file
@@ -30,14 +31,19 @@ class Frontier:
     folder: Path
     say: Callable[[str], None]
 
-    def measure(self, cast: Cast, validation: int, test: int) -> None:
+    def measure(self, cast: Cast, sources: Mapping[str, str], validation: int, test: int) -> None:
         """Seconds of calls where they are missing; the validation prompts; choices; the test of what was chosen.
 
         Args:
+            sources: digests of the weights that `cast` holds.
             validation, test: prompts of each set; 0 leaves the phase out. Without a test nothing is chosen.
+
+        Raises:
+            BadInput: rows were made with other weights.
         """
         from experiments.frontier.measuring import Measuring, playable
 
+        note_sources(self.folder / "models.json", sources)
         rows, ledger = Rows(self.folder), Ledger(self.folder / "ledger.json")
         costs = self._costs(cast)
         measuring = Measuring(cast, rows, self.say)
@@ -65,7 +71,8 @@ class Frontier:
         if costs is None:
             raise BadInput(f"--rows {self.folder}: holds no costs.json; measure first, without --no-measure")
         rows, ledger = Rows(self.folder), Ledger(self.folder / "ledger.json")
-        return write_page(rows, costs, Choices.read(self._choices), ledger, docs)
+        sources = read_sources(self.folder / "models.json")
+        return write_page(rows, costs, Choices.read(self._choices), ledger, sources, docs)
 
     @property
     def _choices(self) -> Path:

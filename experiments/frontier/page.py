@@ -86,17 +86,22 @@ def _tested(cells: Cells) -> Mapping[str, int]:
 
 
 def render(
-    rows: Rows, costs: Costs, choices: Choices, ledger: Ledger, bootstrap: Bootstrap | None = None
+    rows: Rows,
+    costs: Costs,
+    choices: Choices,
+    ledger: Ledger,
+    sources: Mapping[str, str],
+    bootstrap: Bootstrap | None = None,
 ) -> dict[str, str]:
     """The files of the page by name."""
     bootstrap = bootstrap or Bootstrap()
     cells = cells_of(rows, costs, choices, bootstrap)
     comparisons = comparisons_of(cells, bootstrap)
-    plot = frontier_plot(cells)
+    preview, plot = choose(rows, costs, Choices()), frontier_plot(cells)
     counts = [count for some in choices.prompts.values() for count in some.values()]
     environment = markdown_templates()
     text = environment.get_template("frontier.md.j2").render(
-        verdict=verdict(comparisons),
+        verdict=verdict(comparisons, preview),
         level=f"{100 * bootstrap.level:g} %",
         plot=PLOT if plot else None,
         ours=RL_RIG.name,
@@ -108,7 +113,7 @@ def render(
         cells=cells,
         tested=_tested(cells),
         choices=choices,
-        preview=choose(rows, costs, Choices()),
+        preview=preview,
         interval=interval_text,
         systems=SYSTEMS,
         missing={one.name for one in SYSTEMS} - {name for some in cells.values() for name in some},
@@ -121,15 +126,18 @@ def render(
         batch=BATCH,
         costs=_cost_rows(costs),
         ledger=_ledger_rows(ledger, rows),
+        sources=sources,
         command=COMMAND,
     )
     return {PAGE: text, PLOT: plot} if plot else {PAGE: text}
 
 
-def write_page(rows: Rows, costs: Costs, choices: Choices, ledger: Ledger, folder: Path) -> Path:
+def write_page(
+    rows: Rows, costs: Costs, choices: Choices, ledger: Ledger, sources: Mapping[str, str], folder: Path
+) -> Path:
     """Write the page and its plot into `folder`, and return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in render(rows, costs, choices, ledger).items():
+    for name, text in render(rows, costs, choices, ledger, sources).items():
         with whole_file(folder / name) as part:
             part.write_text(text, encoding="utf-8")
     return folder / PAGE

@@ -1,6 +1,6 @@
 import numpy as np
 
-from experiments.frontier.choosing import Tried
+from experiments.frontier.choosing import Choices, Tried
 from experiments.frontier.comparing import Cells, Measured, comparisons_of, verdict
 from experiments.frontier.plot import frontier_plot
 from experiments.frontier.systems import RL_RIG, Setting
@@ -21,14 +21,14 @@ OURS, LOWER, HIGHER = measured(NOISE + 0.2), measured(NOISE + 0.1), measured(NOI
 
 def test_the_first_line_says_that_rl_rig_is_at_or_above() -> None:
     cells: Cells = {"two": {RL_RIG.name: {1.0: OURS, 2.0: OURS}, "Best-of-k": {1.0: LOWER, 2.0: OURS}}}
-    text = verdict(comparisons_of(cells, QUICK))
+    text = verdict(comparisons_of(cells, QUICK), Choices())
     assert text.startswith("**RL-RIG is at or above every untrained system at every budget**, in all 2 comparisons; 1")
     assert text.endswith("1 intervals of the difference lie above zero, 0 below.")
 
 
 def test_the_first_line_says_where_it_is_not() -> None:
     cells: Cells = {"two": {RL_RIG.name: {1.0: OURS, 2.0: OURS}, "Best-of-k": {1.0: LOWER, 2.0: HIGHER}}}
-    text = verdict(comparisons_of(cells, QUICK))
+    text = verdict(comparisons_of(cells, QUICK), Choices())
     assert "is not at or above every untrained system at every budget**: it scores lower, or has no" in text
     assert "in 1 of 2 comparisons" in text
     assert text.endswith("1 intervals of the difference lie above zero, 1 below.")
@@ -48,11 +48,20 @@ def test_a_budget_that_rl_rig_does_not_fit_into_counts_against_it_and_the_oracle
         ("Diffuser", 1.0, False),
         ("Oracle Actor after best-of-k", 1.0, True),
     ]
-    assert "it scores lower, or has no setting that fits, in 1 of 2" in verdict(found)
+    assert "it scores lower, or has no setting that fits, in 1 of 2" in verdict(found, Choices())
 
 
-def test_nothing_is_said_without_a_trained_run() -> None:
-    assert "was not measured" in verdict(comparisons_of({"two": {"Diffuser": {1.0: LOWER}}}, QUICK))
+def test_before_the_test_the_first_line_says_what_the_validation_prompts_say() -> None:
+    untested = comparisons_of({"two": {"Diffuser": {1.0: LOWER}}}, QUICK)
+    assert verdict(untested, Choices()).endswith("not tested yet.** There are not enough rows of a trained run.")
+    low, high = Tried(Setting(1, 8), 0.3, 0.1), Tried(Setting(2, 8), 0.5, 0.1)
+    chosen = {
+        RL_RIG.name: {"1": low, "2": high},
+        "Diffuser": {"0.5": low, "1": low, "2": low},
+        "Best-of-k": {"1": high},
+    }
+    text = verdict(untested, Choices(chosen={"two": dict(chosen)}))
+    assert text.endswith("it scores lower, or has no setting that fits, in 2 of 4 comparisons.")
 
 
 def test_the_plot_has_a_line_for_each_system_and_a_panel_for_each_set() -> None:

@@ -24,6 +24,9 @@ def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "LEAST_PROMPTS", 3)
 
 
+SOURCES = {RAW: "1a"}
+
+
 def ignore(text: str) -> None:
     pass
 
@@ -35,13 +38,15 @@ def table(page: str, name: str) -> list[str]:
 @pytest.mark.usefixtures("few_settings")
 def test_untrained_systems_first_then_a_trained_one_beside_them(tmp_path: Path) -> None:
     one = Frontier(tmp_path / "rows", ignore)
-    one.measure(small_cast(), 3, 0)
+    one.measure(small_cast(), SOURCES, 3, 0)
     preview = one.write(tmp_path / "docs").read_text()
     assert preview.count("**Not tested yet.**") == 4
     assert not (tmp_path / "rows" / "choices.json").exists()
-    one.measure(small_cast(), 3, 2)
+    one.measure(small_cast(), SOURCES, 3, 2)
     first = one.write(tmp_path / "docs").read_text()
-    assert first.startswith("**Whether RL-RIG is at or above every untrained system at every budget was not measured**")
+    assert first.startswith(
+        "**Whether RL-RIG is at or above every untrained system at every budget was not tested yet.**"
+    )
     assert "Oracle Actor after best-of-k | 4×" in first
     assert (tmp_path / "docs" / "frontier.svg").read_text().count("<polyline") > 8
     chosen = Choices.read(tmp_path / "rows" / "choices.json")
@@ -53,7 +58,7 @@ def test_untrained_systems_first_then_a_trained_one_beside_them(tmp_path: Path) 
 
     cast = small_cast()
     cast.actors[TRAINED], cast.editors[TRAINED] = cast.actors[RAW], cast.editors[RAW]
-    one.measure(cast, 3, 2)
+    one.measure(cast, {**SOURCES, TRAINED: "2b"}, 3, 2)
     second = one.write(tmp_path / "docs").read_text()
     # The trained models are the raw ones here. So they are equal to the raw loop wherever the same setting was chosen.
     assert second.splitlines()[0].startswith(("**RL-RIG is at or above", "**RL-RIG is not at or above"))
@@ -65,8 +70,11 @@ def test_untrained_systems_first_then_a_trained_one_beside_them(tmp_path: Path) 
     ledger = Ledger(tmp_path / "rows" / "ledger.json")
     assert [ledger.uses("test", prompts) for prompts in SETS] == [1] * 4
     assert [ledger.commands("test", prompts) for prompts in SETS] == [2] * 4
+    assert "raw `1a`, trained `2b`." in second
+    with pytest.raises(BadInput, match=r"rows were made with other trained weights \(2b\)"):
+        one.measure(cast, {TRAINED: "3c"}, 3, 2)
     before = (tmp_path / "rows" / "traces-test.jsonl").read_text()
-    one.measure(cast, 3, 2)
+    one.measure(cast, {**SOURCES, TRAINED: "2b"}, 3, 2)
     assert (tmp_path / "rows" / "traces-test.jsonl").read_text() == before
     assert Rows(tmp_path / "rows").prompt_ids("test", "six_eight") == [f"held_out-6013-{k}" for k in range(2)]
 
