@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.frontier.costs import Costs, Outcome
 from experiments.frontier.prompts import SETS, VALIDATION
-from experiments.frontier.rows import Rows, loop_key, start_key
+from experiments.frontier.rows import Rows, loop_key, start_key, whole_batches
 from experiments.frontier.systems import (
     BASE,
     BUDGETS,
@@ -119,17 +119,18 @@ def _tried(value: Mapping[str, Any] | None) -> Tried | None:
 def tried(rows: Rows, costs: Costs, system: System, prompts: str) -> tuple[list[Tried], int]:
     """Every setting of a system on the validation prompts for which all of them were measured, and how many these
     are."""
-    settings = settings_of(system)
-    found: list[list[Outcome]] = []
-    for prompt_id in rows.prompt_ids(VALIDATION, prompts):
+    settings, ids = settings_of(system), rows.prompt_ids(VALIDATION, prompts)
+    found: dict[str, list[Outcome]] = {}
+    for prompt_id in ids:
         ones = [outcome(rows, costs, system, one, VALIDATION, prompts, prompt_id) for one in settings]
         complete = [one for one in ones if one is not None]
         if len(complete) == len(settings):
-            found.append(complete)
-    if not found:
+            found[prompt_id] = complete
+    known = whole_batches(ids, found)
+    if not known:
         return [], 0
-    means = np.array(found, dtype=float).mean(axis=0)
-    return [Tried(one, float(mean[0]), float(mean[-1])) for one, mean in zip(settings, means, strict=True)], len(found)
+    means = np.array([found[prompt_id] for prompt_id in known], dtype=float).mean(axis=0)
+    return [Tried(one, float(mean[0]), float(mean[-1])) for one, mean in zip(settings, means, strict=True)], len(known)
 
 
 def best(candidates: list[Tried], seconds: float) -> Tried | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from experiments.frontier.choosing import Choices, Tried, outcome
 from experiments.frontier.costs import Costs, Outcome
 from experiments.frontier.prompts import SETS, TEST
-from experiments.frontier.rows import Rows
+from experiments.frontier.rows import Rows, whole_batches
 from experiments.frontier.systems import BUDGETS, RL_RIG, SYSTEMS, System
 from reports.intervals import Bootstrap, Difference, Interval, Scores
 
@@ -86,7 +86,7 @@ def cells_of(rows: Rows, costs: Costs, choices: Choices, bootstrap: Bootstrap) -
                 known = {name: one for name, one in ones.items() if one is not None}
                 if known:
                     found[system.name, budget] = (tried, known)
-        shared = set.intersection(*(set(known) for _, known in found.values())) if found else set()
+        shared = whole_batches(ids, set.intersection(*(set(known) for _, known in found.values())) if found else set())
         cells[prompts] = {}
         for (name, budget), (tried, known) in found.items() if shared else ():
             some = {prompt: known[prompt] for prompt in shared}

@@ -38,6 +38,15 @@ class Costs:
     question: float
     answer: float
 
+    def least(self, other: Costs) -> Costs:
+        """The lower seconds of each call: other work on a machine can only add to them."""
+        return Costs(
+            {steps: min(seconds, other.draw[steps]) for steps, seconds in self.draw.items()},
+            {steps: min(seconds, other.edit[steps]) for steps, seconds in self.edit.items()},
+            min(self.question, other.question),
+            min(self.answer, other.answer),
+        )
+
     def drawings(self, trace: Trace, setting: Setting) -> Outcome:
         """Of a trace of drawings: the Checker's choice of the setting's number of them."""
         drawn = min(setting.drawings, len(trace.points))
@@ -58,7 +67,7 @@ class Costs:
         return Outcome(point.sg_iou, point.all_holds, point.checker, turns, seconds)
 
 
-def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 6) -> Costs:
+def measure_costs(cast: Cast, graphs: Sequence[SceneGraph], repeats: int = 3) -> Costs:
     """The least processor time of several repeats, in batches of all `graphs`: other work on the machine can only add
     to it. Answers are those of the raw Actor."""
     from experiments.frontier.playing import Stepped

@@ -86,10 +86,13 @@ class Frontier:
         measuring.measure(phase, count, pairs)
 
     def _costs(self, cast: Cast) -> Costs:
-        if (kept := self._kept_costs()) is not None:
+        """The least of all measurements so far; after a choice no more are made, because the choice depends on them."""
+        kept = self._kept_costs()
+        if kept is not None and self._choices.is_file():
             return kept
         self.say("seconds of calls")
         found = measure_costs(cast, graphs_of(VALIDATION, "three", BATCH))
+        found = found if kept is None else found.least(kept)
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self.folder / "costs.json") as part:
             part.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")

@@ -4,11 +4,12 @@ turn, so that one of them stands for many settings."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.frontier.prompts import BATCH
 from presets.errors import BadInput
 
 
@@ -83,6 +84,13 @@ def start_key(phase: str, prompts: str, prompt_id: str, draw_steps: int) -> Key:
 def loop_key(start: Key, drawing: int, actor: str, editor: str, edit_steps: int) -> Key:
     """The key of a loop that begins with one of the drawings of `start`."""
     return start._replace(drawing=drawing, actor=actor, editor=editor, edit_steps=edit_steps)
+
+
+def whole_batches(prompt_ids: Sequence[str], known: Container[str]) -> list[str]:
+    """The first prompts of a set for as long as all are known; only whole batches of them where some are not. A prompt
+    whose drawing holds at once is done sooner, so that single ones of a batch would be the easy ones."""
+    count = next((k for k, name in enumerate(prompt_ids) if name not in known), len(prompt_ids))
+    return list(prompt_ids[: count if count == len(prompt_ids) else count - count % BATCH])
 
 
 class Rows:

@@ -26,3 +26,8 @@ def test_turns_cost_an_answer_and_an_edit_with_its_check_where_there_was_one() -
     assert loop.seconds == pytest.approx(2 * 0.005 + 1 * (0.04 + 2 * 0.002))
     assert COSTS.loop(trace, setting, answered=False).seconds == pytest.approx(0.04 + 2 * 0.002)
     assert COSTS.loop(trace, Setting(1, 8, 1, 4), answered=True).seconds == pytest.approx(0.005)
+
+
+def test_the_least_of_two_measurements_is_taken_call_by_call() -> None:
+    other = Costs(draw={8: 0.04, 24: 0.2}, edit={4: 0.05}, question=0.001, answer=0.006)
+    assert COSTS.least(other) == Costs(draw={8: 0.04, 24: 0.12}, edit={4: 0.04}, question=0.001, answer=0.005)

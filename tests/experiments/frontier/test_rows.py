@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.frontier.rows import Point, Rows, Trace, loop_key, start_key
+from experiments.frontier.rows import Point, Rows, Trace, loop_key, start_key, whole_batches
 from presets.errors import BadInput
 
 START = start_key("test", "two", "held_out-1-10", 8)
@@ -52,3 +52,11 @@ def test_half_a_last_line_is_left_out_and_any_other_broken_one_is_named(tmp_path
     file.write_text(whole[:40] + "\n" + whole)
     with pytest.raises(BadInput, match="line 1: is no trace"):
         Rows(tmp_path)
+
+
+def test_of_a_batch_that_is_not_done_no_prompt_counts() -> None:
+    ids = [f"p-{k}" for k in range(40)]
+    assert whole_batches(ids, set(ids)) == ids
+    assert whole_batches(ids, set(ids) - {"p-39"}) == ids[:32]
+    assert whole_batches(ids, set(ids) - {"p-20"}) == ids[:16]
+    assert whole_batches(ids, {"p-1", "p-2"}) == []
