@@ -116,9 +116,9 @@ def _tried(value: Mapping[str, Any] | None) -> Tried | None:
     return None if value is None else Tried(Setting(**value["setting"]), value["sg_iou"], value["seconds"])
 
 
-def tried(rows: Rows, costs: Costs, system: System, prompts: str) -> tuple[list[Tried], int]:
-    """Every setting of a system on the validation prompts for which all of them were measured, and how many these
-    are."""
+def outcomes(rows: Rows, costs: Costs, system: System, prompts: str) -> np.ndarray:
+    """float64 (prompts, settings, 5): every setting of a system on the first validation prompts, as far as all
+    settings were measured on them."""
     settings, ids = settings_of(system), rows.prompt_ids(VALIDATION, prompts)
     found: dict[str, list[Outcome]] = {}
     for prompt_id in ids:
@@ -126,11 +126,14 @@ def tried(rows: Rows, costs: Costs, system: System, prompts: str) -> tuple[list[
         complete = [one for one in ones if one is not None]
         if len(complete) == len(settings):
             found[prompt_id] = complete
-    known = whole_batches(ids, found)
-    if not known:
-        return [], 0
-    means = np.array([found[prompt_id] for prompt_id in known], dtype=float).mean(axis=0)
-    return [Tried(one, float(mean[0]), float(mean[-1])) for one, mean in zip(settings, means, strict=True)], len(known)
+    known = [found[prompt_id] for prompt_id in whole_batches(ids, found)]
+    return np.array(known, dtype=float).reshape(len(known), len(settings), len(Outcome._fields))
+
+
+def tried(system: System, some: np.ndarray) -> list[Tried]:
+    """Every setting of a system with its means over `some` of the prompts of `outcomes`."""
+    means = some.mean(axis=0)
+    return [Tried(one, float(mean[0]), float(mean[-1])) for one, mean in zip(settings_of(system), means, strict=True)]
 
 
 def best(candidates: list[Tried], seconds: float) -> Tried | None:
@@ -140,20 +143,23 @@ def best(candidates: list[Tried], seconds: float) -> Tried | None:
 
 
 def choose(rows: Rows, costs: Costs, before: Choices) -> Choices:
-    """`before`, and a choice for every system that has none yet and was measured on `LEAST_PROMPTS` prompts or more."""
+    """`before`, and a choice for every system that has none yet and was measured on `LEAST_PROMPTS` prompts or more;
+    for all of these on the same prompts."""
     choices = Choices(dict(before.units), dict(before.unit_of), dict(before.prompts), dict(before.chosen))
     for prompts in SETS:
-        measured = {system.name: tried(rows, costs, system, prompts) for system in SYSTEMS}
-        enough = {name: found for name, (found, count) in measured.items() if count >= LEAST_PROMPTS}
-        for system in (PLAIN, RAW_LOOP):
-            if prompts not in choices.units and system.name in enough:
-                unit = next(one for one in enough[system.name] if one.setting == BASE)
-                choices.units[prompts], choices.unit_of[prompts] = unit.seconds, system.name
         some, counts = dict(choices.chosen.get(prompts, {})), dict(choices.prompts.get(prompts, {}))
-        for name, candidates in enough.items():
-            if name not in some and prompts in choices.units:
-                unit_seconds = choices.units[prompts]
-                some[name] = {f"{budget:g}": best(candidates, budget * unit_seconds) for budget in BUDGETS}
-                counts[name] = measured[name][1]
+        measured = {system: outcomes(rows, costs, system, prompts) for system in SYSTEMS}
+        enough = {system: found for system, found in measured.items() if len(found) >= LEAST_PROMPTS}
+        fewest = min(map(len, enough.values()), default=0)
+        candidates = {system: tried(system, found[:fewest]) for system, found in enough.items()}
+        for system in (PLAIN, RAW_LOOP):
+            if prompts not in choices.units and system in candidates:
+                unit = next(one for one in candidates[system] if one.setting == BASE)
+                choices.units[prompts], choices.unit_of[prompts] = unit.seconds, system.name
+        for system, ones in candidates.items():
+            if system.name not in some and prompts in choices.units:
+                seconds = choices.units[prompts]
+                some[system.name] = {f"{budget:g}": best(ones, budget * seconds) for budget in BUDGETS}
+                counts[system.name] = fewest
         choices.chosen[prompts], choices.prompts[prompts] = some, counts
     return choices
