@@ -24,9 +24,9 @@ def frontier(
         Path | None, typer.Option(help="Folder of `rlrig sft-actor`, whose Actor imitates answers that helped.")
     ] = None,
     rows: Annotated[Path, typer.Option(help="Folder of what was measured, which is not measured again.")] = Path(
-        "docs/frontier-rows"
+        "docs/frontier/rows"
     ),
-    docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs"),
+    docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs/frontier"),
     validation: Annotated[int, typer.Option(min=0, help="Prompts of each set to choose settings on.")] = 128,
     test: Annotated[int, typer.Option(min=0, help="Fresh prompts of each set; 0 chooses and tests nothing.")] = 256,
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Measure, or only write the page.")] = True,

@@ -29,7 +29,7 @@ from experiments.point_charts import interval_text
 from reports.intervals import Bootstrap
 from scenes.whole_file import whole_file
 
-PAGE, PLOT = "frontier.md", "frontier.svg"
+PAGE, PLOT = "README.md", "frontier.svg"
 COMMAND = "python -m experiments.frontier --run RUN"
 
 

@@ -11,8 +11,8 @@ from tests.places import ROOT
 
 
 def test_the_rows_that_are_kept_give_the_page_again(tmp_path: Path) -> None:
-    rows = str(ROOT / "docs" / "frontier-rows")
-    done = CliRunner().invoke(app, ["--rows", rows, "--no-measure", "--docs", str(tmp_path)])
+    page = ROOT / "docs" / "frontier"
+    done = CliRunner().invoke(app, ["--rows", str(page / "rows"), "--no-measure", "--docs", str(tmp_path)])
     assert done.exit_code == 0, done.output
     for made in tmp_path.iterdir():
-        assert made.read_bytes() == (ROOT / "docs" / made.name).read_bytes(), made.name
+        assert made.read_bytes() == (page / made.name).read_bytes(), made.name
