@@ -113,8 +113,11 @@ class Rows:
         self.folder.mkdir(parents=True, exist_ok=True)
         for trace in traces:
             self._traces[trace.key] = trace
-            with (self.folder / f"traces-{trace.key.phase}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(trace.line + "\n")
+            path = self.folder / f"traces-{trace.key.phase}.jsonl"
+            with path.open("ab") as file:
+                if file.tell():
+                    file.truncate(path.read_bytes().rfind(b"\n") + 1)  # half a line of a stopped measurement
+                file.write(f"{trace.line}\n".encode())
 
     def prompt_ids(self, phase: str, prompts: str) -> list[str]:
         """Prompts of a set with any trace, in the order of the set."""

@@ -53,11 +53,6 @@ class System:
         """Whether a model answers, which takes time."""
         return self.actor in (RAW, TRAINED, IMITATING)
 
-    @property
-    def needs(self) -> set[str]:
-        """Weights that are not in the preset."""
-        return {part for part in (self.actor, self.editor) if part in (TRAINED, IMITATING)}
-
 
 RL_RIG = System(
     "RL-RIG after best-of-k", "the Checker's choice, then trained Actor and editor", "trained", TRAINED, TRAINED

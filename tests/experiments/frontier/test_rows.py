@@ -48,7 +48,11 @@ def test_half_a_last_line_is_left_out_and_any_other_broken_one_is_named(tmp_path
     file = tmp_path / "traces-test.jsonl"
     whole = file.read_text()
     file.write_text(whole + whole[:40])
-    assert Rows(tmp_path).find(START, 3) is not None
+    again = Rows(tmp_path)
+    assert again.find(START, 3) is not None
+    another = START._replace(prompt_id="held_out-1-11")
+    again.keep([Trace(another, 2, 3, POINTS)])
+    assert file.read_text() == whole + whole.replace("1-10", "1-11")
     file.write_text(whole[:40] + "\n" + whole)
     with pytest.raises(BadInput, match="line 1: is no trace"):
         Rows(tmp_path)
