@@ -33,10 +33,10 @@ def load_cast(preset: Path, trained: Path | None, imitating: Path | None) -> Cas
     Raises:
         BadInput: the models do not belong in this process, or a folder lacks what it is named for.
     """
+    from presets.choice.fit import why_on_ray
+    from presets.choice.trained_models import trained_models
     from presets.run_file import load_config
-    from rlrig.local.fit import why_on_ray
     from rlrig.local.models import load_models
-    from rlrig.trained_models import trained_models
     from rollout.progress import Progress
 
     config = load_config(preset, [])

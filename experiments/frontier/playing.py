@@ -11,10 +11,11 @@ import numpy as np
 from experiments.frontier.rows import Key, Point, Rows, Trace, loop_key, start_key
 from experiments.frontier.systems import Setting
 from measuring.evaluation import EVALUATION_SEED
+from rewards.satisfaction import reward_of
 from rollout.course import course
 from rollout.episode import drive
 from rollout.seeds import derive_seed
-from rollout.state import Episode, Frame, State, reward_of
+from rollout.state import Episode, Frame, State
 from scenes.extractors import extract
 from scenes.scene_graph import SceneGraph
 from scenes.scene_graph_iou import score

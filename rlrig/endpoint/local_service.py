@@ -60,6 +60,7 @@ class LocalService:
             max_tokens=config.vlm.actor.max_tokens,
             checks=new_checker(rollout.checker, vlm, config.dialogue, rollout.least_mass),
             dialogue=config.dialogue,
+            drawings=rollout.drawings,
             call_deadline_s=config.vlm.actor.call_deadline_s,
             turn_deadline_s=gateway.turn_deadline_s,
             status=lambda roles: {role: self._state[role] for role in roles},

@@ -74,7 +74,7 @@ class EpisodeService:
         max_tokens: int,
         checks: Checker | OwnChecker,
         dialogue: Dialogue = SHAPES,
-        drawings: int = 1,
+        drawings: int,
         call_deadline_s: float,
         turn_deadline_s: float,
         status: Callable[[list[str]], dict[str, str]],
