@@ -31,8 +31,8 @@ from rich.table import Table
 from presets.places import TINY, preset_at
 from presets.run_config import RunConfig
 from presets.run_file import load_config
+from reports.status.progress_display import LineProgress
 from rlrig.command import Set, exit_codes
-from rlrig.progress_display import LineProgress
 from rollout.local_ray import ray_for_run
 from rollout.progress import Progress
 from rollout.prompts import load_prompts

@@ -17,13 +17,13 @@ from rich.console import Console
 from presets.choice.trained_models import chosen_models
 from presets.errors import BadInput, RunFailed
 from presets.places import TINY, preset_at
+from reports.status.progress_display import make_progress
 from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit
 from rlrig.command import FAILED, Json, ModelsOption, Preset, Quiet, Run, Set, config_of, dated, exit_codes, settings
 from rlrig.endpoint.cli import serve
 from rlrig.fetch import fetch
-from rlrig.progress_display import make_progress
 from rlrig.status_cli import status
 from rlrig.train_cli import train
 from rlrig.ui_cli import ui

@@ -12,9 +12,9 @@ from presets.errors import BadInput
 from presets.places import TINY, preset_at
 from presets.run_file import load_config
 from presets.schedule import ended_at, shared_out
+from reports.status.progress_display import make_progress
 from rlrig.checks.output import writable_folder
 from rlrig.command import Json, Preset, Quiet, Set, config_of, dated, exit_codes, settings
-from rlrig.progress_display import make_progress
 from rollout.checkpoint import TRUST
 from rollout.local_ray import only_ray_of_process, preload
 

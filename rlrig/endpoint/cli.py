@@ -80,8 +80,8 @@ def serve(
 
         plan = replace(serving_plan(source, follow, compare, others, models), runs=runs)
         token = os.environ.pop(gateway.token_env, "")  # the processes of the models need not know it
+        from reports.status.progress_display import make_progress
         from rlrig.endpoint.start import serve as start
-        from rlrig.progress_display import make_progress
 
         with only_ray_of_process(plan.config.ray), make_progress(quiet, json_, out=out) as progress:
             start(plan, gateway, token, progress, local)

@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from rlrig.progress_display import JsonProgress, LineProgress, RichProgress, make_progress
+from reports.status.progress_display import JsonProgress, LineProgress, RichProgress, make_progress
 from tests.rollout.test_progress import Clock, metrics
 
 
