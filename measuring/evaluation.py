@@ -18,7 +18,7 @@ from scenes.scene_graph_iou import SceneScores, mean_scores
 
 if TYPE_CHECKING:
     from measuring.measures import Measures
-    from rollout.models import Models
+    from rollout.episode import Players
 
 PromptScores = dict[str, dict[str, dict[str, float]]]
 """Images (`diffuser`: the first ones, `loop`: the last ones) → metric → prompt id → score."""
@@ -69,7 +69,7 @@ def own_metrics(rewards: Sequence[float]) -> dict[str, float | None]:
 
 
 def evaluate_models(
-    models: Models,
+    models: Players,
     graphs: Sequence[SceneGraph],
     turns: int,
     measures: Measures,

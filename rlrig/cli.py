@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 from rich.console import Console
 
-from presets.choice.trained_models import chosen_models
-from presets.errors import BadInput, RunFailed
+from presets.choice.chosen_config import config_of, models_of
+from presets.choice.own_prompts import read_prompt
+from presets.errors import RunFailed
 from presets.places import TINY, preset_at
 from reports.status.progress_display import make_progress
 from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit
-from rlrig.command import FAILED, Json, ModelsOption, Preset, Quiet, Run, Set, config_of, dated, exit_codes, settings
+from rlrig.command import FAILED, Json, ModelsOption, Preset, Quiet, Run, Set, dated, exit_codes, settings
 from rlrig.endpoint.cli import serve
 from rlrig.fetch import fetch
 from rlrig.status_cli import status
@@ -149,21 +150,13 @@ def generate(
     Models of the shape world take its four relations; others any, as 'a red fox on top of a wooden table'.
     """
     with exit_codes(json_) as out_:
-        config = config_of(run, preset, set_ or [], data=False)
-        try:
-            graph = config.vocabulary.read(prompt)
-        except ValueError as error:
-            raise BadInput(str(error)) from error
-        versions: dict[str, int] = {}
-        if models == "raw":
-            run = None
-        elif run is None:
-            config, versions = chosen_models(config, preset_at(preset), models)
+        config, run, trained = models_of(run, preset, set_ or [], models, data=False)
+        graph = read_prompt(config, prompt)
         folder = writable_folder(out or Path("runs") / dated("generate"))
         from rlrig.generation import generate as run_generation
 
         with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
-            if any(versions.values()):
+            if trained:
                 progress.note("trained models; --models raw takes those that training starts from")
             trace = run_generation(config, graph, run, folder, seed, progress, ray)
         if json_:

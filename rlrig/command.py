@@ -11,19 +11,14 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
 from presets.choice.trained_models import Models
 from presets.errors import BadInput, RunFailed
-from presets.places import preset_at
-from presets.run_file import load_config, load_run_config
 from rlrig.this_job import JOB_VARIABLE
 from scenes.harmless_text import harmless
-
-if TYPE_CHECKING:
-    from presets.run_config import RunConfig
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -91,10 +86,3 @@ def dated(name: str) -> str:
 def settings(given: list[str] | None) -> list[str]:
     """The `--set` options, before them what follows from where this process runs: a job of a Ray cluster joins it."""
     return [*(["ray.address=auto"] if JOB_VARIABLE in os.environ else []), *(given or [])]
-
-
-def config_of(run: Path | None, preset: Path, overrides: list[str], data: bool = True) -> RunConfig:
-    """The configuration of a run's folder where one is given, else that of the preset; `data` as in `load_config`."""
-    if run is None:
-        return load_config(preset_at(preset), overrides, data)
-    return load_run_config(run, overrides, data=data)

@@ -9,7 +9,7 @@ from presets.choice.trained_models import trained_models
 from presets.errors import BadInput
 from rlrig.checks.dry_run import check_before_start
 from rlrig.checks.preflight import check_models
-from rollout.local_ray import ray_for_run
+from rlrig.local.players import players
 
 if TYPE_CHECKING:
     from measuring.measures import Measures
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    config: RunConfig, run_dir: Path | None, progress: Progress, file: Path, measures: Measures | None = None
+    config: RunConfig,
+    run_dir: Path | None,
+    progress: Progress,
+    file: Path,
+    measures: Measures | None = None,
+    on_ray: bool = True,
 ) -> dict[str, Any]:
     """Held-out metrics of the preset's models, or of a run's, by `measures` or those that fit the data.
 
     Args:
         file: is written: the metrics with their intervals, the scores of single prompts, and the settings.
+        on_ray: whether the models are on Ray and vLLM, or in this process.
 
     Returns:
         The metrics, and `intervals`.
@@ -43,7 +49,6 @@ def evaluate(
     with progress.phase("probe"):
         measures.probe()
     from measuring.evaluation import evaluate_models, own_reward
-    from rollout.models import start_models
     from rollout.prompts import load_prompts
 
     data = load_prompts(config.data, config.seed)
@@ -51,16 +56,10 @@ def evaluate(
         progress.note(note)
     reward = own_reward(config.rollout.reward)
     graphs = data.held_out[: config.evaluation.prompts]
-    with ray_for_run(config.ray):
-        with progress.phase("start"):
-            models = start_models(config, progress)
-        try:
-            with progress.phase("evaluate"):
-                metrics, _, scores = evaluate_models(
-                    models, graphs, config.rollout.turns, measures, reward, config.rollout.drawings
-                )
-        finally:
-            models.close(keep_serve=config.ray.address is None)
+    with players(config, on_ray, progress) as models, progress.phase("evaluate"):
+        metrics, _, scores = evaluate_models(
+            models, graphs, config.rollout.turns, measures, reward, config.rollout.drawings
+        )
     for block in ("extraction", "judge"):
         for reason, count in metrics.get(block, {}).get("reasons", {}).items():
             progress.note(f"{block}: {count} images not scored: {reason}")

@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from presets.checks import changed_on_resume
+from presets.choice.chosen_config import config_to_train
 from presets.errors import BadInput
-from presets.places import TINY, preset_at
-from presets.run_file import load_config
-from presets.schedule import ended_at, shared_out
+from presets.places import TINY
 from reports.status.progress_display import make_progress
 from rlrig.checks.output import writable_folder
-from rlrig.command import Json, Preset, Quiet, Set, config_of, dated, exit_codes, settings
+from rlrig.command import Json, Preset, Quiet, Set, dated, exit_codes, settings
 from rollout.checkpoint import TRUST
 from rollout.local_ray import only_ray_of_process, preload
 
 if TYPE_CHECKING:
-    from presets.run_config import RunConfig
     from reports.storage import Mirror
 
 
@@ -69,27 +66,10 @@ def train(
         if resume and out is None:
             raise BadInput("--resume: say which run with --out runs/NAME")
         mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
-        if resume:
-            config = _with_updates(config_of(folder, preset, settings(set_)), updates, resume)
-            if problems := changed_on_resume(config_of(folder, preset, []), config):
-                raise BadInput("\n".join(problems))
-        else:
-            config = _with_updates(load_config(preset_at(preset), settings(set_)), updates, resume)
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise BadInput(f"--out {folder}: exists and is not empty; choose another, or go on with --resume")
+        config = config_to_train(preset, settings(set_), folder, resume, updates)
         preload(config.ray, config.gpu_learner)  # beside this process's own imports
         from rlrig.training import train as run_training
 
         writable_folder(folder)
         with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
             run_training(config, folder, resume, progress, mirror, trust_pickles)
-
-
-def _with_updates(config: RunConfig, updates: int | None, resume: bool) -> RunConfig:
-    """The configuration with so many updates in all. A run that goes on keeps what it has done: its last stage grows or
-    shrinks."""
-    if updates is None:
-        return config
-    stages = (ended_at if resume else shared_out)(config.stages, updates)
-    values = config.model_dump(mode="json") | {"stages": [stage.model_dump(mode="json") for stage in stages]}
-    return type(config).model_validate(values)

@@ -1,1 +1,1 @@
-"""Small models in the process of the command, without Ray and vLLM."""
+"""The models of an episode: small ones in this process, without Ray and vLLM, others where those run them."""

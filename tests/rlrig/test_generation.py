@@ -15,8 +15,8 @@ import pytest
 
 from presets.errors import BadInput
 from presets.run_file import load_config
-from rlrig import generation
 from rlrig.generation import generate
+from rlrig.local import players
 from rollout.progress import Progress
 from scenes.scene_graph import SceneGraph, parse_prompt
 from scenes.shape_world import PREDICATES
@@ -57,7 +57,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return started
 
-    monkeypatch.setattr(generation, "ray_for_run", no_ray)
+    monkeypatch.setattr(players, "ray_for_run", no_ray)
     monkeypatch.setattr(local_models, "load_models", start("local"))
     monkeypatch.setattr(ray_models, "start_models", start("ray"))
     return found

@@ -1,0 +1,1 @@
+"""Single episodes, as programs use them."""
