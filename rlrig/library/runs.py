@@ -11,6 +11,7 @@ from presets.choice.chosen_config import config_to_train, models_of
 from presets.choice.fit import why_on_ray
 from presets.choice.own_prompts import read_prompts, with_prompts, write_prompts
 from presets.choice.trained_models import Models as Which
+from presets.choice.trained_models import trained_models
 from presets.errors import BadInput, RunFailed
 from presets.places import TINY
 from reports.status.progress_display import make_progress
@@ -77,7 +78,8 @@ class Trainer:
 
         writable_folder(self.folder, "out")
         if self._graphs:
-            write_prompts(self._graphs, load_prompts(self._base.data, self._base.seed).held_out, self.folder)
+            data = self._base.data.model_copy(update={"train_size": 1})  # no more of them is needed here
+            write_prompts(self._graphs, load_prompts(data, self._base.seed).held_out, self.folder)
         with make_progress(self._quiet) as progress:
             return train(self.config, self.folder, self._resume, progress)
 
@@ -106,7 +108,7 @@ def evaluate(
     place = Path(source)
     is_run = place.is_dir()
     config, run, _ = models_of(place if is_run else None, place, settings(list(overrides)), models)
-    if on_ray := why_on_ray(config) is not None:
+    if on_ray := why_on_ray(trained_models(config, run)) is not None:
         _refuse_other_ray()
     from measuring.measures import unmeasured
     from rlrig.evaluation import evaluate as run_evaluation
