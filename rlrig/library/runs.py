@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ class Trainer:
         preset: run file.
         overrides: `key=value`, as after `--set`.
         reward: `hard`, `soft`, or a function of yours as `MODULE:NAME`; None: the run file's `rollout.reward`.
+        rewards: scorers, each by its name (`preservation`, `MODULE:NAME`) or with the settings of an entry of the run
+            file's `rewards`; none: the run file's.
         prompts: train on these, in the place of what `data` names. Evaluation keeps the held-out prompts of `data`,
             but for these, and has the Checker alone to measure with.
         out: folder of the run; None: runs/PRESET-TIME.
@@ -50,6 +53,7 @@ class Trainer:
         overrides: Sequence[str] = (),
         *,
         reward: str | None = None,
+        rewards: Sequence[str | Mapping[str, Any]] = (),
         prompts: Sequence[str] = (),
         out: str | Path | None = None,
         resume: bool = False,
@@ -60,6 +64,9 @@ class Trainer:
         self.folder = new_run_folder(Path(preset)) if out is None else Path(out)
         self._resume, self._quiet = resume, quiet
         given = [*settings(list(overrides)), *([] if reward is None else [f"rollout.reward={reward}"])]
+        if rewards:
+            entries = [{"scorer": one} if isinstance(one, str) else dict(one) for one in rewards]
+            given.append(f"rewards={json.dumps(entries)}")
         self.config = self._base = config_to_train(Path(preset), given, self.folder, resume)
         if graphs := read_prompts(self.config, prompts):
             self.config = with_prompts(self.config, graphs, self.folder)

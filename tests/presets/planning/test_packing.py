@@ -4,11 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-<<<<<<<< HEAD:tests/presets/planning/test_packing.py
 from presets.planning.packing import Demand, Node, impossible, pack
-========
-from presets.planning.packing import Demand, Node, impossible, pack
->>>>>>>> 1d41dbf (reports: show progress beside status, pack nodes in presets):tests/presets/sharing/test_packing.py
 
 LABELS = st.sampled_from([{}, {"rlrig-role": "image"}, {"rlrig-role": "vlm"}])
 TENTHS = st.integers(0, 80).map(lambda tenths: tenths / 10)

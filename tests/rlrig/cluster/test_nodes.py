@@ -6,7 +6,6 @@ import pytest
 from presets.errors import BadInput
 from presets.planning.packing import Node
 from presets.run_file import load_config
-from presets.planning.packing import Node
 from rlrig.cluster.nodes import Cluster, NodeType, cluster_at, cluster_of, node_types
 from tests.places import ROOT
 

@@ -34,6 +34,11 @@ def handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, tupl
     return calls
 
 
+def test_a_trainer_takes_scorers_by_name_or_with_settings() -> None:
+    config = rlrig.Trainer(rewards=["checker", {"scorer": "preservation", "weight": 0.3}], quiet=True).config
+    assert [(one.scorer, one.weight) for one in config.rewards] == [("checker", 1.0), ("preservation", 0.3)]
+
+
 def test_a_trainer_hands_on_overrides_and_reward(handed_on: dict[str, Any]) -> None:
     trainer = rlrig.Trainer(overrides=["rollout.group_size=6"], reward="own_reward:least", out="runs/x", quiet=True)
     assert not Path("runs/x").exists()
@@ -77,6 +82,7 @@ def test_a_run_goes_on_with_its_own_prompts(handed_on: dict[str, Any]) -> None:
         ({"overrides": ["rollout.group_size=1"]}, r"rollout\.group_size"),
         ({"preset": "runs/none.yaml"}, "no such run file"),
         ({"reward": "best"}, r"rollout\.reward"),
+        ({"rewards": ["best"]}, r"rewards"),
         ({"prompts": ["red circle"]}, "prompt: "),
         ({"resume": True}, "resume: needs out"),
         ({"resume": True, "out": "x", "prompts": PROMPTS}, "goes on with that run's prompts"),
