@@ -30,8 +30,10 @@ WORKER_ENVIRONMENT = {
     "FORWARDED_ALLOW_IPS": "",
 }
 
-# What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days.
-_BOUNDS_HERE = {
+# What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days; and no
+# workers before there is work, for which `ray.init` would wait, and which lack the environment of a run's.
+_HERE = {
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_task_events_max_num_task_in_gcs": "2000",
     "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
 }
@@ -130,7 +132,7 @@ def start_ray(config: RayConfig, gpu_learner: bool = False) -> None:
     }
     on_terminate = signal.getsignal(signal.SIGTERM)
     if config.address is None:
-        for name, value in _BOUNDS_HERE.items():
+        for name, value in _HERE.items():
             os.environ.setdefault(name, value)
         with preload(config, gpu_learner):
             ray.init(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,7 @@ class _Shared:
     living = False
 
     def __init__(self) -> None:
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # as `rollout.local_ray` does
         self._init = ray.init
         ray.init = self.init
 

@@ -82,14 +82,11 @@ class ForkServer:
             _log.warning(
                 "Workers were started in new interpreters, which takes longer: %s", self.log.read_text()[-500:]
             )
+        self.process.kill()  # it holds nothing, and may be importing for seconds yet
+        self.process.wait(_END_S)
         assert self.process.stdin is not None
         self.process.stdin.close()
-        try:
-            self.process.wait(_END_S)
-        except subprocess.TimeoutExpired:  # it imports, and does not look
-            self.process.kill()
-            self.process.wait(_END_S)
-        shutil.rmtree(self._folder, ignore_errors=True)  # the server has done so, if it could
+        shutil.rmtree(self._folder)
 
 
 _of_process: dict[frozenset[tuple[str, str]], ForkServer] = {}
