@@ -30,8 +30,8 @@ WORKER_ENVIRONMENT = {
     "FORWARDED_ALLOW_IPS": "",
 }
 
-# What a Ray that is started here remembers of what has ended, so that its memory is level within hours, not days; and no
-# workers before there is work, for which `ray.init` would wait, and which lack the environment of a run's.
+# A Ray that is started here begins without workers, for which `ray.init` would wait and which lack the environment of a
+# run's. And it remembers little of what has ended, so that its memory is level within hours, not days.
 _HERE = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_task_events_max_num_task_in_gcs": "2000",

@@ -206,7 +206,7 @@ def test_the_port_says_what_loads_until_it_answers(
         wait_for(lambda: served.progress.notes[-1].startswith("ready: "), "the models")
         time.sleep(1.1)  # what it says of itself is at most a second old
         assert asks.get(f"{url}/readyz").status_code == 200
-        assert "<h1>Studio</h1>" in asks.get(f"{url}/studio").text
+        assert ">Studio</h1>" in asks.get(f"{url}/studio").text
         assert wanted(url, asks).json()["data"][0]["rlrig"]["versions"] == VERSIONS
     assert served.progress.notes[1:5] == [
         "loading, 1 of 4: Inverse Diffuser",

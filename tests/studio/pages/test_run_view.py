@@ -62,7 +62,7 @@ def test_another_run_lies_over_it_and_the_settings_that_differ_are_listed(sample
     page = run_page(folder, "one", ServedLinks(), over="two")
     assert page.others == ["two"]
     assert page.differing == {"seed": ["0", "9"]}
-    assert [curve.legend for curve in page.charts if curve.title.startswith("Reward: Checker")] == [["one", "two"]]
+    assert [curve.legend for curve in page.charts if curve.title == "Reward: reward"] == [["one", "two"]]
     assert page.charts[0].columns == ["one", "two"]
     alone = run_page(folder, "one", ServedLinks())
     assert (alone.over, alone.differing) == (None, {})

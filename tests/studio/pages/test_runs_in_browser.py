@@ -123,7 +123,7 @@ def test_a_curve_tells_the_values_that_are_pointed_at_and_is_smoothed(sample, se
     told = page.locator(".tip").inner_text().splitlines()
     assert told == [
         "update 2",
-        f"Checker's reward {lines[2]['reward_mean']:.4g}",
+        f"reward {lines[2]['reward_mean']:.4g}",
         f"ground truth (exact) {lines[2]['truth_mean']:.4g}",
     ]
     heights = "one => one.getAttribute('points').split(' ').map((pair) => Number(pair.split(',')[1]))"
