@@ -11,7 +11,8 @@ from presets.errors import BadInput
 from presets.run_file import load_config
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cli import app
-from rlrig.generation import _for_one_episode
+from rlrig.library.models import Models
+from rollout.progress import Progress
 from tests.places import PRESET
 
 SAID = "cannot be written to"
@@ -43,6 +44,6 @@ def test_commands_look_at_out_first(command: list[str], run_file: Path) -> None:
 
 
 def test_one_episode_needs_one_worker_of_each_kind() -> None:
-    config = _for_one_episode(load_config(PRESET, ["diffuser.workers=3", "editor.max_workers=4"]))
+    config = Models(load_config(PRESET, ["diffuser.workers=3", "editor.max_workers=4"]), Progress()).config
     assert (config.diffuser.workers, config.editor.workers, config.editor.max_workers) == (1, 1, None)
     assert config.editor.steps == load_config(PRESET).editor.steps
