@@ -1,0 +1,151 @@
+"""From a detector's boxes to what a picture shows of a scene graph: items, and which requirements hold.
+
+The detector is asked for each item without its colour and number (`wooden table` for `brown wooden table 2`). Colours
+are read from the pixels. As in GenEval, the surest detection that fits stands for the item. Where several items of a
+graph differ by their numbers only, nothing tells which detection is which: each of them is found once there are enough
+detections, but their requirements cannot be decided. Nor can those whose predicate no box decides, such as `holding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenes.detected.boxes import Detection, distinct
+from scenes.detected.colours import colours_in, plain_colour
+from scenes.detected.relations import Rule, plain_predicate, relations
+from scenes.extractors import Triple
+from scenes.scene_graph import Item, Requirement, SceneGraph
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one item.
+
+    Attributes:
+        detection: what stands for it; None where it was not found, or is one of several that look alike.
+        count: detections with all of its colours.
+        problem: why there is no detection; empty where there is one.
+        there: whether the picture shows it.
+    """
+
+    detection: Detection | None
+    count: int
+    problem: str
+    there: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What boxes say of a requirement.
+
+    Attributes:
+        holds: None where they cannot say.
+        confidence: the lesser score of its two items; 0 where one of them has none.
+        reason: why it does not hold, or cannot be decided; empty where it holds.
+        shown: the relation in which the items stand, in the word that was asked for where it holds; None for none.
+    """
+
+    requirement: Requirement
+    holds: bool | None
+    confidence: float
+    reason: str
+    shown: str | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows of a scene graph: findings by the name of the item, and a verdict on each requirement."""
+
+    findings: Mapping[str, Finding]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The items that the picture shows."""
+        return tuple(name for name, found in self.findings.items() if found.there)
+
+    @property
+    def triples(self) -> set[Triple]:
+        """For each requirement with both items, the relation in which these stand, as the exact extractor gives it."""
+        return {(v.requirement.subject, v.shown, v.requirement.object) for v in self.verdicts if v.shown is not None}
+
+    @property
+    def satisfied(self) -> float | None:
+        """The fraction of requirements that hold among those that could be decided; None where there is none."""
+        decided = [verdict.holds for verdict in self.verdicts if verdict.holds is not None]
+        return sum(decided) / len(decided) if decided else None
+
+
+def phrase_of(item: Item) -> str:
+    """What a detector is asked for an item: its words without colours and number, in small letters. An item whose words
+    are all colours keeps its label."""
+    words = [word for attribute in item.attributes for word in attribute.split()]
+    kept = [word for word in words if plain_colour(word) is None]
+    while kept and kept[0].casefold() == "and":  # of `black and white cat`
+        kept = kept[1:]
+    return " ".join([*kept, item.label]).casefold()
+
+
+def phrases_of(graph: SceneGraph) -> list[str]:
+    """What a detector is asked for a graph, each phrase once."""
+    return list(dict.fromkeys(phrase_of(item) for item in graph.items))
+
+
+def decidable(graph: SceneGraph) -> tuple[Requirement, ...]:
+    """The requirements whose predicate boxes decide, between items that are told apart by more than a number."""
+    numbered = {item.name for item in graph.items if item.number is not None}
+    return tuple(
+        one
+        for one in graph.requirements
+        if plain_predicate(one.predicate) is not None and not {one.subject, one.object} & numbered
+    )
+
+
+def read(graph: SceneGraph, image: np.ndarray, detections: Iterable[Detection], rule: Rule = "geneval") -> Reading:
+    """What a picture shows of a graph.
+
+    Args:
+        image: uint8 (H, W, 3).
+        detections: those of `phrases_of(graph)` in this image, boxes in its pixels; double ones are left out here.
+        rule: how boxes become relations.
+    """
+    kept = distinct(detections)
+    findings = {item.name: _find(item, graph.items, image, kept) for item in graph.items}
+    decided = set(decidable(graph))
+    verdicts = tuple(_judge(one, findings, one in decided, rule) for one in graph.requirements)
+    return Reading(findings, verdicts)
+
+
+def _find(item: Item, items: Sequence[Item], image: np.ndarray, detections: Sequence[Detection]) -> Finding:
+    phrase = phrase_of(item)
+    seen = [one for one in detections if one.phrase == phrase]
+    if not seen:
+        return Finding(None, 0, f"no {phrase} was found", False)
+    asked = {colour for attribute in item.attributes for word in attribute.split() if (colour := plain_colour(word))}
+    fitting = [one for one in seen if asked <= colours_in(image, one.box)]
+    if not fitting:
+        return Finding(None, 0, f"of {len(seen)} {phrase}, none is {' and '.join(sorted(asked))}", False)
+    if item.number is not None:
+        alike = [one for one in items if (one.label, one.attributes) == (item.label, item.attributes)]
+        enough = len(fitting) >= len(alike)
+        problem = f"{len(fitting)} of {len(alike)} were found" + (", which is which is not known" if enough else "")
+        return Finding(None, len(fitting), problem, enough)
+    return Finding(fitting[0], len(fitting), "", True)
+
+
+def _judge(one: Requirement, findings: Mapping[str, Finding], decided: bool, rule: Rule) -> Verdict:
+    subject, object_ = findings[one.subject], findings[one.object]
+    if not decided:
+        return Verdict(one, None, 0.0, f"boxes cannot decide {one.text!r}", None)
+    if subject.detection is None or object_.detection is None:
+        missing = [name for name in (one.subject, one.object) if findings[name].detection is None]
+        return Verdict(one, False, 0.0, "; ".join(f"{name}: {findings[name].problem}" for name in missing), None)
+    confidence = min(subject.detection.score, object_.detection.score)
+    found = relations(subject.detection.box, object_.detection.box, rule)
+    if plain_predicate(one.predicate) in found:
+        return Verdict(one, True, confidence, "", one.predicate)
+    reason = f"{one.subject} is {' and '.join(found)} {one.object}" if found else "they are at the same place"
+    return Verdict(one, False, confidence, reason, found[0] if found else None)
