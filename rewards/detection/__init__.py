@@ -1,0 +1,1 @@
+"""An open-vocabulary detector: the model behind `scenes.detected`."""
