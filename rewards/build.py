@@ -10,6 +10,7 @@ from typing import Any
 from presets.scoring.scorers import ScorerConfig
 from presets.settings import RolloutConfig
 from rewards.scorers.checker import CheckerScorer
+from rewards.scorers.detector import detector_scorer
 from rewards.scorers.guards import Artifact, Sharpness
 from rewards.scorers.kept_requirements import KeptRequirements
 from rewards.scorers.length import Length
@@ -27,6 +28,7 @@ _PLAIN: dict[str, Callable[..., Scorer]] = {
     "preservation": Preservation,
     "sharpness": Sharpness,
     "artifact": Artifact,
+    "detector": detector_scorer,
 }
 
 

@@ -11,7 +11,10 @@ from scenes.entry_point import is_entry_point
 from scenes.section import OrOwn, Section
 from serving.endpoint.config import EndpointConfig
 
-SHIPPED = ("checker", "kept_requirements", "preservation", "sharpness", "artifact", "length", "vlm_judge", "http")
+SHIPPED = (
+    *("checker", "kept_requirements", "preservation", "sharpness", "artifact", "length", "detector", "vlm_judge"),
+    "http",
+)
 Policy = Literal["actor", "editor"]
 
 
@@ -22,8 +25,9 @@ class ScorerConfig(Section):
     scorer: Annotated[str, OrOwn(SHIPPED)] = "checker"
     """What gives the values: `checker`, what `rollout.reward` makes of the Checker's answers; `kept_requirements`, what
     held before still holds; `preservation`, what the edit is not about stays; `sharpness` and `artifact`, the edit
-    neither blurs nor adds noise; `length`, no overlong answers; `vlm_judge`, a VLM behind `endpoint`; `http`, the
-    service at `http.url`; or a function or class of yours, `module:name`."""
+    neither blurs nor adds noise; `length`, no overlong answers; `detector`, the requirements that an open-vocabulary
+    detector finds to hold; `vlm_judge`, a VLM behind `endpoint`; `http`, the service at `http.url`; or a function or
+    class of yours, `module:name`."""
     name: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")
     """What metrics and pages call it; null: as the scorer, or the name after the colon of `module:name`."""
     weight: float = 1.0
@@ -53,8 +57,9 @@ class ScorerConfig(Section):
 
     @property
     def waits(self) -> bool:
-        """Whether its values may take long: it is another process, or code of the user's own."""
-        return any((self.fleet, self.http, self.endpoint)) or is_entry_point(self.scorer)
+        """Whether its values may take long: it is another process, a detector, or code of the user's own."""
+        detects = self.scorer == "detector" or isinstance(self.options.get("boxes"), dict)
+        return any((self.fleet, self.http, self.endpoint)) or detects or is_entry_point(self.scorer)
 
     def counts_for(self, policy: str) -> bool:
         """Whether it takes part while this policy trains."""

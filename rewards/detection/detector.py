@@ -6,6 +6,7 @@ torch and transformers are imported, and the model is loaded, when the first ima
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _OWL = ("owlv2", "owlvit")
 _DINO = ("grounding-dino", "mm-grounding-dino")
 _OWL_THRESHOLD, _DINO_THRESHOLD = 0.1, 0.25
 """The cuts that transformers uses for these families where nothing else is said; VISOR used 0.1 with OWL-ViT."""
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 _OWL_WORDS = "a photo of a "  # before a phrase, as in the captions that these models learned from
 
 
@@ -49,6 +51,8 @@ class DetectorSettings:
             raise ValueError(f"threshold: {self.threshold} is refused: must be from 0 to below 1")
         if self.batch < 1:
             raise ValueError(f"batch: {self.batch} is refused: must be at least 1")
+        if self.device is not None and not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device: {self.device!r} is refused: write cpu, cuda, mps or xpu, or cuda:1")
         if (family := self.family) not in _OWL + _DINO:
             raise ValueError(
                 f"model: {self.model!r} is refused: its config.json says model_type {family!r}; give a detector of one "
@@ -142,7 +146,7 @@ class Detector:
         import torch
         from PIL import Image
 
-        processor, model, device = self._load()
+        processor, model, device = self._ready()
         pictures = [Image.fromarray(images[row.image]) for row in rows]
         sizes = [(picture.height, picture.width) for picture in pictures]
         owl = self._family in _OWL
@@ -160,7 +164,12 @@ class Detector:
         )
         return [_detections(row, result, size, owl) for row, result, size in zip(rows, results, sizes, strict=True)]
 
-    def _load(self) -> tuple[Any, Any, str]:
+    def load(self) -> None:
+        """Load the model, where it is not."""
+        with self._lock:
+            self._ready()
+
+    def _ready(self) -> tuple[Any, Any, str]:
         """Processor, model and device."""
         if self._loaded is None:
             import torch

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from actors.replica import Replica
 from presets.scoring.scorers import ScorerConfig
 from presets.settings import RolloutConfig
 from rewards.turn import ScoredTurn
 from rewards.values import Values, checked_values
+from scenes.entry_point import is_entry_point
 
 if TYPE_CHECKING:
     from rewards.build import Scorer
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A scorer that loads a model before it scores."""
+
+    def load(self) -> None:
+        """Load the model, where it is not."""
 
 
 class ScorerWorker(Replica):
@@ -31,6 +40,9 @@ class ScorerWorker(Replica):
         self.replica = f"{entry.title}-{replica}"
         self._batch = entry.fleet.batch if entry.fleet is not None else None
         self._scorer: Scorer = new_scorer(entry, rollout)
+        made: object = self._scorer
+        if not is_entry_point(entry.scorer) and isinstance(made, Loads):
+            made.load()  # here, where `start_deadline_s` counts, and not within the deadline of a first batch
 
     def score(self, groups: Sequence[Sequence[ScoredTurn]]) -> list[Values]:
         """The values of whole groups, a list for each; None in the place of nonsense.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage
 
+from rewards.detection.boxes import Box, Boxes, DetectorBoxes, each_once
 from rewards.scorers.structural_similarity import masked_ssim
 from rewards.turn import ScoredTurn
 from scenes.entry_point import load_entry_point
 
-Box = Sequence[float]
-"""Left, top, right, bottom in pixels."""
-Boxes = Callable[[np.ndarray, str], Sequence[Box]]
-"""Where an image (H, W, 3) shows an item of this name; none where it does not."""
 _BLUR = 5  # pixels around one that change with it
 _LIMIT = 64.0  # grey levels in the mean of a distance that is worth 0
 
@@ -31,33 +28,47 @@ class Preservation:
     Args:
         measure: ssim or distance.
         share: part of the pixels that one edit may change, where no boxes are found: from 0 to below 1.
-        boxes: `module:name` of a function that finds items, see `Boxes`.
+        boxes: `module:name` of a function that finds items, see `Boxes`; or the settings of a detector that does so,
+            see `rewards.detection.detector.DetectorSettings`.
 
     Raises:
-        ValueError: a measure that there is not, or a share out of its range.
+        ValueError: a measure that there is not, a share out of its range, or a detector that there is not.
         EntryPointError: there is no such code.
     """
 
     def __init__(
-        self, measure: Literal["ssim", "distance"] = "ssim", share: float = 0.25, boxes: str | None = None
+        self,
+        measure: Literal["ssim", "distance"] = "ssim",
+        share: float = 0.25,
+        boxes: str | Mapping[str, Any] | None = None,
     ) -> None:
         if measure not in ("ssim", "distance"):
             raise ValueError(f"measure: {measure!r} is refused: must be ssim or distance")
         if not 0 <= share < 1:
             raise ValueError(f"share: {share} is refused: must be from 0 to below 1")
         self._measure, self._share = measure, share
-        self._boxes: Boxes | None = None if boxes is None else load_entry_point("rewards.options.boxes", boxes)
+        self._boxes: Boxes | None = None
+        if isinstance(boxes, str):
+            self._boxes = load_entry_point("rewards.options.boxes", boxes)
+        elif boxes is not None:
+            self._boxes = DetectorBoxes(boxes)
+
+    def load(self) -> None:
+        """Load the detector of `boxes`, where there is one."""
+        if isinstance(self._boxes, DetectorBoxes):
+            self._boxes.load()
 
     def __call__(self, turns: Sequence[ScoredTurn]) -> list[float]:
         """One value in [0, 1] a turn; NaN where the images have different sizes, or all of them is cut out."""
-        return [self._value(turn) for turn in turns]
+        boxes = None if self._boxes is None else each_once(self._boxes)
+        return [self._value(turn, boxes) for turn in turns]
 
-    def _value(self, turn: ScoredTurn) -> float:
+    def _value(self, turn: ScoredTurn, boxes: Boxes | None) -> float:
         if turn.source.shape != turn.image.shape:
             return float("nan")
         if turn.still or turn.source is turn.image:
             return 1.0
-        kept = self._outside_boxes(turn)
+        kept = _outside_boxes(turn, boxes)
         if kept is None:
             kept = least_changed(turn.source, turn.image, self._share)
         if self._measure == "ssim":
@@ -65,13 +76,14 @@ class Preservation:
             return max(0.0, value) if np.isfinite(value) else value
         return masked_closeness(turn.source, turn.image, kept)
 
-    def _outside_boxes(self, turn: ScoredTurn) -> np.ndarray | None:
-        """The pixels outside the object that moves; None where it is not found in both images."""
-        moved = first_named(turn.edit_prompt, [item.name for item in turn.graph.items])
-        if self._boxes is None or moved is None:
-            return None
-        found = [list(self._boxes(image, moved)) for image in (turn.source, turn.image)]
-        return outside(found[0] + found[1], turn.source.shape[:2]) if all(found) else None
+
+def _outside_boxes(turn: ScoredTurn, boxes: Boxes | None) -> np.ndarray | None:
+    """The pixels outside the object that moves; None where it is not found in both images."""
+    moved = first_named(turn.edit_prompt, [item.name for item in turn.graph.items])
+    if boxes is None or moved is None:
+        return None
+    found = [list(boxes(image, moved)) for image in (turn.source, turn.image)]
+    return outside(found[0] + found[1], turn.source.shape[:2]) if all(found) else None
 
 
 def first_named(text: str, names: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ detections, but their requirements cannot be decided. Nor can those whose predic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from scenes.detected.colours import colours_in, plain_colour
 from scenes.detected.relations import Rule, plain_predicate, relations
 from scenes.extractors import Triple
 from scenes.scene_graph import Item, Requirement, SceneGraph
+
+Find = Callable[[Sequence[np.ndarray], Sequence[Sequence[str]]], list[list[Detection]]]
+"""A detector: images, and the phrases to look for in each; what is found in each, see `rewards.detection.detector`."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,16 @@ def decidable(graph: SceneGraph) -> tuple[Requirement, ...]:
     )
 
 
+def fitting(item: Item, image: np.ndarray, detections: Iterable[Detection]) -> list[Detection]:
+    """The detections, of `phrase_of(item)`, that have all colours of an item; the surest first.
+
+    Args:
+        image: uint8 (H, W, 3), which the boxes lie in.
+    """
+    asked = _colours_of(item)
+    return [one for one in detections if one.phrase == phrase_of(item) and asked <= colours_in(image, one.box)]
+
+
 def read(graph: SceneGraph, image: np.ndarray, detections: Iterable[Detection], rule: Rule = "geneval") -> Reading:
     """What a picture shows of a graph.
 
@@ -124,16 +137,21 @@ def _find(item: Item, items: Sequence[Item], image: np.ndarray, detections: Sequ
     seen = [one for one in detections if one.phrase == phrase]
     if not seen:
         return Finding(None, 0, f"no {phrase} was found", False)
-    asked = {colour for attribute in item.attributes for word in attribute.split() if (colour := plain_colour(word))}
-    fitting = [one for one in seen if asked <= colours_in(image, one.box)]
-    if not fitting:
-        return Finding(None, 0, f"of {len(seen)} {phrase}, none is {' and '.join(sorted(asked))}", False)
+    fit = fitting(item, image, seen)
+    if not fit:
+        colours = " and ".join(sorted(_colours_of(item)))
+        return Finding(None, 0, f"of {len(seen)} {phrase}, none is {colours}", False)
     if item.number is not None:
         alike = [one for one in items if (one.label, one.attributes) == (item.label, item.attributes)]
-        enough = len(fitting) >= len(alike)
-        problem = f"{len(fitting)} of {len(alike)} were found" + (", which is which is not known" if enough else "")
-        return Finding(None, len(fitting), problem, enough)
-    return Finding(fitting[0], len(fitting), "", True)
+        enough = len(fit) >= len(alike)
+        problem = f"{len(fit)} of {len(alike)} were found" + (", which is which is not known" if enough else "")
+        return Finding(None, len(fit), problem, enough)
+    return Finding(fit[0], len(fit), "", True)
+
+
+def _colours_of(item: Item) -> set[str]:
+    words = [word for attribute in item.attributes for word in attribute.split()]
+    return {colour for word in words if (colour := plain_colour(word)) is not None}
 
 
 def _judge(one: Requirement, findings: Mapping[str, Finding], decided: bool, rule: Rule) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,3 +18,8 @@ def shapes_in(image: np.ndarray, phrases: Iterable[str], score: float = 0.8) -> 
         for o in extract(image).objects
         if o.shape in asked
     ]
+
+
+def find_shapes(images: Sequence[np.ndarray], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+    """`shapes_in` for several images."""
+    return [shapes_in(image, ones) for image, ones in zip(images, phrases, strict=True)]
