@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from measuring.detector_extraction import DetectorExtractor
 from measuring.image_scorer import ExactExtractor, ImageScorer
 from measuring.vlm_extraction import VlmExtractor
 from measuring.vlm_judge import JudgeMode, VlmJudge
 from presets.errors import BadInput, RunFailed
+from rewards.detection.reader import DetectorReader
 from scenes.scene_graph_iou import SceneScores
 from serving.endpoint.config import EndpointConfig
 from serving.endpoint.openai_api import Endpoint, EndpointError
@@ -24,13 +26,14 @@ _OPTIONS = {"base_url": "--base-url", "api_key_env": "--api-key-env", "timeout_s
 class MeasureOptions:
     """The options of `rlrig eval` that say what to measure with; None where one was not given."""
 
-    extractor: Literal["exact", "openai"] | None = None
+    extractor: Literal["exact", "openai", "detector"] | None = None
     base_url: str | None = None
     extractor_model: str | None = None
     judge_model: str | None = None
     judge_mode: JudgeMode | None = None
     api_key_env: str | None = None
     timeout_s: float | None = None
+    extractor_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def choose_measures(options: MeasureOptions, source: str) -> Measures:
     if options.extractor == "openai":
         endpoints.append(_endpoint(options, options.extractor_model or ""))
         extractor = VlmExtractor(endpoints[-1])
+    elif options.extractor == "detector":
+        extractor = _detector(options)
     if options.judge_model is not None:
         endpoints.append(_endpoint(options, options.judge_model))
         judge = VlmJudge(endpoints[-1], options.judge_mode or "per_requirement")
@@ -93,14 +98,21 @@ def _refuse_what_does_not_fit(options: MeasureOptions, source: str) -> None:
     if options.extractor == "exact" and source != "shape_world":
         raise BadInput(
             f"--extractor exact: reads drawn shapes only, and data.source is {source}; use --extractor openai with "
-            "--base-url and --extractor-model"
+            "--base-url and --extractor-model, or --extractor detector with --extractor-model"
         )
     if options.extractor == "openai" and not options.extractor_model:
         raise BadInput("--extractor-model: is missing; --extractor openai needs the name of a model at --base-url")
-    if options.extractor != "openai" and options.extractor_model is not None:
+    if options.extractor == "detector" and not options.extractor_model:
+        raise BadInput("--extractor-model: is missing; --extractor detector needs the folder of a detector")
+    if options.extractor not in ("openai", "detector") and options.extractor_model is not None:
         raise BadInput(
-            f"--extractor-model {options.extractor_model}: nothing would use it; add --extractor openai, or leave it "
-            "out"
+            f"--extractor-model {options.extractor_model}: nothing would use it; add --extractor openai or --extractor "
+            "detector, or leave it out"
+        )
+    if options.extractor != "detector" and options.extractor_threshold is not None:
+        raise BadInput(
+            f"--extractor-threshold {options.extractor_threshold:g}: nothing would use it; add --extractor detector, "
+            "or leave it out"
         )
     if options.judge_model is None and options.judge_mode is not None:
         raise BadInput(f"--judge-mode {options.judge_mode}: there is no judge; add --judge-model, or leave it out")
@@ -115,6 +127,13 @@ def _refuse_what_does_not_fit(options: MeasureOptions, source: str) -> None:
     for option, value in unused.items():
         if not asks and value is not None:
             raise BadInput(f"{option}: nothing would use it; add --extractor openai or --judge-model, or leave it out")
+
+
+def _detector(options: MeasureOptions) -> DetectorExtractor:
+    try:
+        return DetectorExtractor(DetectorReader(options.extractor_model or "", options.extractor_threshold))
+    except ValueError as error:  # which begins with the key
+        raise BadInput(f"--extractor-{error}") from error
 
 
 def _endpoint(options: MeasureOptions, model: str) -> Endpoint:

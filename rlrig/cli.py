@@ -85,16 +85,21 @@ def evaluate(
         typer.Option(help="JSON file of means, intervals and scores; default eval-TIME.json in the run or in runs."),
     ] = None,
     extractor: Annotated[
-        Literal["exact", "openai"] | None,
+        Literal["exact", "openai", "detector"] | None,
         typer.Option(
-            help="Reads scene graphs from images: exact (drawn shapes only; the default there), or openai: a VLM "
-            "behind an OpenAI-compatible endpoint, in LAION-SG's protocol.",
+            help="Reads scene graphs from images: exact (drawn shapes only; the default there); openai: a VLM "
+            "behind an OpenAI-compatible endpoint, in LAION-SG's protocol; detector: an open-vocabulary detector.",
         ),
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="Endpoint of extractor and judge, e.g. https://api.openai.com/v1.")
     ] = None,
-    extractor_model: Annotated[str | None, typer.Option(help="VLM of --extractor openai.")] = None,
+    extractor_model: Annotated[
+        str | None, typer.Option(help="VLM of --extractor openai, or folder of --extractor detector.")
+    ] = None,
+    extractor_threshold: Annotated[
+        float | None, typer.Option(help="Least score of a detection; default that of the detector's family.")
+    ] = None,
     judge_model: Annotated[
         str | None, typer.Option(help="VLM that also says, requirement by requirement, whether the prompt is met.")
     ] = None,
@@ -118,7 +123,9 @@ def evaluate(
         config = config_of(run, preset, overrides)
         from measuring.measures import MeasureOptions, choose_measures, unmeasured
 
-        options = MeasureOptions(extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout)
+        options = MeasureOptions(
+            extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout, extractor_threshold
+        )
         measures = choose_measures(options, config.data.source)
         from rlrig.evaluation import evaluate as run_evaluation
 

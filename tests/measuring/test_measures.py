@@ -1,7 +1,9 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from measuring.detector_extraction import DetectorExtractor
 from measuring.image_scorer import ExactExtractor
 from measuring.measures import MeasureOptions, Measures, choose_measures, default_measures, unmeasured
 from measuring.vlm_extraction import VlmExtractor
@@ -42,6 +44,17 @@ def test_extractor_and_judge_are_two_models_behind_one_endpoint(monkeypatch: pyt
     assert "sk-secret" not in str(measures.extractor.report()) + str(measures.judge.report())
 
 
+def test_a_detector_is_an_extractor_that_asks_no_endpoint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "owlv2"}')
+    options: dict[str, Any] = {"extractor": "detector", "extractor_model": str(tmp_path)}
+    measures = choose("laion_sg", **options)
+    assert isinstance(measures.extractor, DetectorExtractor)
+    assert (measures.judge, measures.endpoints) == (None, ())
+    assert measures.extractor.report()["threshold"] == 0.1
+    with pytest.raises(BadInput, match=r"--extractor-threshold: 2.0 is refused"):
+        choose("laion_sg", **options, extractor_threshold=2.0)
+
+
 def test_a_judge_can_stand_beside_the_exact_extractor_or_alone() -> None:
     measures = choose(judge_model="judge", base_url=URL, judge_mode="checklist")
     assert isinstance(measures.extractor, ExactExtractor)
@@ -56,6 +69,9 @@ def test_a_judge_can_stand_beside_the_exact_extractor_or_alone() -> None:
         ("laion_sg", {"extractor": "exact"}, "--extractor exact: reads drawn shapes only.*use --extractor openai"),
         ("laion_sg", {"extractor": "openai", "base_url": URL}, "--extractor-model: is missing"),
         ("laion_sg", {"extractor": "openai", "extractor_model": "eye"}, "--base-url: is missing; --extractor openai"),
+        ("laion_sg", {"extractor": "detector"}, "--extractor-model: is missing; --extractor detector needs the folder"),
+        ("laion_sg", {"extractor": "detector", "extractor_model": "/no"}, "--extractor-model: '/no' is refused: there"),
+        ("shape_world", {"extractor_threshold": 0.2}, "--extractor-threshold 0.2: nothing would use it; add"),
         ("shape_world", {"judge_model": "judge"}, "--base-url: is missing; --judge-model needs the address"),
         ("shape_world", {"judge_model": "", "base_url": URL}, "--judge-model"),
         ("shape_world", {**OPENAI, "extractor_model": ""}, "--extractor-model: is missing"),

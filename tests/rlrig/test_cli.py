@@ -201,10 +201,20 @@ def test_eval_hands_on_extractor_and_judge(run_file: Path, commands: dict[str, A
     assert measures.judge.report()["mode"] == "checklist"
 
 
+def test_eval_hands_on_the_detector(run_file: Path, commands: dict[str, Any]) -> None:
+    (run_file.parent / "config.json").write_text('{"model_type": "owlv2"}')
+    options = ["--extractor", "detector", "--extractor-model", str(run_file.parent), "--extractor-threshold", "0.2"]
+    result = runner.invoke(app, ["eval", str(run_file), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    told = commands["evaluate"][4].extractor.report()
+    assert (told["model"], told["threshold"]) == (str(run_file.parent), 0.2)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (["--extractor", "openai", "--extractor-model", "eye"], "--base-url: is missing"),
+        (["--extractor", "detector", "--extractor-model", "/nowhere"], "--extractor-model: '/nowhere' is refused"),
         (["--judge-model", "judge", "--base-url", "ftp://models.example"], "--base-url: 'ftp://models.example' begins"),
         (
             ["--extractor", "exact", "--set", "data={source: laion_sg, path: run.yaml}"],

@@ -1,0 +1,55 @@
+"""The extractor for images of any kind that asks nobody: an open-vocabulary detector, and rules on its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from measuring.image_scorer import Unscored
+from rewards.detection.reader import DetectorReader
+from scenes.detected.reading import Reading, decidable
+from scenes.scene_graph import SceneGraph
+from scenes.scene_graph_iou import SceneScores, check_relations, compare
+
+
+class DetectorExtractor:
+    """Scores images by what a detector finds in them.
+
+    Only requirements that boxes decide count, see `scenes.detected.reading`; an image with none of these stays
+    unscored. Items are all those of the graph. As the detector is asked for these alone, Entity-IoU is the fraction of
+    items that were found.
+
+    Args:
+        reader: reads images.
+    """
+
+    def __init__(self, reader: DetectorReader) -> None:
+        self._reader = reader
+        self._asked = self._undecided = 0
+
+    def score(self, graphs: Sequence[SceneGraph], images: Sequence[np.ndarray]) -> list[SceneScores | Unscored]:
+        """The IoUs for each image (uint8, H×W×3).
+
+        Raises:
+            ValueError: as many graphs as images are needed, each with a relation.
+        """
+        for graph in graphs:
+            check_relations(graph)
+        readings = self._reader.read(graphs, images)
+        return [self._score(graph, reading) for graph, reading in zip(graphs, readings, strict=True)]
+
+    def _score(self, graph: SceneGraph, reading: Reading) -> SceneScores | Unscored:
+        requirements = decidable(graph)
+        self._asked += len(graph.requirements)
+        self._undecided += len(graph.requirements) - len(requirements)
+        if not requirements:
+            return Unscored("boxes decide none of its requirements")
+        found = reading.triples
+        asked = {requirement.triple for requirement in requirements}
+        return compare(set(graph.names), asked, set(reading.names), found, {predicate for _, predicate, _ in found})
+
+    def report(self) -> dict[str, Any]:
+        counts = {"requirements": self._asked, "undecided_requirements": self._undecided}
+        return {"extractor": "detector", **self._reader.report(), **counts}
