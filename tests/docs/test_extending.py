@@ -72,7 +72,7 @@ def module(name: str) -> ModuleType:
 
 
 def test_there_is_a_page_with_a_file_for_each_part() -> None:
-    assert list(PAGES) == ["checker", "dataset", "diffuser", "editor", "reward", "vlm"]
+    assert list(PAGES) == ["checker", "dataset", "detector", "diffuser", "editor", "reward", "vlm"]
     given = {name for page in PAGES.values() for name in files_of(page) if name.endswith(".py")}
     parts = ("checker", "diffuser", "editor", "gpu_scorer", "reward", "scenes", "scorer", "service", "vlm")
     assert given == {f"own_{part}.py" for part in parts}
