@@ -2,8 +2,10 @@
 #   make train PRESET=presets/tiny/run.yaml ARGS="--set rollout.group_size=6 --out runs/mine"
 PRESET ?= presets/tiny/run.yaml
 ARGS ?=
-QUICK = .venv/bin/python -m pytest -n 2 --dist worksteal
-ENGINES = .venv/bin/python -m pytest
+# What pytest and the many processes that it starts have compiled once is kept, also where a shell turns that off.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest
+QUICK = $(PYTEST) -n 2 --dist worksteal
+ENGINES = $(PYTEST)
 SOURCES = actors benchmarks experiments learner measuring presets reports rewards rlrig rollout scenes serving studio tests weights
 
 .PHONY: train results frontier chaos test test-all test-fast test-gpu lint format venv clean help
