@@ -32,7 +32,11 @@ class ReplicaEngine(VLLMEngine):  # type: ignore[misc]
         if not current_platform.is_cpu():
             await super().start()
             return
-        with models_inspected_here(), engines_forked(_FORKED_S) as forking:
+        with models_inspected_here():
+            await self._start_forked()
+
+    async def _start_forked(self) -> None:
+        with engines_forked(_FORKED_S) as forking:
             try:
                 await super().start()
                 return
