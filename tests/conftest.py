@@ -11,9 +11,7 @@ import pytest
 from tests.tutorial import Tutorial, go_through
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in what tests start
-os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
-    "0"  # else a thread that a test left behind may start a Ray beside the next one's
-)
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that was left behind would start a Ray
 
 RUN_FILE = """\
 seed: 3
