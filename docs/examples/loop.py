@@ -14,11 +14,11 @@ from learner.samples import ActorSample
 from learner.vlm_policy import VlmPolicy
 from presets.places import TINY, preset_at
 from presets.run_file import load_config
+from rewards.satisfaction import reward_of
 from rlrig.local.models import load_models
 from rollout.episode import draw_states
 from rollout.progress import Progress
 from rollout.prompts import load_prompts
-from rollout.state import reward_of
 from serving.actor import Actor
 from serving.local.vlm import LocalVlm
 
