@@ -55,8 +55,10 @@ pip_install() { # exec: what an interrupt ends is the installer itself
     exec "$venv/bin/python" -m pip install --no-input --progress-bar off --disable-pip-version-check "$@"
 }
 
+# Not by --python: uv remembers what it was told of a path, and of one that had no pyvenv.cfg for a moment, as where an
+# environment is being removed, it believes for ever that it is the Python which the environment was made with.
 uv_install() {
-    exec "$venv/bin/uv" pip install --python "$venv/bin/python" "$@"
+    VIRTUAL_ENV=$(realpath "$venv") exec "$venv/bin/uv" pip install "$@"
 }
 
 # Everything, by pip_install or uv_install.

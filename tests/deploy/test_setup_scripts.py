@@ -145,7 +145,7 @@ esac
 STAND_IN_UV = """\
 #!/bin/sh
 echo "uv $*" >> "{root}/log"
-env | grep -E '^(UV_|SSL_CERT_FILE|ALL_PROXY)' > "{root}/environment"
+env | grep -E '^(UV_|SSL_CERT_FILE|ALL_PROXY|VIRTUAL_ENV)' > "{root}/environment"
 if test -e "{root}/uv-hangs"; then touch "{root}/hanging"; exec sleep 60; fi
 if test -e "{root}/no-torch" && echo "$*" | grep -q "torch==" && ! echo "$*" | grep -q extra-index-url; then
     echo "  cause: Because there is no version of torch==1.0 and you require torch==1.0"
@@ -213,9 +213,10 @@ def test_uv_installs_the_lock_and_a_second_time_changes_nothing(set_up):
     assert code == 0, output
     assert output.startswith("[set-up ")
     assert "ready: .venv" in output
-    uv = "uv pip install --python .venv/bin/python --no-deps"
+    uv = "uv pip install --no-deps"
     hook = "python -m rlrig.checks.torchvision_hook"
     assert commands == [f"{uv} torch==1.0", f"{uv} -r requirements/cpu.lock", f"{uv} --no-build-isolation -e .", hook]
+    assert f"VIRTUAL_ENV={set_up.repository / '.venv'}" in (set_up.root / "environment").read_text().splitlines()
     assert set_up("no-uv", "pip-fails") == (0, "", [])
 
 
