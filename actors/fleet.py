@@ -268,7 +268,7 @@ class Fleet(Roster):
         self.replaced += 1
         if error.process_lives:
             ray.kill(handle, no_restart=False)
-        while (left := end - time.monotonic()) > 0:
+        while not self.closed and (left := end - time.monotonic()) > 0:
             try:
                 site = ray.get(handle.site.remote(), timeout=left)
                 if not error.process_lives or site != self._sites.get(name):

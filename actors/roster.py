@@ -26,6 +26,7 @@ class Roster:
         self.handles = dict(handles)
         self.expelled: dict[str, ActorHandle] = {}
         self.replaced = 0
+        self.closed = False  # who waits for a replica to come back waits no longer
         self._sites: dict[str, Site] = {}
         self._make: Callable[[int], tuple[str, ActorHandle]] | None = None
         self._made = len(self.handles)
@@ -83,6 +84,7 @@ class Roster:
 
     def close(self) -> None:
         """Kill all replicas."""
+        self.closed = True
         for handle in (*self.handles.values(), *self.expelled.values()):
             ray.kill(handle)
 

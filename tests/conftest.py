@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.tutorial import Tutorial, go_through
+# Before torch and Ray are loaded, here and in what tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that was left behind would start a Ray beside the next one's
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in what tests start
-os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that was left behind would start a Ray
+from tests.tutorial import Tutorial, go_through
 
 RUN_FILE = """\
 seed: 3
