@@ -15,8 +15,6 @@ from uuid import uuid4
 import ray
 from PIL import Image
 from ray import serve
-from ray.serve.llm import LLMConfig
-from ray.serve.llm.deployment import LLMServer
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.transformers_utils.processor import cached_processor_from_config
@@ -24,6 +22,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.site import Site, this_site
 from serving.config import VlmConfig
+from serving.engines.ray_llm import LLMConfig, LLMServer
 from serving.engines.replica_engine import ReplicaEngine
 from serving.gate import Gate
 from serving.generation import IMAGE_BIAS, Answer, Batch, Question, Sampling, messages, word_ids

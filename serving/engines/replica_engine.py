@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from vllm.platforms import current_platform
 
 from serving.engines.forked import engines_forked, models_inspected_here
+from serving.engines.ray_llm import VLLMEngine
 
 _log = logging.getLogger(__name__)
 _FORKED_S = 120.0  # 8 on an idle machine
