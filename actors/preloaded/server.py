@@ -142,31 +142,35 @@ def _set_since(before: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in before}
 
 
-def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """What `enter.py` sends, and the files that come with it.
-
-    Raises:
-        Refused: it comes from another user, or is not what `enter.py` sends.
-    """
-    connection.settimeout(_READ_S)
+def _refuse_others(connection: socket.socket) -> None:
     _, user, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     if user != os.getuid():
         raise Refused(f"user {user} asks")
-    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+
+
+def _asked(connection: socket.socket, files: int) -> dict[str, Any]:
+    """What `enter.py` sends after its `files`.
+
+    Raises:
+        Refused, ValueError: it is not what `enter.py` sends.
+    """
     text = bytearray()
     while len(text) < _LARGEST and (part := connection.recv(1 << 16)):
         text += part
-    if len(files) != 3 or len(text) >= _LARGEST:
-        raise Refused(f"{len(files)} files and {len(text)} bytes")
-    return json.loads(text), list(files)
+    if files != 3 or len(text) >= _LARGEST:
+        raise Refused(f"{files} files and {len(text)} bytes")
+    asked: dict[str, Any] = json.loads(text)
+    return asked
 
 
 def _answer(connection: socket.socket, before: Mapping[str, str]) -> tuple[Worker, list[int]] | None:
     """Fork one worker. In the new process, what it is to become; in this one nothing."""
     files: list[int] = []
     try:
-        asked, files = _read(connection)
-        worker = Worker(asked, before)
+        connection.settimeout(_READ_S)
+        _refuse_others(connection)
+        _, files, _, _ = socket.recv_fds(connection, 1, 3)
+        worker = Worker(_asked(connection, len(files)), before)
         if os.fork() == 0:
             return worker, files
         connection.sendall(_FORKED)

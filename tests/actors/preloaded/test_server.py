@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from actors.preloaded.enter import asked, forked
-from actors.preloaded.server import Refused, Worker, differing
+from actors.preloaded.server import Refused, Worker, _answer, differing
 
 COMMAND = ["/ray/default_worker.py", "--node-ip-address=127.0.0.1"]
 
@@ -75,3 +75,16 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path, capfd):
         silent.listen()
         assert not forked(path, COMMAND, deadline_s=0.2)
     assert "timed out" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", [b"no JSON", b"{}", b'{"arguments": [], "environment": {}}'])
+def test_what_is_refused_leaves_no_file_open(text, capfd):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        socket.send_fds(ours, [b"+"], [0, 1, 2])
+        ours.sendall(text)
+        ours.shutdown(socket.SHUT_WR)
+        before = os.listdir("/proc/self/fd")
+        assert _answer(theirs, {}) is None
+        assert os.listdir("/proc/self/fd") == before
+        assert ours.recv(16) == b"refused"
