@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.preloaded.start import no_gpu_here, server_of_process, workers_forked_by
+from actors.preloaded.variable import variable
 from presets.checks import cpu_demand
 from presets.errors import BadInput
 
@@ -58,11 +59,8 @@ def only_ray_of_process(config: RayConfig) -> Iterator[None]:
     if config.address is not None or _RECORDER in os.environ:
         yield
         return
-    os.environ[_RECORDER] = "0"
-    try:
+    with variable(_RECORDER, "0"):
         yield
-    finally:
-        del os.environ[_RECORDER]
 
 
 def worker_environment(gpu_learner: bool) -> dict[str, str]:
@@ -175,16 +173,13 @@ def _on_loopback() -> Iterator[None]:
     node of this machine would be another."""
     from ray._private import ray_constants
 
-    given, clusters = os.environ.get(_CLUSTERS), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[_CLUSTERS], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        yield
+        with variable(_CLUSTERS, "0"):
+            yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
-        if given is None:
-            del os.environ[_CLUSTERS]
-        else:
-            os.environ[_CLUSTERS] = given
 
 
 def ray_of_library(config: RunConfig) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from actors.preloaded.enter import SOCKET
+from actors.preloaded.variable import variable
 
 MODULES = (
     "torch",
@@ -114,14 +115,10 @@ def workers_forked_by(server: ForkServer) -> Iterator[None]:
     """A Ray that is started within the block takes its workers from the server, as long as it lives."""
     from ray._private import parameter
 
-    ray_s, before = parameter.RayParams, os.environ.get(SOCKET)
+    ray_s = parameter.RayParams
     parameter.RayParams = partial(ray_s, setup_worker_path=str(_HERE / "enter.py"))
-    os.environ[SOCKET] = str(server.socket)
     try:
-        yield
+        with variable(SOCKET, str(server.socket)):
+            yield
     finally:
         parameter.RayParams = ray_s
-        if before is None:
-            del os.environ[SOCKET]
-        else:
-            os.environ[SOCKET] = before

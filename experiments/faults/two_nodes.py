@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 from ray.cluster_utils import Cluster
 
+from actors.preloaded.variable import variable
 from experiments.faults.processes import bearing, end_all, family, title
 from experiments.faults.watched_run import TITLES
 from presets.errors import RunFailed
@@ -32,7 +31,7 @@ class TwoNodes:
     def __init__(self) -> None:
         options = {"num_cpus": _CPUS, "object_store_memory": STORE_BYTES}
         self._mark = uuid.uuid4().hex
-        with self._marked():
+        with variable(_MARK, self._mark):
             self._cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
             self._options = options
             self._nodes = [self._cluster.add_node(**options)]
@@ -52,7 +51,7 @@ class TwoNodes:
 
     def replace(self) -> None:
         """A node like the second one comes, as an autoscaler would bring it."""
-        with self._marked():
+        with variable(_MARK, self._mark):
             self._nodes.append(self._cluster.add_node(wait=False, **self._options))
 
     def take_out(self) -> None:
@@ -74,15 +73,6 @@ class TwoNodes:
             end_all(lambda: bearing(_MARK, self._mark))
         finally:
             self._cluster.shutdown()
-
-    @contextmanager
-    def _marked(self) -> Iterator[None]:
-        """What is started meanwhile bears this cluster's mark."""
-        os.environ[_MARK] = self._mark
-        try:
-            yield
-        finally:
-            del os.environ[_MARK]
 
     def __enter__(self) -> Self:
         return self
