@@ -3,7 +3,6 @@ prompts of a run, read and held against its models."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from presets.errors import BadInput
+from rewards.calls import Call
 from rewards.trial import try_scorer, try_service
 from scenes.dialogue import NO, YES, UnparsableAnswer
 from scenes.dialogues.dialogue import Dialogue
@@ -151,33 +151,21 @@ def check_prompts(config: RunConfig, note: Callable[[str], None]) -> Prompts:
 
 def _call(key: str, config: RunConfig, function: Callable[[], Any]) -> Any:
     """What a function of the user's returns, called in a thread that is left behind where it takes too long."""
-    found: list[Any] = []
-    failed: list[Exception] = []
-
-    def work() -> None:
-        try:
-            found.append(function())
-        except Exception as error:  # whatever it is, the user is told
-            failed.append(error)
-
-    thread = threading.Thread(target=work, name=f"dry run of {key}", daemon=True)
-    thread.start()
-    thread.join(config.rollout.deadline_s)
-    if failed:
-        error = failed[0]
-        if isinstance(error, BadInput | EntryPointError):
-            raise BadInput(str(error)) from error
-        where = _name(key, config)
-        raise BadInput(
-            f"{key}: {where!r} is refused: called once with a small example it fails with "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not found:
+    call: Call[Any] = Call(f"dry run of {key}", function, config.rollout.deadline_s)
+    if not call.ended():
         raise BadInput(
             f"{key}: {_name(key, config)!r} is refused: called once with a small example it did not end within "
             f"rollout.deadline_s = {config.rollout.deadline_s:g} s"
         )
-    return found[0]
+    try:
+        return call.wait()
+    except (BadInput, EntryPointError) as error:
+        raise BadInput(str(error)) from error
+    except Exception as error:  # whatever it is, the user is told
+        raise BadInput(
+            f"{key}: {_name(key, config)!r} is refused: called once with a small example it fails with "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _name(key: str, config: RunConfig) -> str:
