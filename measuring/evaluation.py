@@ -80,6 +80,7 @@ def evaluate_models(
 
     Args:
         own_reward: the user's reward, where the run trains on one: it is measured as `own_reward`, too.
+        drawings: first images at most, of which the Checker chooses.
 
     Returns:
         Metrics, the episodes, and the score of each prompt that the metrics are means of. `diffuser` holds the means
