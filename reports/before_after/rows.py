@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.held_out import read_held_out
+from reports.reading.text_file import lies_in
 from reports.reading.traces import Trace, image_beside, read_trace, trace_files
 from scenes.harmless_text import name_of
 
@@ -137,7 +138,7 @@ def _played(run: Path, evaluation: str, faults: list[str]) -> dict[str, _Played]
 def _truths(run: Path, evaluation: str, faults: list[str]) -> Mapping[tuple[str, str | None], bool]:
     """By images and prompt id whether all holds, as the exact extractor found; empty where that was not written."""
     path = run / "held_out" / f"{evaluation}.parquet"
-    if not path.is_file() or not path.resolve().is_relative_to(run.resolve()):
+    if not lies_in(path, run):
         return {}
     try:
         scores: PromptScores = read_held_out(path)[0]

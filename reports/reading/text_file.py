@@ -29,15 +29,19 @@ def read_text(path: Path) -> tuple[str, list[str]]:
         return "", [f"{path.name} is left out: it is no UTF-8"]
 
 
-def bytes_of(path: Path, root: Path) -> bytes | None:
-    """A file of at most `MOST_BYTES`; None where there is none that lies in `root`, links followed."""
-    small = path.is_file() and path.resolve().is_relative_to(root.resolve()) and path.stat().st_size <= MOST_BYTES
-    return path.read_bytes() if small else None
+def lies_in(path: Path, root: Path) -> bool:
+    """Whether there is a file at this path, and it lies in `root`, links followed."""
+    return path.is_file() and path.resolve().is_relative_to(root.resolve())
+
+
+def bytes_of(path: Path, root: Path, most: int = MOST_BYTES) -> bytes | None:
+    """A file of at most `most` bytes; None where there is none that lies in `root`, links followed."""
+    return path.read_bytes() if lies_in(path, root) and path.stat().st_size <= most else None
 
 
 def end_of(path: Path, root: Path, most: int = MOST_BYTES) -> str:
     """The last `most` bytes of a file as text to be shown; empty where there is none that lies in `root`."""
-    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+    if not lies_in(path, root):
         return ""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - most))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from reports.reading.columns import LONGEST_BINARY
-from reports.reading.text_file import read_text
+from reports.reading.text_file import bytes_of, read_text
 from reports.reading.values import Checker, Faults, read_json
 from rewards.satisfaction import HOLDS
 
@@ -73,10 +73,7 @@ def read_trace(path: Path, root: Path) -> Trace:
 
 def image_beside(trace: Path, name: str, root: Path) -> bytes | None:
     """The bytes of an image of an episode; None where there is none within `root`, or it is too large."""
-    path = trace.parent / name
-    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()) or path.stat().st_size > LONGEST_BINARY:
-        return None
-    return path.read_bytes()
+    return bytes_of(trace.parent / name, root, LONGEST_BINARY)
 
 
 def _place(trace: Path) -> tuple[float, str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from presets.places import PRESETS
+from reports.reading.text_file import lies_in
 
 if TYPE_CHECKING:
     from reports.run_record import RunRecord
@@ -19,7 +20,7 @@ def tokenizer_of(record: RunRecord, anywhere: bool = False) -> Path | None:
             code, as a service may not read what a file in a run's folder points to.
     """
     trained = record.folder / "models" / "actor" / "tokenizer.json"
-    if trained.is_file() and trained.resolve().is_relative_to(record.folder.resolve()):
+    if lies_in(trained, record.folder):
         return trained
     models = record.config.get("models")
     start = models.get("actor") if isinstance(models, dict) else None
