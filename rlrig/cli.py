@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -34,9 +34,6 @@ from rlrig.vlms.tuning import sft_actor
 from rollout.local_ray import only_ray_of_process
 from rollout.progress import Progress
 from scenes.harmless_text import harmless
-
-if TYPE_CHECKING:
-    pass
 
 ADDED = "rlrig.commands"  # entry points of this group are commands, too; `experiments/` brings some
 

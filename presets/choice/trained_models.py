@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from presets.run_config import RunConfig
 
 Models = Literal["trained", "raw"]
-_UNTRAINED = {"actor": 0, "editor": 0}
+UNTRAINED = {"actor": 0, "editor": 0}
+"""Versions of weights that no run has trained."""
 
 
 def chosen_models(config: RunConfig, preset: Path, models: Models | None) -> tuple[RunConfig, dict[str, int]]:
@@ -31,12 +32,12 @@ def chosen_models(config: RunConfig, preset: Path, models: Models | None) -> tup
     made = folder / "made.json"
     found = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
     if models == "raw" or (models is None and found.get("run_file") != preset.name):
-        return config, dict(_UNTRAINED)
+        return config, dict(UNTRAINED)
     if found.get("run_file") != preset.name:
         raise BadInput(f"--models trained: {preset} has no trained models beside it; give a run, or leave it out")
     if config.models != load_config(preset, [], data=False).models:
         if models is None:
-            return config, dict(_UNTRAINED)
+            return config, dict(UNTRAINED)
         raise BadInput("--models trained: --set models.… names other models; leave one of them out")
     return trained_models(config, folder), dict(found["versions"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from presets.choice.fit import why_on_ray
-from presets.choice.trained_models import Models, chosen_models, trained_models
+from presets.choice.trained_models import UNTRAINED, Models, chosen_models, trained_models
 from presets.errors import BadInput
 from presets.places import TINY, preset_at
 from presets.run_file import load_config, load_run_config
@@ -17,8 +17,6 @@ from studio.episodes.follow import last_versions
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
     from studio.config import GatewayConfig
-
-_UNTRAINED = {"actor": 0, "editor": 0}
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def serving_plan(
         if models is not None:
             raise BadInput(f"--models {models}: what is served follows from the run {follow}; leave it out")
         config = load_run_config(follow, overrides, "--follow", data=False)
-        return ServingPlan(config, config if compare else None, _UNTRAINED, follow)
+        return ServingPlan(config, config if compare else None, dict(UNTRAINED), follow)
     if run is None:
         preset = preset_at(source or TINY)
         config = load_config(preset, overrides, data=False)
@@ -83,5 +81,5 @@ def serving_plan(
     config = load_run_config(run, overrides, "RUN", data=False)
     raw = config if compare else None
     if models == "raw":
-        return ServingPlan(config, raw, _UNTRAINED, None)
+        return ServingPlan(config, raw, dict(UNTRAINED), None)
     return ServingPlan(trained_models(config, run), raw, last_versions(run), None)
