@@ -21,7 +21,7 @@ def ship_trained(run: Path, base: Path, out: Path, commands: list[str]) -> None:
     """Write `out/models/actor`, `out/models/editor`, and `out/made.json`, which says how they were made, what they
     score and what each file's digest is.
 
-    Weights are kept in half precision, for which engines give the same answers; what an engine computes in stays as its
+    Weights are kept in half precision, with which a few answers are others; what an engine computes in stays as its
     settings say. The parts of the editor that no run trains are links to those in `base`.
 
     Args:
