@@ -14,7 +14,7 @@ from reports.status.progress_display import make_progress
 from rlrig.checks.output import writable_folder
 from rlrig.command import Json, Preset, Quiet, Set, dated, exit_codes, settings
 from rollout.checkpoint import TRUST
-from rollout.local_ray import only_ray_of_process, preload
+from rollout.local_ray import fork_server, only_ray_of_process
 
 if TYPE_CHECKING:
     from reports.storage import Mirror
@@ -67,7 +67,7 @@ def train(
             raise BadInput("--resume: say which run with --out runs/NAME")
         mirror, folder = _place_of(out, resume) if out else (None, new_run_folder(preset))
         config = config_to_train(preset, settings(set_), folder, resume, updates)
-        preload(config.ray, config.gpu_learner)  # beside this process's own imports
+        fork_server(config.ray, config.gpu_learner)  # it imports beside this process
         from rlrig.training import train as run_training
 
         writable_folder(folder)

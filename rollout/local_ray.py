@@ -9,11 +9,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.preloaded.start import no_gpu_here, server_of_process, workers_forked_by
+from actors.preloaded.start import ForkServer, no_gpu_here, server_of_process, workers_forked_by
 from actors.preloaded.variable import variable
 from presets.checks import cpu_demand
 from presets.errors import BadInput
@@ -69,12 +69,12 @@ def worker_environment(gpu_learner: bool) -> dict[str, str]:
     return {**WORKER_ENVIRONMENT, **({} if gpu_learner else {"DS_ACCELERATOR": "cpu"})}
 
 
-def preload(config: RayConfig, gpu_learner: bool = False) -> AbstractContextManager[object]:
-    """Begin to import what workers import, beside whatever this process does until it starts Ray; a Ray that is started
-    within the block forks its workers from there. Does nothing where `ray.preload` cannot be had."""
+def fork_server(config: RayConfig, gpu_learner: bool = False) -> ForkServer | None:
+    """What imports for the workers of the Ray that this process will start, from now on and beside whatever this
+    process does until then. None where `ray.preload` cannot be had."""
     if config.address is not None or not config.preload or not no_gpu_here():
-        return nullcontext()
-    return workers_forked_by(server_of_process(worker_environment(gpu_learner)))
+        return None
+    return server_of_process(worker_environment(gpu_learner))
 
 
 def port_is_free(port: int) -> bool:
@@ -132,7 +132,8 @@ def start_ray(config: RayConfig, gpu_learner: bool = False) -> None:
     if config.address is None:
         for name, value in _HERE.items():
             os.environ.setdefault(name, value)
-        with preload(config, gpu_learner):
+        server = fork_server(config, gpu_learner)
+        with workers_forked_by(server) if server else nullcontext():
             ray.init(
                 address="local",
                 num_cpus=config.num_cpus,
