@@ -61,10 +61,11 @@ def configuration_page() -> str:
         parts.append(f"## {f'`{path}`' if path else 'Top level'}\n")
         if path and model.__doc__:
             parts.append(_plain(model.__doc__) + "\n")
-        if model in seen:
-            other = _table(seen[model], model, None)
-            rows = [row for row in _table(path, model, given).items() if row[1] != other[row[0]]]
-            same = f"Keys as in [`{seen[model]}`](#{_anchor(seen[model])})"
+        known = next((kind for kind in model.__mro__ if kind in seen), None)
+        if known is not None:
+            other = _table(seen[known], known, None)
+            rows = [row for row in _table(path, model, given).items() if row[1] != other.get(row[0])]
+            same = f"Keys as in [`{seen[known]}`](#{_anchor(seen[known])})"
             parts.append(same + (", but:\n" if rows else ".\n"))
         else:
             rows = list(_table(path, model, given).items())
