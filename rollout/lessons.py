@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,6 @@ from scenes.dialogue import UnparsableAnswer
 from scenes.dialogues.dialogue import Dialogue
 from scenes.record_file import RecordError, raw_records, read_picture
 from scenes.scene_graph import Requirement
-from serving.actor import ActorAnswer, read_answer
-from serving.endpoint.openai_api import Ask, Endpoint, EndpointError
-from serving.generation import Answer
 
 if TYPE_CHECKING:
     from rollout.state import Episode
@@ -118,45 +115,6 @@ def of_episodes(episodes: Sequence[Episode]) -> Lessons:
             else:
                 left_out[UNPARSED if frame.edit_prompt is None else NO_BETTER] += 1
     return found, left_out
-
-
-class Teacher:
-    """A model behind an OpenAI-compatible endpoint in the place of the Actor. An answer that does not come counts as
-    one that cannot be parsed.
-
-    Args:
-        system: what it is told before each request; None: nothing.
-    """
-
-    compute_seconds = 0.0
-
-    def __init__(self, endpoint: Endpoint, dialogue: Dialogue, system: str | None) -> None:
-        self._endpoint, self.dialogue, self._system = endpoint, dialogue, system
-        self.failures = Counter[str]()
-
-    def reflect(
-        self,
-        images: Sequence[np.ndarray],
-        requests: Sequence[str],
-        *,
-        temperature: float = 0.0,
-        seeds: Sequence[int] = (),
-    ) -> list[list[ActorAnswer]]:
-        """See `serving.actor.Actor.reflect`; the endpoint answers greedily."""
-
-        def job(image: np.ndarray, request: str) -> Callable[[Ask], Any]:
-            text = request if self._system is None else f"{self._system}\n\n{request}"
-            return lambda ask: self._answer(ask, text, image)
-
-        texts = self._endpoint.run([job(*asked) for asked in zip(images, requests, strict=True)])
-        return [[read_answer(Answer(text, [], [], True, 0), self.dialogue)] for text in texts]
-
-    async def _answer(self, ask: Ask, text: str, image: np.ndarray) -> str:
-        try:
-            return (await ask(text, image)).text
-        except EndpointError as error:
-            self.failures[str(error)] += 1
-            return ""
 
 
 def samples_of(lessons: Sequence[Lesson], tokenizer: Any, most_tokens: int) -> tuple[list[ActorSample], int]:

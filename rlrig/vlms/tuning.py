@@ -149,13 +149,14 @@ def _taught(config: RunConfig, teacher: str, model: str, prompts: int, console: 
     from pydantic import ValidationError
 
     from rollout.episode import play
-    from rollout.lessons import Teacher, of_episodes
+    from rollout.lessons import of_episodes
     from rollout.models import start_models
     from rollout.progress import Progress
     from rollout.prompts import load_prompts
     from rollout.seeds import derive_seed
     from serving.endpoint.config import EndpointConfig
     from serving.endpoint.openai_api import Endpoint, EndpointError
+    from serving.endpoint.teacher import Teacher
 
     try:
         endpoint = Endpoint(EndpointConfig(base_url=teacher, model=model))

@@ -15,11 +15,11 @@ from learner.vlm_policy import VlmPolicy
 from presets.errors import BadInput
 from presets.keep import KeepConfig
 from rollout.episode import play
-from rollout.lessons import NO_BETTER, NOT_KEPT, Teacher, of_episodes, of_file, of_trajectories, samples_of
+from rollout.lessons import NO_BETTER, NOT_KEPT, of_episodes, of_file, of_trajectories, samples_of
 from rollout.trajectory import write_parquet
 from scenes.dialogues.general import General
 from scenes.png import Picture
-from serving.endpoint.openai_api import EndpointError
+from serving.endpoint.teacher import Teacher
 from tests.rollout.groups.test_sampler import GRAPHS
 from tests.rollout.scripted_models import ScriptedModels
 from tests.rollout.test_trajectory import example
@@ -114,16 +114,6 @@ def test_a_teacher_plays_the_actor_and_what_helped_is_imitated():
     assert found
     assert {one.answer for one in found} == {"Reflection: a is right of b.\nEdit: move a to the left of b."}
     assert len(found) + sum(left_out.values()) >= len(asked) - len(GRAPHS)
-
-
-def test_a_teacher_that_does_not_answer_is_counted():
-    def gone(text):
-        raise EndpointError("500: out of order", permanent=True)
-
-    replacing = teacher(gone)
-    ((answer,),) = replacing.reflect([np.zeros((8, 8, 3), np.uint8)], ["fix?"], temperature=0.0, seeds=[1])
-    assert answer.reflection is None
-    assert replacing.failures == {"500: out of order": 1}
 
 
 def test_answers_become_samples_that_are_imitated_and_long_ones_do_not():
