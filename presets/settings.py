@@ -70,6 +70,9 @@ class RolloutConfig(Section):
     reward: Annotated[str, OrOwn(("hard", "soft"))] = "soft"
     """What the scorer `checker` of `rewards` makes of the Checker's yes-probabilities: their mean over requirements as
     they are (soft), or cut at ½ (hard); or a function of yours, `module:name`, see docs/extending/reward.md."""
+    reward_of: Literal["edited", "kept"] = "edited"
+    """Image that a turn's reward is of: the edit's, or the one that goes on, which is the image before where the edit
+    made nothing better. With `group: trajectory` advantages always come from what goes on."""
     checker: Annotated[str, OrOwn(("vlm",))] = "vlm"
     """What judges requirements: the VLM of `models.checker`; or a function of yours, `module:name`, which may ask that
     VLM, too, see docs/extending/checker.md."""

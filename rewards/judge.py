@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isnan
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from actors.edit import Edit
 from rewards.combination import Scale
 from rewards.part import Worth
 from rewards.reward import Memo, Reward
+from rewards.satisfaction import improves
 from rewards.turn import ScoredTurn, still_turn
 from scenes.scene_graph import SceneGraph
 from serving.actor import ActorAnswer
@@ -55,10 +57,14 @@ class Row(Protocol):
 
 
 class Judge:
-    """Asks the reward about the turns of one job. Members of a group are those of one prompt."""
+    """Asks the reward about the turns of one job. Members of a group are those of one prompt.
 
-    def __init__(self, reward: Reward, stage: str, scales: Mapping[str, Scale]) -> None:
-        self._reward, self._stage, self._scales = reward, stage, scales
+    Args:
+        reward_of: the image that a turn's reward is of, see `rollout.reward_of`.
+    """
+
+    def __init__(self, reward: Reward, stage: str, scales: Mapping[str, Scale], reward_of: str = "edited") -> None:
+        self._reward, self._stage, self._scales, self._reward_of = reward, stage, scales, reward_of
         self._memo: Memo = {}
 
     def turns(
@@ -69,6 +75,7 @@ class Judge:
         results: Mapping[int, Result],
     ) -> tuple[dict[int, Worth], dict[int, Worth]]:
         """What the states are worth as they are, by their index, and what the members' edits are worth, by theirs.
+        An edit that is thrown away is worth what its start is, where rewards are of the kept image.
 
         Args:
             starts: the index of each member's state.
@@ -85,7 +92,13 @@ class Judge:
             for member, (edit, after) in results.items()
         ]
         worths = self._worth(told)
-        return dict(zip(firsts, worths, strict=False)), dict(zip(results, worths[len(firsts) :], strict=True))
+        stills = dict(zip(firsts, worths, strict=False))
+        edits = dict(zip(results, worths[len(firsts) :], strict=True))
+        for member, (_, after) in results.items():
+            thrown_away = not improves(states[starts[member]].satisfaction, after)
+            if self._reward_of == "kept" and thrown_away and not edits[member].missing:
+                edits[member] = _in_its_place(stills[starts[member]], edits[member])
+        return stills, edits
 
     def episodes(
         self, members: Collection[int], firsts: Sequence[State], lasts: Sequence[State], rows: Sequence[Sequence[Row]]
@@ -134,3 +147,11 @@ class Judge:
 
     def _worth(self, turns: Sequence[ScoredTurn]) -> list[Worth]:
         return self._reward.worth(self._stage, turns, self._scales, self._memo)
+
+
+def _in_its_place(still: Worth, edit: Worth) -> Worth:
+    """What a start is worth in the place of an edit, or nothing where a scorer gave a value for the edit alone: members
+    with and without it cannot be compared."""
+    pairs = zip(still.parts, edit.parts, strict=True)
+    missing = tuple(one.name for one, other in pairs if isnan(one.part) and not isnan(other.part))
+    return Worth.without(still.parts, missing) if missing else still

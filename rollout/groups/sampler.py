@@ -72,7 +72,7 @@ class GroupSampler:
     def sample(self, job: Job) -> list[Turn]:
         """All turns of all groups of a job, with advantages."""
         started, before = time.monotonic(), self._computed()
-        self.judge = Judge(self.reward, job.stage, job.scales)
+        self.judge = Judge(self.reward, job.stage, job.scales, self.settings.reward_of)
         seeds = [derive_seed(job.seed, "draw", one.prompt) for one in job.prompts]
         drawings = draw_states(self.models, [one.graph for one in job.prompts], seeds, self.settings.drawings)
         states = [

@@ -27,6 +27,9 @@ def watch(turns):
 
 def sometimes(turns):
     return [float("nan") if not turn.still and turn.image[0, 0, 0] % 2 else 1.0 for turn in turns]
+
+def edits_only(turns):
+    return [None if turn.still else 1.0 for turn in turns]
 """
 
 
@@ -38,9 +41,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "scorers_of_a_job", raising=False)
 
 
-def sample(*entries: ScorerConfig, stage: str = "actor", scales=None, **settings):
+def sample(*entries: ScorerConfig, stage: str = "actor", scales=None, first: int = 10, **settings):
     rollout = RolloutConfig(**{"group_size": 4, "turns": 2, "reward": "hard", **settings})
-    models = ScriptedModels(threshold=60, spread=60, unparsable_every=5)
+    models = ScriptedModels(threshold=60, spread=60, unparsable_every=5, first=first)
     sampler = GroupSampler(models, rollout, EditorConfig(), Reward(rollout, entries))
     return sampler.sample(Job("run", stage, PROMPTS, 11, scales or {}))
 
@@ -91,6 +94,41 @@ def test_an_episode_is_scored_as_one_turn_from_its_first_image_to_its_last():
             assert turn.advantage == pytest.approx(0.0 if np.ptp(rewards) == 0 else expected)
         compared += np.ptp(rewards) > 0
     assert compared
+
+
+@pytest.mark.parametrize("stage", ["actor", "editor"])
+def test_a_turn_can_be_worth_what_the_image_is_that_goes_on(stage):
+    edited, kept = (sample(ScorerConfig(), stage=stage, turns=1, first=70, reward_of=of) for of in ("edited", "kept"))
+    assert [turn.edit_seed for turn in edited] == [turn.edit_seed for turn in kept]
+    thrown_away, groups = 0, 0
+    for members in groups_of(kept).values():
+        rewards = []
+        for turn in members:
+            before, after = (sum(p >= 0.5 for p in ps) for ps in (turn.satisfaction_before, turn.satisfaction_after))
+            held = after if after > before else before  # yes-probabilities are 0 or 1: equally many are no better
+            rewards.append(0.0 if turn.image_after is None else held / len(turn.requirements))
+        assert [turn.reward for turn in members] == pytest.approx(rewards, abs=1e-12)
+        spread = np.std(rewards)
+        for turn, reward in zip(members, rewards, strict=True):
+            if turn.advantage is None:
+                assert turn.dropped
+                continue
+            assert turn.advantage == pytest.approx(0 if spread == 0 else (reward - np.mean(rewards)) / (spread + 1e-4))
+        groups += spread > 0
+    for before, after in zip(edited, kept, strict=True):
+        thrown_away += before.reward < after.reward
+        assert after.reward == max(before.reward, before.reward_before if before.image_after is not None else -1)
+        assert after.image_after is None or sum(part.part for part in after.reward_parts) == after.reward
+    assert thrown_away
+    assert groups
+
+
+def test_an_edit_that_is_thrown_away_counts_for_nothing_where_a_scorer_knows_it_and_not_its_start():
+    edits_only = ScorerConfig(scorer="scorers_of_a_job:edits_only")
+    turns = sample(ScorerConfig(), edits_only, turns=1, first=70, reward_of="kept")
+    reasons = {turn.rejected for turn in turns if turn.image_after is not None and not turn.carried_on}
+    assert "scorer edits_only gave no value" in reasons
+    assert all(turn.rejected is None for turn in sample(ScorerConfig(), edits_only, turns=1, first=70))
 
 
 @pytest.mark.parametrize("group", ["turn", "trajectory"])
