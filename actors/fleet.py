@@ -15,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from actors.edit import Edit
 from actors.fleet_error import FleetError, ReplicaDied, ReplicaStarved, ReplicaTimeout, constructor_error
-from actors.flow_path import FlowSde
+from actors.flow_path import FlowOde, FlowSde
 from actors.roster import Roster, maker
 from actors.site import end_of, lacks_memory, last_line
 
@@ -110,7 +110,7 @@ class Fleet(Roster):
         images: Sequence[np.ndarray],
         prompts: Sequence[str],
         seeds: Sequence[int],
-        sde: FlowSde | None = None,
+        sde: FlowSde | FlowOde | None = None,
         steps: int | None = None,
         deadline_s: float | None = None,
     ) -> list[Edit]:

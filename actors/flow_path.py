@@ -1,4 +1,4 @@
-"""What a flow-matching SDE sampler is asked to do, and the path it took. Neither torch nor ray is imported here."""
+"""What a flow-matching sampler is asked to do, and the path it took. Neither torch nor ray is imported here."""
 
 from __future__ import annotations
 
@@ -50,14 +50,25 @@ class FlowSde:
 
 
 @dataclass(frozen=True)
+class FlowOde:
+    """Asks for `steps` ODE steps, and for the clean latent that they end with: what a loss on the forward process
+    trains on."""
+
+    steps: int
+
+
+@dataclass(frozen=True)
 class FlowPath:
     """The stochastic part of one sample's path: K steps through K + 1 latents, all float32.
 
+    With K = 0 it is what an ODE ended with: one clean latent.
+
     Attributes:
         latents: (K + 1, S, C) packed latents, S tokens of C channels; step k went from latents[k] to latents[k + 1].
-        sigmas: (K + 1,) noise levels, decreasing; sigmas[0] is 1 where the window starts at step 0.
+        sigmas: (K + 1,) noise levels, decreasing; sigmas[0] is 1 where the window starts at step 0. With K = 0 all that
+            the ODE went through, the last one 0.
         log_probs: (K,) log-probability of each step, a mean over S·C, under the weights that sampled it.
-        eta: noise level of the sampler.
+        eta: noise level of the sampler; 0 of an ODE.
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -72,7 +83,8 @@ class FlowPath:
         for name in ("latents", "sigmas", "log_probs"):
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float32))
         steps = len(self.log_probs)
-        if self.latents.ndim != 3 or self.latents.shape[0] != steps + 1 or self.sigmas.shape != (steps + 1,):
+        levels = self.sigmas.shape == (steps + 1,) or (steps == 0 and self.sigmas.ndim == 1 and self.sigmas.size > 0)
+        if self.latents.ndim != 3 or self.latents.shape[0] != steps + 1 or not levels:
             raise ValueError(
                 f"a path of {steps} log_probs needs latents ({steps + 1}, S, C) and sigmas ({steps + 1},); "
                 f"got latents {self.latents.shape} and sigmas {self.sigmas.shape}"
@@ -80,6 +92,11 @@ class FlowPath:
 
     def __len__(self) -> int:
         return len(self.log_probs)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is the clean latent of an ODE."""
+        return len(self) == 0 and bool(self.sigmas[-1] == 0)
 
     def to_record(self) -> dict[str, Any]:
         """Flat values for one Arrow row; `latents` is a view of the little-endian float32 bytes of an array of `shape`,

@@ -24,9 +24,9 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
 
-from actors.flow_path import FlowPath, FlowSde
+from actors.flow_path import FlowOde, FlowPath, FlowSde
 
-__all__ = ["FlowPath", "FlowSde", "FlowSdeScheduler", "sde_log_prob", "sde_mean_std", "sde_step"]
+__all__ = ["FlowOde", "FlowPath", "FlowSde", "FlowSdeScheduler", "sde_log_prob", "sde_mean_std", "sde_step"]
 
 Sigma = float | torch.Tensor
 
@@ -104,18 +104,20 @@ class _Step:
 
 
 class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
-    """A drop-in scheduler for diffusers' Flux pipelines that takes SDE steps in a window, and records them.
+    """A drop-in scheduler for diffusers' Flux pipelines that takes SDE steps in a window, and records them; or that
+    takes ODE steps alone, and records the clean latent.
 
     `start` before each pipeline call says what to do; after the call, `paths` gives one FlowPath a sample. Every sample
     draws its noise from its own generator, so that it does not depend on what else is in the batch. Without `start`
     it is the ODE sampler that it derives from.
     """
 
-    _sde: FlowSde | None = None
+    _sde: FlowSde | FlowOde | None = None
     _generators: Sequence[torch.Generator] = ()
     _steps: list[_Step]
+    _clean: torch.Tensor | None = None
 
-    def start(self, sde: FlowSde, generators: Sequence[torch.Generator]) -> None:
+    def start(self, sde: FlowSde | FlowOde, generators: Sequence[torch.Generator]) -> None:
         """Arm the sampler for one pipeline call.
 
         Args:
@@ -125,6 +127,7 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
         self._sde = sde
         self._generators = list(generators)
         self._steps = []
+        self._clean = None
 
     def paths(self) -> list[FlowPath]:
         """One path for each sample of the last pipeline call; empty if `start` was not called.
@@ -134,6 +137,11 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
         """
         if self._sde is None:
             return []
+        if isinstance(self._sde, FlowOde):
+            if self._clean is None:
+                raise RuntimeError(f"the ODE has not taken its {self._sde.steps} steps; run the pipeline first")
+            sigmas, no_steps = self.sigmas.cpu().numpy(), np.zeros(0)
+            return [FlowPath(latent, sigmas, no_steps, 0.0) for latent in self._clean.float().cpu().numpy()[:, None]]
         start, stop = self._sde.stochastic_steps
         if len(self._steps) != stop - start:
             raise RuntimeError(
@@ -166,6 +174,11 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
             raise ValueError(f"the batch has {len(sample)} samples; the sampler was given {len(self._generators)}")
         if self.step_index is None:
             self._init_step_index(timestep)
+        if isinstance(self._sde, FlowOde):
+            stepped = super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)
+            if self.step_index == self._sde.steps:
+                self._clean = stepped[0]
+            return stepped
         start, stop = self._sde.stochastic_steps
         if not start <= self.step_index < stop:
             return super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)

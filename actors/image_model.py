@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from actors.conditioning import Conditioning
 from actors.edit import Edit
-from actors.flow_path import FlowSde
+from actors.flow_path import FlowOde, FlowSde
 from actors.flow_sde import FlowSdeScheduler
 from actors.gpu import avoid_cudnn_attention
 
@@ -118,7 +118,7 @@ class ImageModel(ABC):
         images: Sequence[np.ndarray],
         prompts: Sequence[str],
         seeds: Sequence[int],
-        sde: FlowSde | None = None,
+        sde: FlowSde | FlowOde | None = None,
         steps: int | None = None,
     ) -> list[Edit]:
         """Apply one edit prompt to each image.
@@ -127,7 +127,8 @@ class ImageModel(ABC):
             images: (H, W, 3) uint8, each of `image_size`.
             prompts: edit prompts, one an image.
             seeds: one an image.
-            sde: sample stochastically and return the paths; None samples the ODE.
+            sde: sample stochastically and return the paths, or by the ODE and return the clean latents as paths; None
+                samples the ODE and returns none.
             steps: denoising steps; with `sde`, its own number holds.
 
         Raises:
@@ -178,7 +179,7 @@ class ImageModel(ABC):
         """`conditioning` of at least one checked image."""
 
     @contextmanager
-    def _sampler(self, sde: FlowSde | None, seeds: Sequence[int]) -> Iterator[FlowSdeScheduler | None]:
+    def _sampler(self, sde: FlowSde | FlowOde | None, seeds: Sequence[int]) -> Iterator[FlowSdeScheduler | None]:
         """Let the pipeline's scheduler be one that takes SDE steps, where `sde` asks for it."""
         if sde is None:
             yield None

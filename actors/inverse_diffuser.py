@@ -14,7 +14,7 @@ import torch
 
 from actors.conditioning import velocity
 from actors.edit import Edit
-from actors.flow_path import FlowSde
+from actors.flow_path import FlowOde, FlowSde
 from actors.replica import Replica
 from weights.checksums import tensor_checksum
 from weights.holder import WeightHolder
@@ -88,7 +88,7 @@ class InverseDiffuser(Replica):
         images: Sequence[np.ndarray],
         prompts: Sequence[str],
         seeds: Sequence[int],
-        sde: FlowSde | None = None,
+        sde: FlowSde | FlowOde | None = None,
         steps: int | None = None,
     ) -> list[Edit]:
         """One edit for each image, marked with the version; see ImageModel.edit."""

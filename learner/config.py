@@ -113,3 +113,31 @@ class LearnerConfig(Section):
                 "offload none"
             )
         return self
+
+
+class NftConfig(Section):
+    """DiffusionNFT (arXiv 2509.16117), with `algorithm: nft`."""
+
+    beta: float = Field(1.0, gt=0)
+    """How far the implicit positive and negative velocities lie on both sides of the one before the update: it acts
+    where there is more than one optimizer step."""
+    advantage_clip: float = Field(5.0, gt=0)
+    """Advantage at which an edit counts as wholly good (or, below 0, as wholly bad)."""
+    levels: int | None = Field(None, ge=1)
+    """Noise levels at which an update trains each edit, drawn from those that its denoising went through; null: all."""
+
+
+class EditorLearnerConfig(LearnerConfig):
+    """How the editor is trained."""
+
+    algorithm: Literal["flow_grpo", "nft"] = "flow_grpo"
+    """What an update learns from: the log-probabilities of the SDE's steps (Flow-GRPO), or clean edits of the ODE, to
+    which the learner adds noise (DiffusionNFT, see `nft`). The latter has no probability ratio: clip range and
+    importance weights do nothing."""
+    nft: NftConfig = NftConfig()
+    """Training on the forward process, with `algorithm: nft`."""
+
+    @classmethod
+    def of(cls, config: LearnerConfig) -> EditorLearnerConfig:
+        """The same settings, with the defaults of what they do not say."""
+        return config if isinstance(config, cls) else cls(**dict(config))

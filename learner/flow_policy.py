@@ -15,7 +15,7 @@ from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from actors.conditioning import Conditioning, Network, velocity
 from actors.flow_sde import sde_log_prob, sde_mean_std
 from actors.model_families import load_editor
-from learner.config import LearnerConfig
+from learner.config import EditorLearnerConfig, LearnerConfig
 from learner.flow_loss import flow_loss, gaussian_divergence
 from learner.samples import EditorSample
 from learner.saving.model_card import editor_card, write_card
@@ -82,7 +82,7 @@ class FlowPolicy:
     """
 
     def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
-        self.config, self._base = config, model_path
+        self.config, self._base = EditorLearnerConfig.of(config), model_path
         self.model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
         for part in self.model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
@@ -104,8 +104,10 @@ class FlowPolicy:
         """Each step of the samples' paths in forward passes of at most `config.micro_batch` edits.
 
         Raises:
-            ValueError: paths of different lengths, latent shapes or noise levels η.
+            ValueError: paths of different lengths, latent shapes or noise levels η, or without stochastic steps.
         """
+        if any(len(sample.path) == 0 for sample in samples):
+            raise ValueError("a path has no stochastic step; sample the edit with the SDE to train on it")
         kinds = {(sample.path.latents.shape, sample.path.eta) for sample in samples}
         if len(kinds) > 1:
             raise ValueError(
@@ -120,6 +122,10 @@ class FlowPolicy:
         step = (velocity(network, batch.latents, batch.conditioning, batch.sigma), batch.sigma, batch.next_sigma)
         log_probs = sde_log_prob(batch.latents, *step, batch.eta, batch.next_latents)
         return StepEvaluation(log_probs, *sde_mean_std(batch.latents, *step, batch.eta))
+
+    def anchor(self, evaluation: StepEvaluation) -> torch.Tensor:
+        """What the loss compares with, when the evaluation is by the weights before the first optimizer step."""
+        return evaluation.log_probs
 
     def loss(
         self, batch: StepBatch, evaluation: StepEvaluation, behaviour_log_probs: torch.Tensor, normaliser: float

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from learner.config import LearnerConfig
+from learner.config import EditorLearnerConfig, LearnerConfig
 
 
 def new_policy(name: str, model_path: str, config: LearnerConfig, settings: dict[str, Any]) -> Any:
@@ -15,5 +14,8 @@ def new_policy(name: str, model_path: str, config: LearnerConfig, settings: dict
 
         return VlmPolicy(model_path, config, **settings)
     from learner.flow_policy import FlowPolicy
+    from learner.nft.policy import NftPolicy
 
+    if EditorLearnerConfig.of(config).algorithm == "nft":
+        return NftPolicy(model_path, config, **settings)
     return FlowPolicy(model_path, config, **settings)

@@ -261,7 +261,7 @@ class LearnerRank:
         self._engine.set_gradient_accumulation_boundary(last)
         evaluation = self._policy.evaluate(self._engine, batch)
         if behaviour is None:
-            behaviour = evaluation.log_probs.detach()
+            behaviour = self._policy.anchor(evaluation).detach()
             self._add_mismatch(batch, weight, behaviour)
         # How many terms the batch has is known at its end: `_step` divides by it.
         loss, sums = self._policy.loss(batch, evaluation, behaviour, 1.0)
@@ -282,8 +282,8 @@ class LearnerRank:
 
     @torch.no_grad()
     def _behaviour(self, batch: Any) -> torch.Tensor:
-        log_probs: torch.Tensor = self._policy.evaluate(self._engine, batch).log_probs
-        return log_probs
+        anchor: torch.Tensor = self._policy.anchor(self._policy.evaluate(self._engine, batch))
+        return anchor
 
     def _add_mismatch(self, batch: Any, weight: float, log_probs: torch.Tensor) -> None:
         if weight:

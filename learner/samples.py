@@ -42,21 +42,23 @@ class ActorSample:
 
 @dataclass(frozen=True)
 class EditorSample:
-    """One edit of the Inverse Diffuser: the source `image` (H, W, 3) uint8, the edit prompt and the sampled path.
+    """One edit of the Inverse Diffuser: the source `image` (H, W, 3) uint8, the edit prompt, the sampled path or clean
+    latent, and the seed of what the learner draws for it.
 
     Raises:
-        ValueError: a path without stochastic steps, a value that is not finite, or a wrong image.
+        ValueError: a path that is neither, a value that is not finite, or a wrong image.
     """
 
     image: np.ndarray
     edit_prompt: str
     path: FlowPath
     advantage: float
+    seed: int = 0
 
     def __post_init__(self) -> None:
         _check_image(self.image)
         _check_finite("advantage", [self.advantage])
-        if len(self.path) == 0:
+        if len(self.path) == 0 and not self.path.is_clean:
             raise ValueError("EditorSample.path has no stochastic step; sample the edit with the SDE to train on it")
         _check_finite("path.log_probs", [float(value) for value in self.path.log_probs])
 

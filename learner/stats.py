@@ -68,7 +68,8 @@ class LearnerStats:
         importance_mean: mean truncated importance weight.
         gradient_norm: largest L2 norm before clipping.
         logprob_mismatch_max, logprob_mismatch_mean: |recomputed − rollout's| log-probability of a term, recomputed
-            before the first optimizer step.
+            before the first optimizer step. With the editor's algorithm nft, which knows no log-probabilities, they are
+            0, and the ratio and the importance weight 1.
         logprob_mismatch_by_position: its mean at each token of the answers (Actor), or at each stochastic denoising
             step of the edits, counted from the first one of the window (editor).
         tensors_changed: parameters, of `tensors`, that the update changed.

@@ -142,6 +142,10 @@ class VlmPolicy:
         log_probs = token_log_probs(picked, batch.token_ids, self.config.temperature)
         return AnswerEvaluation(torch.where(batch.mask, log_probs, 0.0))
 
+    def anchor(self, evaluation: AnswerEvaluation) -> torch.Tensor:
+        """What the loss compares with, when the evaluation is by the weights before the first optimizer step."""
+        return evaluation.log_probs
+
     def loss(
         self, batch: AnswerBatch, evaluation: AnswerEvaluation, behaviour_log_probs: torch.Tensor, normaliser: float
     ) -> tuple[torch.Tensor, dict[str, float]]:

@@ -85,12 +85,13 @@ class Disk:
 
 def trajectories_on_disk(config: RunSettings, latents: tuple[int, int] = USUAL_LATENTS, since: int = 0) -> Disk:
     """The trajectories of the updates from number `since` on, with an editor whose latents have this form."""
-    rollout, editor = config.rollout, config.editor
+    rollout = config.rollout
     prompts, size, turns = rollout.prompts_per_update, rollout.group_size, rollout.turns
     rows = prompts * size * turns
     starts = prompts * (turns if rollout.group == "turn" else 1 + (turns - 1) * size)
     pixels = config.diffuser.image_size**2
-    start, stop = FlowSde(editor.eta, editor.steps, editor.sde_window).stochastic_steps
+    sampling = config.editor.sampling(config.learner.editor.algorithm)
+    start, stop = sampling.stochastic_steps if isinstance(sampling, FlowSde) else (0, 0)
     channels, side = latents
     path = (stop - start + 1) * channels * pixels / side**2 * _NUMBER_BYTES
     return Disk(

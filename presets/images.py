@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from actors.flow_path import FlowOde, FlowSde
 from learner.config import NumberFormat
 from scenes.section import OrOwn, Pair, Section
 
@@ -100,6 +101,10 @@ class EditorConfig(PipelineConfig):
         """See `PipelineConfig`."""
         source = {} if self.source_size is None else {"source_size": self.source_size}
         return {**super().model_settings, **source}
+
+    def sampling(self, algorithm: str) -> FlowSde | FlowOde:
+        """How edits are sampled while the editor trains by `learner.editor.algorithm`."""
+        return FlowOde(self.steps) if algorithm == "nft" else FlowSde(self.eta, self.steps, self.sde_window)
 
     @property
     def ode_steps(self) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from learner.config import LearnerConfig
+from learner.config import EditorLearnerConfig, LearnerConfig
 from presets.data import DataConfig
 from presets.elastic import ElasticConfig
 from presets.images import DiffuserConfig, EditorConfig
@@ -146,7 +146,7 @@ class LearnersConfig(Section):
 
     actor: LearnerConfig = LearnerConfig()
     """How the Actor is trained."""
-    editor: LearnerConfig = LearnerConfig(clip_low=1e-3, clip_high=1e-3)
+    editor: EditorLearnerConfig = EditorLearnerConfig(clip_low=1e-3, clip_high=1e-3)
     """How the editor is trained. Its clip range is small because its log-probability is a mean over dimensions."""
     keep: bool = False
     """Keep a policy's learner while the other one trains, if it has another turn: a switch then starts nothing, and

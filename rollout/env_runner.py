@@ -41,7 +41,8 @@ class ReflectEditRunner(EnvRunner):
         if self._reward is None or not self._reward.fits(run.rollout, run.rewards):
             self._reward = Reward(run.rollout, run.rewards)
         self._reward.fleets = models.scorers
-        table = to_table(GroupSampler(models, run.rollout, run.editor, self._reward).sample(job))
+        settings = (run.rollout, run.editor, self._reward, run.learner.editor.algorithm)
+        table = to_table(GroupSampler(models, *settings).sample(job))
         return (Incidents.so_far(models) - before).put_beside(table)
 
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:

@@ -77,7 +77,7 @@ def strip_of(row: Row) -> tuple[list[Latent], str | None]:
     steps = [None, *path.log_probs.tolist()]
     return [
         Latent(data_uri(encode_png(picture)), _number(sigma), None if step is None else finite(step))
-        for picture, sigma, step in zip(pictures, path.sigmas, steps, strict=True)
+        for picture, sigma, step in zip(pictures, path.sigmas[-len(pictures) :], steps, strict=True)
     ], None
 
 

@@ -38,7 +38,7 @@ def actor_samples(turns: Sequence[Turn], truncated: bool = True) -> list[ActorSa
 def editor_samples(turns: Sequence[Turn]) -> list[EditorSample]:
     """One sample for each stochastic edit with an advantage; those of dropped groups are left out."""
     return [
-        EditorSample(turn.start, turn.edit_prompt, turn.flow, turn.advantage)
+        EditorSample(turn.start, turn.edit_prompt, turn.flow, turn.advantage, turn.edit_seed or 0)
         for turn in turns
         if not turn.dropped and turn.advantage is not None and turn.flow is not None and turn.edit_prompt is not None
     ]

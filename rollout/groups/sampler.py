@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from actors.flow_path import FlowSde
 from actors.repeats import without_repeats
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
@@ -58,16 +57,21 @@ class GroupSampler:
 
     While the Actor trains, members differ in the Actor's answer alone: the editor is deterministic and starts from the
     same noise for all of them (`rollout.edit_noise`), so that no luck of the editor counts as merit of an answer, and
-    equal edits are made once. While the editor trains, members of a `turn` group share one answer and differ in the
-    editor's noise.
+    equal edits are made once. While the editor trains by `algorithm`, members of a `turn` group share one answer and
+    differ in the editor's noise.
     """
 
     def __init__(
-        self, models: Models, rollout: RolloutConfig, editor: EditorConfig, reward: Reward | None = None
+        self,
+        models: Models,
+        rollout: RolloutConfig,
+        editor: EditorConfig,
+        reward: Reward | None = None,
+        algorithm: str = "flow_grpo",
     ) -> None:
         self.models, self.settings = models, rollout
         self.reward = reward or Reward(rollout)
-        self.sde = FlowSde(editor.eta, editor.steps, editor.sde_window)
+        self.sampling = editor.sampling(algorithm)
 
     def sample(self, job: Job) -> list[Turn]:
         """All turns of all groups of a job, with advantages."""
@@ -194,8 +198,8 @@ class GroupSampler:
             [states[starts[m]].image for m in asked],
             [told[m] for m in asked],
             [seeds["edit"][m] for m in asked],
-            sde=self.sde if job.stage == "editor" else None,
-            steps=self.sde.steps,
+            sde=self.sampling if job.stage == "editor" else None,
+            steps=self.sampling.steps,
         )
         edited = time.monotonic()
         checked = self.models.checker.satisfaction(

@@ -47,6 +47,16 @@ def test_a_path_survives_arrow_to_the_bit(steps, tokens, channels, seed):
     assert len(after) == steps
 
 
+def test_a_clean_latent_survives_arrow_with_all_noise_levels_that_led_to_it():
+    clean = FlowPath(np.ones((1, 4, 2)), np.array([1.0, 0.6, 0.0]), np.zeros(0), 0.0)
+    after = FlowPath.from_record(pa.Table.from_pylist([clean.to_record()]).to_pylist()[0])
+    assert after.is_clean
+    assert after.latents.tobytes() == clean.latents.tobytes()
+    assert after.sigmas.tolist() == clean.sigmas.tolist()
+    assert not path().is_clean
+    assert not FlowPath(np.ones((1, 4, 2)), np.ones(1), np.zeros(0), 0.7).is_clean
+
+
 def test_a_cut_record_is_refused():
     record = path().to_record()
     with pytest.raises(ValueError, match=r"latents has 124 bytes; shape \(4, 4, 2\) needs 128"):

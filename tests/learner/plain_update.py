@@ -27,7 +27,7 @@ class PlainUpdates:
         self.optimizer.zero_grad()
         for batch in batches:
             evaluation = self.policy.evaluate(self.policy.module, batch)
-            self.policy.loss(batch, evaluation, evaluation.log_probs.detach(), total)[0].backward()
+            self.policy.loss(batch, evaluation, self.policy.anchor(evaluation).detach(), total)[0].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained, self.max_norm).item()
         self.optimizer.step()
         return {name: tensor.detach() for name, tensor in self.policy.weights.tensors().items()}, norm

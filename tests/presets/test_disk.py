@@ -49,6 +49,14 @@ def test_an_update_of_the_large_preset_in_numbers() -> None:
     assert editor.update("all") == editor.update("images") + editor.update("latents") - editor.update("none")
 
 
+def test_the_clean_latent_of_an_edit_takes_the_place_of_its_path() -> None:
+    path, clean = (
+        trajectories_on_disk(large("cluster", f"learner.editor.algorithm={algorithm}")).policies[1].latents
+        for algorithm in ("flow_grpo", "nft")
+    )
+    assert path == 6 * clean  # five stochastic steps
+
+
 def test_episodes_as_groups_store_more_starts() -> None:
     images = [
         trajectories_on_disk(load_config(PRESET, [f"rollout.group={group}", "rollout.turns=3"])).policies[0].images

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from actors.edit import Edit
-from actors.flow_path import FlowPath
+from actors.flow_path import FlowOde, FlowPath
 from rollout.trajectory import TurnSeconds
 from scenes.dialogue import Reflection
 from scenes.dialogues.dialogue import SHAPES
@@ -69,6 +69,8 @@ class ScriptedModels:
         self.editor.compute_seconds += self.SECONDS.edit
         self.edited.append(list(zip(prompts, seeds, strict=True)))
         path = FlowPath(np.zeros((2, 4, 2)), np.array([1.0, 0.5]), np.array([-1.0]), 0.7) if sde else None
+        if isinstance(sde, FlowOde):
+            path = FlowPath(np.zeros((1, 4, 2)), np.array([1.0, 0.5, 0.0]), np.zeros(0), 0.0)
         values = [
             zlib.crc32(f"{prompt}{seed}".encode()) % 240 + 16 for prompt, seed in zip(prompts, seeds, strict=True)
         ]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from actors.flow_path import FlowPath
-from reports.drawing.latent_strip import latent_pictures
+from reports.drawing.latent_strip import latent_pictures, strip_of
 
 
 def path_of(latents):
@@ -41,3 +41,14 @@ def test_values_that_are_not_finite_do_no_harm():
 def test_tokens_that_fill_no_such_image_are_refused():
     with pytest.raises(ValueError, match="5 tokens"):
         latent_pictures(path_of(np.zeros((2, 5, 3), np.float32)), 32, 32)
+
+
+def test_the_clean_latent_of_an_edit_by_the_ode_is_a_strip_of_one():
+    latents = np.random.default_rng(0).normal(size=(1, 4, 16)).astype(np.float32)
+    clean = FlowPath(latents, np.array([1.0, 0.6, 0.0]), np.zeros(0), 0.0)
+    row = {"flow": clean.to_record(), "edit_prompt": "move a", "stage": "editor", "image_before": None}
+    (only,), why = strip_of(row)
+    assert (only.sigma, only.log_prob, why) == (0.0, None, None)
+    sampled = FlowPath(np.concatenate([latents] * 2), np.array([1.0, 0.6]), np.array([-1.0]), 0.7)
+    two, _ = strip_of({**row, "flow": sampled.to_record()})
+    assert [(one.sigma, one.log_prob) for one in two] == [(1.0, None), (pytest.approx(0.6), -1.0)]

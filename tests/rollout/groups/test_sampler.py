@@ -17,9 +17,9 @@ GRAPHS = tuple(islice(sample_graphs("train", 0), 12))
 PROMPTS = tuple(Started(50 + k, graph, 7) for k, graph in enumerate(GRAPHS))
 
 
-def sample(models: ScriptedModels, stage: str = "actor", **settings):
+def sample(models: ScriptedModels, stage: str = "actor", algorithm: str = "flow_grpo", **settings):
     rollout = RolloutConfig(**{"group_size": 4, "turns": 2, "reward": "hard", **settings})
-    return GroupSampler(models, rollout, EditorConfig()).sample(Job("run", stage, PROMPTS, 11))
+    return GroupSampler(models, rollout, EditorConfig(), algorithm=algorithm).sample(Job("run", stage, PROMPTS, 11))
 
 
 @pytest.mark.parametrize("stage", ["actor", "editor"])
@@ -227,6 +227,16 @@ def test_samples_leave_dropped_groups_out():
     assert len(editor_samples(turns)) == len(kept)
     assert len(actor_samples(turns)) == len(kept)
     assert editor_samples(turns)[0].path.log_probs.tolist() == [-1.0]
+
+
+def test_with_nft_edits_are_sampled_by_the_ode_and_their_clean_latents_are_what_is_learnt_from():
+    turns = sample(ScriptedModels(), "editor", algorithm="nft")
+    samples = editor_samples(turns)
+    assert len(samples) == len([turn for turn in turns if not turn.dropped]) > 0
+    assert all(one.path.is_clean for one in samples)
+    assert len({one.seed for one in samples}) == len(samples)
+    by_sde = sample(ScriptedModels(), "editor")
+    assert [turn.advantage for turn in turns] == [turn.advantage for turn in by_sde]
 
 
 def test_the_description_counts_groups_and_takes_the_mean_over_members():
