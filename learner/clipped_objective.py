@@ -11,11 +11,13 @@ def clipped_objective(
     advantages: torch.Tensor,
     clip_low: float,
     clip_high: float,
+    dual_clip: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A) for each element, with ρ = exp(log p_new − log p_behaviour).
 
     PPO (arXiv 1707.06347) with the two bounds apart as in DAPO (arXiv 2503.14476). The bound acts only where it makes
-    the objective smaller: from above for A > 0, from below for A < 0.
+    the objective smaller: from above for A > 0, from below for A < 0. With `dual_clip` c, the objective of A < 0 does
+    not fall below c·A (dual-clip PPO, arXiv 1912.09729), whatever the ratio is.
 
     Args:
         log_probs: any shape, with gradient.
@@ -28,7 +30,19 @@ def clipped_objective(
     ratio = torch.exp(log_probs - behaviour_log_probs)
     free = ratio * advantages
     bounded = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
-    return torch.minimum(free, bounded), ratio.detach(), bounded.detach() < free.detach()
+    objective, clipped = torch.minimum(free, bounded), bounded.detach() < free.detach()
+    if dual_clip is not None:
+        least = dual_clip * advantages.expand_as(objective)
+        beyond = (advantages < 0) & (objective.detach() < least)
+        objective, clipped = torch.where(beyond, least, objective), clipped | beyond
+    return objective, ratio.detach(), clipped
+
+
+def drift_of(log_probs: torch.Tensor, behaviour_log_probs: torch.Tensor) -> torch.Tensor:
+    """ρ − 1 − log ρ for each element, without gradient: an estimate of the KL of the weights before the update to those
+    during it (k3 of J. Schulman, "Approximating KL divergence", 2020)."""
+    difference = (log_probs - behaviour_log_probs).detach()
+    return torch.expm1(difference) - difference
 
 
 def truncated_importance(

@@ -36,8 +36,13 @@ class LearnerConfig(Section):
     """The probability ratio may not fall below 1 − clip_low (for an answer that was worse than its group)."""
     clip_high: float = Field(0.2, gt=0)
     """The probability ratio may not rise above 1 + clip_high (for an answer that was better than its group)."""
+    dual_clip: float | None = Field(None, gt=1)
+    """The objective of an answer that was worse than its group does not fall below so many times its advantage, however
+    likely it has become; null: no such bound. It acts with several optimizer steps only."""
     kl_coefficient: float = Field(0.0, ge=0)
     """Weight of the KL divergence to the starting model; 0 keeps no copy of it, nor does LoRA."""
+    kl_bound: float | None = Field(None, gt=0)
+    """Greatest estimate of that divergence for a token of the Actor; null: none. The editor's is no estimate."""
     importance_cap: float | None = Field(2.0, ge=1)
     """Upper bound of the weight that corrects for the rollout engine's log-probabilities; null turns it off."""
     temperature: float = Field(1.0, gt=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from learner.clipped_objective import clipped_objective, truncated_importance
+from learner.clipped_objective import clipped_objective, drift_of, truncated_importance
 
 
 def gaussian_divergence(mean: torch.Tensor, reference_mean: torch.Tensor, std: torch.Tensor | float) -> torch.Tensor:
@@ -28,6 +28,7 @@ def flow_loss(
     kl_coefficient: float = 0.0,
     divergence: torch.Tensor | None = None,
     normaliser: float | None = None,
+    dual_clip: float | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """−Σ [ w·min(ρA, clip(ρ)A) − β·KL ] / number of steps, over (edit, denoising step) pairs.
 
@@ -38,9 +39,10 @@ def flow_loss(
         advantages: (B,).
         divergence: (B,) KL to the starting model, see `gaussian_divergence`.
         normaliser: number of pairs of the whole batch, where this call sees only a part of it; default: B.
+        dual_clip: see `clipped_objective`.
 
     Returns:
-        The scalar loss, and sums over pairs: `objective`, `kl`, `ratio`, `clipped`, `importance`, `count`.
+        The scalar loss, and sums over pairs: `objective`, `kl`, `ratio`, `clipped`, `importance`, `drift`, `count`.
 
     Raises:
         ValueError: no pair, or a KL coefficient without divergence.
@@ -51,7 +53,9 @@ def flow_loss(
         raise ValueError("the batch has no denoising step to train on")
     if kl_coefficient > 0 and divergence is None:
         raise ValueError(f"kl_coefficient is {kl_coefficient}, but no divergence to the reference is given")
-    objective, ratio, clipped = clipped_objective(log_probs, behaviour_log_probs, advantages, clip_low, clip_high)
+    objective, ratio, clipped = clipped_objective(
+        log_probs, behaviour_log_probs, advantages, clip_low, clip_high, dual_clip
+    )
     importance = truncated_importance(behaviour_log_probs, rollout_log_probs, importance_cap)
     objective = (importance * objective).sum()
     kl = log_probs.new_zeros(()) if divergence is None else divergence.sum()
@@ -61,6 +65,7 @@ def flow_loss(
         "ratio": ratio.sum().item(),
         "clipped": clipped.sum().item(),
         "importance": importance.sum().item(),
+        "drift": drift_of(log_probs, behaviour_log_probs).sum().item(),
         "count": count,
     }
     return (kl_coefficient * kl - objective) / normaliser, sums

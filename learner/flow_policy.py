@@ -147,6 +147,7 @@ class FlowPolicy:
             kl_coefficient=self.config.kl_coefficient,
             divergence=divergence,
             normaliser=normaliser,
+            dual_clip=self.config.dual_clip,
         )
 
     def mismatch(self, batch: StepBatch, behaviour_log_probs: torch.Tensor) -> torch.Tensor:

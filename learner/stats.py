@@ -66,6 +66,10 @@ class LearnerStats:
         ratio_mean: mean probability ratio to the weights before the update.
         clip_fraction: part of the terms whose gradient the clip stopped.
         importance_mean: mean truncated importance weight.
+        drift: mean estimate of the KL divergence of the weights before the update to those during it; 0 with one
+            optimizer step, None with the editor's algorithm nft.
+        entropy: mean −log p of the sampled tokens, an estimate of the Actor's entropy; None for the editor, whose
+            noise level says it.
         gradient_norm: largest L2 norm before clipping.
         logprob_mismatch_max, logprob_mismatch_mean: |recomputed − rollout's| log-probability of a term, recomputed
             before the first optimizer step. With the editor's algorithm nft, which knows no log-probabilities, they are
@@ -99,6 +103,8 @@ class LearnerStats:
     seconds: float
     compute_seconds: float
     gpu_bytes: int = 0
+    drift: float | None = None
+    entropy: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a metrics line."""
@@ -121,6 +127,7 @@ def merge(
     mismatch_sums = [sum(values) for values in zip_longest(*(rank.mismatch_sums for rank in ranks), fillvalue=0.0)]
     mismatch_counts = [sum(values) for values in zip_longest(*(rank.mismatch_counts for rank in ranks), fillvalue=0)]
     terms = sum(mismatch_counts)
+    more = {name: total[name] / count for name in ("drift", "entropy") if name in total}
     return LearnerStats(
         policy=policy,
         version=version,
@@ -143,4 +150,5 @@ def merge(
         seconds=seconds,
         compute_seconds=max(rank.seconds for rank in ranks),
         gpu_bytes=max(rank.gpu_bytes for rank in ranks),
+        **more,
     )

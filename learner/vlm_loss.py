@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from learner.clipped_objective import clipped_objective, truncated_importance
+from learner.clipped_objective import clipped_objective, drift_of, truncated_importance
+
+_FARTHEST = 20.0
 
 
 def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
@@ -22,13 +24,19 @@ def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor, temperature: 
     return picked - torch.logsumexp(scaled, dim=-1)
 
 
-def k3_divergence(log_probs: torch.Tensor, reference_log_probs: torch.Tensor) -> torch.Tensor:
+def k3_divergence(
+    log_probs: torch.Tensor, reference_log_probs: torch.Tensor, bound: float | None = None
+) -> torch.Tensor:
     """Unbiased, non-negative estimate of KL(policy ‖ reference): exp(d) − 1 − d, d = log p_ref − log p (k3).
 
-    J. Schulman, "Approximating KL divergence", 2020. Same shape as the arguments.
+    J. Schulman, "Approximating KL divergence", 2020. Same shape as the arguments. With `bound`, d is held within ±20
+    and the estimate below the bound, as in verl's `low_var_kl`: a token beyond has no gradient, and is biased.
     """
     difference = reference_log_probs - log_probs
-    return torch.expm1(difference) - difference
+    if bound is None:
+        return torch.expm1(difference) - difference
+    difference = difference.clamp(-_FARTHEST, _FARTHEST)
+    return (torch.expm1(difference) - difference).clamp(max=bound)
 
 
 def vlm_loss(
@@ -44,6 +52,8 @@ def vlm_loss(
     kl_coefficient: float = 0.0,
     reference_log_probs: torch.Tensor | None = None,
     normaliser: float | None = None,
+    dual_clip: float | None = None,
+    kl_bound: float | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """−Σ_tokens [ w·min(ρA, clip(ρ)A) − β·k3 ] / number of tokens.
 
@@ -53,9 +63,11 @@ def vlm_loss(
         advantages: (B,) one for each answer.
         mask: (B, T) true at tokens of the answer.
         normaliser: number of tokens of the whole batch, where this call sees only a part of it; default: `mask.sum()`.
+        dual_clip, kl_bound: see `clipped_objective` and `k3_divergence`.
 
     Returns:
-        The scalar loss, and sums over tokens: `objective`, `kl`, `ratio`, `clipped`, `importance`, `count`.
+        The scalar loss, and sums over tokens: `objective`, `kl`, `ratio`, `clipped`, `importance`, `drift`, `entropy`
+        (−log p of the sampled tokens, whose mean estimates the entropy), `count`.
 
     Raises:
         ValueError: no token, or a KL coefficient without reference log-probabilities.
@@ -67,19 +79,21 @@ def vlm_loss(
     if kl_coefficient > 0 and reference_log_probs is None:
         raise ValueError(f"kl_coefficient is {kl_coefficient}, but no reference log-probabilities are given")
     objective, ratio, clipped = clipped_objective(
-        log_probs, behaviour_log_probs, advantages.unsqueeze(-1), clip_low, clip_high
+        log_probs, behaviour_log_probs, advantages.unsqueeze(-1), clip_low, clip_high, dual_clip
     )
     importance = truncated_importance(behaviour_log_probs, rollout_log_probs, importance_cap)
     objective = torch.where(mask, importance * objective, 0.0).sum()
     kl = log_probs.new_zeros(())
     if reference_log_probs is not None:
-        kl = torch.where(mask, k3_divergence(log_probs, reference_log_probs), 0.0).sum()
+        kl = torch.where(mask, k3_divergence(log_probs, reference_log_probs, kl_bound), 0.0).sum()
     sums = {
         "objective": objective.item(),
         "kl": kl.item(),
         "ratio": ratio[mask].sum().item(),
         "clipped": clipped[mask].sum().item(),
         "importance": importance[mask].sum().item(),
+        "drift": drift_of(log_probs, behaviour_log_probs)[mask].sum().item(),
+        "entropy": -log_probs[mask].sum().item(),
         "count": count,
     }
     return (kl_coefficient * kl - objective) / normaliser, sums

@@ -166,6 +166,8 @@ class VlmPolicy:
             kl_coefficient=self.config.kl_coefficient,
             reference_log_probs=reference,
             normaliser=normaliser,
+            dual_clip=self.config.dual_clip,
+            kl_bound=self.config.kl_bound,
         )
 
     def mismatch(self, batch: AnswerBatch, behaviour_log_probs: torch.Tensor) -> torch.Tensor:

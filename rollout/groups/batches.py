@@ -64,6 +64,7 @@ def describe(turns: Sequence[Turn]) -> dict[str, Any]:
         "unparsable": sum(turn.reflection is None for turn in turns),
         "unread": dict(Counter(turn.unread for turn in turns if turn.unread is not None)),
         "truncated": sum(turn.truncated is True for turn in turns),
+        "truncated_share": float(np.mean([turn.truncated is True for turn in turns])) if turns else 0.0,
         "rejected": rejections(turns),
     }
 

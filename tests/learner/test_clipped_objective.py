@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.clipped_objective import clipped_objective, truncated_importance
+from learner.clipped_objective import clipped_objective, drift_of, truncated_importance
 
 
 def objective_and_gradient(ratio: float, advantage: float, low: float = 0.2, high: float = 0.3):
@@ -33,6 +33,29 @@ def test_the_clip_acts_on_its_own_side_only(ratio, advantage, objective, clipped
     assert value == pytest.approx(objective, rel=1e-12)
     assert was_clipped is clipped
     assert gradient == pytest.approx(0.0 if clipped else ratio * advantage, rel=1e-12)
+
+
+@given(st.floats(-2, 2), st.floats(-3, 3), st.floats(1.1, 5))
+def test_the_dual_clip_is_the_formula_of_its_paper(log_ratio, advantage, bound):
+    log_probs = torch.tensor([log_ratio], dtype=torch.float64, requires_grad=True)
+    advantages = torch.tensor([advantage], dtype=torch.float64)
+    objective, _, clipped = clipped_objective(log_probs, torch.zeros(1).double(), advantages, 0.2, 0.3, bound)
+    objective.sum().backward()
+    ratio = math.exp(log_ratio)
+    plain = min(ratio * advantage, min(max(ratio, 0.8), 1.3) * advantage)
+    expected = max(plain, bound * advantage) if advantage < 0 else plain
+    assert objective.item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    acted = advantage < 0 and plain < bound * advantage
+    assert clipped.item() or not acted
+    if acted:
+        assert log_probs.grad.item() == 0
+
+
+def test_the_drift_is_the_k3_estimate_and_zero_before_the_first_step():
+    new, old = torch.tensor([-1.0, -2.0]).double(), torch.tensor([-1.5, -1.0]).double()
+    expected = [math.exp(0.5) - 1 - 0.5, math.exp(-1) - 1 + 1]
+    assert drift_of(new, old).tolist() == pytest.approx(expected, rel=1e-12)
+    assert drift_of(new, new).tolist() == [0, 0]
 
 
 @given(st.floats(-3, 3))

@@ -55,6 +55,13 @@ def test_a_metrics_line_holds_the_list_beside_the_plain_numbers():
     assert line["loss"] == pytest.approx((0.1 * 1 - 2) / 4)
 
 
+def test_drift_and_entropy_are_means_over_terms_and_not_known_where_the_loss_has_none():
+    assert (merged(rank([0.5], [0])).drift, merged(rank([0.5], [0])).entropy) == (None, None)
+    stats = rank([0.5], [0])
+    stats.sums |= {"drift": 0.2, "entropy": 6.0}
+    assert (merged(stats).drift, merged(stats).entropy) == pytest.approx((0.05, 1.5))
+
+
 @pytest.mark.parametrize("positions", [[0], [0, 1, 2], [0, -1]])
 def test_a_term_without_its_position_is_refused(positions):
     with pytest.raises(ValueError, match="one position, from 0, for each value"):

@@ -82,6 +82,27 @@ def test_a_token_is_clipped_only_where_it_went_too_far_to_the_good_side(log_rati
     assert log_probs.grad.item() == pytest.approx(0.0 if clipped else -objective, rel=1e-12)
 
 
+@pytest.mark.parametrize(("difference", "bound"), [(0.5, 10.0), (3.0, 10.0), (2.3, 10.0), (800.0, 10.0), (-90.0, 5.0)])
+def test_a_bounded_k3_is_the_estimate_below_its_bound_and_has_no_gradient_beyond(difference, bound):
+    log_probs = torch.tensor([-1.0], dtype=torch.float64, requires_grad=True)
+    found = k3_divergence(log_probs, log_probs.detach() + difference, bound)
+    found.sum().backward()
+    held = min(max(difference, -20), 20)
+    k3 = math.exp(held) - 1 - held
+    assert found.item() == pytest.approx(min(k3, bound), rel=1e-12)
+    free = abs(difference) <= 20 and k3 <= bound
+    assert log_probs.grad.item() == pytest.approx(1 - math.exp(difference) if free else 0.0, rel=1e-12)
+
+
+def test_the_entropy_is_estimated_by_the_sampled_tokens_and_the_drift_by_the_ratio():
+    batch = random_batch()
+    _, sums = vlm_loss(**batch, **SETTINGS)
+    picked = {name: batch[name][batch["mask"]].numpy() for name in ("log_probs", "behaviour_log_probs")}
+    assert sums["entropy"] == pytest.approx(-picked["log_probs"].sum(), rel=1e-12)
+    ratio = picked["log_probs"] - picked["behaviour_log_probs"]
+    assert sums["drift"] == pytest.approx((np.exp(ratio) - 1 - ratio).sum(), rel=1e-12)
+
+
 def test_padding_has_no_influence():
     batch = random_batch()
     expected, _ = vlm_loss(**batch, **SETTINGS, kl_coefficient=0.5)

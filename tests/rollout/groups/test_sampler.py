@@ -169,6 +169,7 @@ def test_an_answer_that_was_cut_off_pays_its_penalty_and_may_be_left_out_of_lear
     plain = sample(ScriptedModels(), turns=1, group=group)
     turns = sample(ScriptedModels(cut_every=4), turns=1, group=group, truncated_penalty=0.25)
     assert [turn.truncated for turn in turns] == [k % 4 == 0 for k in range(len(turns))]
+    assert describe(turns)["truncated_share"] == 0.25
     for turn, before in zip(turns, plain, strict=True):
         assert turn.reward == before.reward - 0.25 * turn.truncated
     for members in groups_of(turns).values():  # it counts for what the others are compared with
