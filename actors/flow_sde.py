@@ -26,7 +26,15 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 
 from actors.flow_path import FlowOde, FlowPath, FlowSde
 
-__all__ = ["FlowOde", "FlowPath", "FlowSde", "FlowSdeScheduler", "sde_log_prob", "sde_mean_std", "sde_step"]
+__all__ = [
+    "FlowOde",
+    "FlowPath",
+    "FlowSde",
+    "FlowSdeScheduler",
+    "sde_log_prob",
+    "sde_mean_std",
+    "sde_step",
+]
 
 Sigma = float | torch.Tensor
 
@@ -74,17 +82,18 @@ def sde_step(
     """
     mean, std = sde_mean_std(x, v, sigma, sigma_next, eta)
     x_next = (mean + std * noise.to(mean.dtype)).to(x.dtype)
-    return x_next, _normal_log_prob(x_next, mean, std)
+    return x_next, gaussian_log_prob(x_next, mean, std)
 
 
 def sde_log_prob(
     x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, x_next: torch.Tensor
 ) -> torch.Tensor:
     """Log-probability (B,) of having stepped from x to x_next, in the dtype of the mean; differentiable in v."""
-    return _normal_log_prob(x_next, *sde_mean_std(x, v, sigma, sigma_next, eta))
+    return gaussian_log_prob(x_next, *sde_mean_std(x, v, sigma, sigma_next, eta))
 
 
-def _normal_log_prob(x_next: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+def gaussian_log_prob(x_next: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Log-probability (B,) of x_next (B, …) under N(mean, std²), as a mean over all but the first dimension."""
     log_prob = -((x_next.to(mean.dtype) - mean) ** 2) / (2 * std**2) - torch.log(std) - 0.5 * math.log(2 * math.pi)
     return log_prob.flatten(1).mean(1)
 

@@ -109,7 +109,7 @@ def gradient(policy: FlowPolicy, samples: Sequence[EditorSample]) -> torch.Tenso
     terms = sum(batch.count for batch in batches)
     for batch in batches:
         evaluation = policy.evaluate(policy.module, batch)
-        policy.loss(batch, evaluation, evaluation.log_probs.detach(), terms)[0].backward()
+        policy.loss(batch, evaluation, policy.anchor(evaluation).detach(), terms)[0].backward()
     return torch.cat([p.grad.flatten() for p in policy.module.parameters() if p.grad is not None])
 
 

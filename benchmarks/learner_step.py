@@ -66,7 +66,7 @@ class PlainLoop:
         for batch in self._batches:
             with clock.part("forward and loss"):
                 evaluation = self._policy.evaluate(self._policy.module, batch)
-                loss, _ = self._policy.loss(batch, evaluation, evaluation.log_probs.detach(), self._count)
+                loss, _ = self._policy.loss(batch, evaluation, self._policy.anchor(evaluation).detach(), self._count)
             with clock.part("backward"):
                 loss.backward()
         with clock.part("clip and AdamW"):

@@ -139,6 +139,10 @@ class EditorLearnerConfig(LearnerConfig):
     """What an update learns from: the log-probabilities of the SDE's steps (Flow-GRPO), or clean edits of the ODE, to
     which the learner adds noise (DiffusionNFT, see `nft`). The latter has no probability ratio: clip range and
     importance weights do nothing."""
+    guard: bool = False
+    """Normalise the probability ratios of denoising steps and weigh these by one over their length, as GRPO-Guard does
+    (arXiv 2510.22319), so that all of them pull alike; with `algorithm: flow_grpo`. The clip range is then one of other
+    ratios: flow_grpo's code takes 2e-6 to 1e-4."""
     nft: NftConfig = NftConfig()
     """Training on the forward process, with `algorithm: nft`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from learner.clipped_objective import clipped_objective, drift_of, truncated_importance
@@ -14,6 +16,21 @@ def gaussian_divergence(mean: torch.Tensor, reference_mean: torch.Tensor, std: t
     dtype of the means, which `sde_mean_std` gives in float32.
     """
     return ((mean - reference_mean) ** 2 / (2 * std**2)).flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What GRPO-Guard (arXiv 2510.22319) weighs steps with, each (B,): the divergence of the step's mean from that
+    before the update (`gaussian_divergence`), the standard deviation of the step, and its length |σ_next − σ|."""
+
+    divergence: torch.Tensor
+    std: torch.Tensor
+    length: torch.Tensor
+
+    def log_ratio(self, log_probs: torch.Tensor, behaviour_log_probs: torch.Tensor) -> torch.Tensor:
+        """std·(log ρ + divergence): the mean over dimensions of ε·(μ − μ_old), where ε is the step's noise. It has not
+        the bias of log ρ to below 0, and one scale at all steps."""
+        return self.std * (log_probs - behaviour_log_probs + self.divergence)
 
 
 def flow_loss(
@@ -29,8 +46,10 @@ def flow_loss(
     divergence: torch.Tensor | None = None,
     normaliser: float | None = None,
     dual_clip: float | None = None,
+    guard: Guard | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """−Σ [ w·min(ρA, clip(ρ)A) − β·KL ] / number of steps, over (edit, denoising step) pairs.
+    """−Σ [ w·min(ρA, clip(ρ)A) − β·KL ] / number of steps, over (edit, denoising step) pairs. With `guard`, ρ is the
+    exponential of `Guard.log_ratio`, and the first term is divided by the step's length.
 
     Args:
         log_probs, behaviour_log_probs, rollout_log_probs: (B,) log-probability of one denoising step of each edit, as a
@@ -54,8 +73,15 @@ def flow_loss(
     if kl_coefficient > 0 and divergence is None:
         raise ValueError(f"kl_coefficient is {kl_coefficient}, but no divergence to the reference is given")
     objective, ratio, clipped = clipped_objective(
-        log_probs, behaviour_log_probs, advantages, clip_low, clip_high, dual_clip
+        log_probs if guard is None else guard.log_ratio(log_probs, behaviour_log_probs),
+        behaviour_log_probs if guard is None else torch.zeros_like(log_probs),
+        advantages,
+        clip_low,
+        clip_high,
+        dual_clip,
     )
+    if guard is not None:
+        objective = objective / guard.length
     importance = truncated_importance(behaviour_log_probs, rollout_log_probs, importance_cap)
     objective = (importance * objective).sum()
     kl = log_probs.new_zeros(()) if divergence is None else divergence.sum()

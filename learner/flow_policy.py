@@ -13,10 +13,10 @@ import torch
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 
 from actors.conditioning import Conditioning, Network, velocity
-from actors.flow_sde import sde_log_prob, sde_mean_std
+from actors.flow_sde import gaussian_log_prob, sde_log_prob, sde_mean_std
 from actors.model_families import load_editor
 from learner.config import EditorLearnerConfig, LearnerConfig
-from learner.flow_loss import flow_loss, gaussian_divergence
+from learner.flow_loss import Guard, flow_loss, gaussian_divergence
 from learner.samples import EditorSample
 from learner.saving.model_card import editor_card, write_card
 from learner.trained_weights import TrainedWeights
@@ -124,11 +124,12 @@ class FlowPolicy:
         return StepEvaluation(log_probs, *sde_mean_std(batch.latents, *step, batch.eta))
 
     def anchor(self, evaluation: StepEvaluation) -> torch.Tensor:
-        """What the loss compares with, when the evaluation is by the weights before the first optimizer step."""
-        return evaluation.log_probs
+        """What the loss compares with, when the evaluation is by the weights before the first optimizer step: (B,)
+        log-probabilities, or with `guard` the means (B, S, C) that they follow from."""
+        return evaluation.mean if self.config.guard else evaluation.log_probs
 
     def loss(
-        self, batch: StepBatch, evaluation: StepEvaluation, behaviour_log_probs: torch.Tensor, normaliser: float
+        self, batch: StepBatch, evaluation: StepEvaluation, anchor: torch.Tensor, normaliser: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """The editor's loss for this part of a batch of `normaliser` pairs; see `flow_loss`."""
         divergence = None
@@ -136,9 +137,13 @@ class FlowPolicy:
             with torch.no_grad(), without_adapter(self.module) if self.reference is None else nullcontext():
                 reference = self.evaluate(self.reference or self.module, batch)
             divergence = gaussian_divergence(evaluation.mean, reference.mean, evaluation.std)
+        guard = None
+        if self.config.guard:
+            moved = gaussian_divergence(evaluation.mean, anchor, evaluation.std)
+            guard = Guard(moved, evaluation.std.flatten(), batch.sigma - batch.next_sigma)
         return flow_loss(
             evaluation.log_probs,
-            behaviour_log_probs,
+            self._behaviour_log_probs(batch, anchor),
             batch.rollout_log_probs,
             batch.advantages,
             clip_low=self.config.clip_low,
@@ -148,11 +153,18 @@ class FlowPolicy:
             divergence=divergence,
             normaliser=normaliser,
             dual_clip=self.config.dual_clip,
+            guard=guard,
         )
 
-    def mismatch(self, batch: StepBatch, behaviour_log_probs: torch.Tensor) -> torch.Tensor:
+    def mismatch(self, batch: StepBatch, anchor: torch.Tensor) -> torch.Tensor:
         """|learner − rollout| of each step's log-probability, (B,)."""
-        return (behaviour_log_probs - batch.rollout_log_probs).abs()
+        return (self._behaviour_log_probs(batch, anchor) - batch.rollout_log_probs).abs()
+
+    def _behaviour_log_probs(self, batch: StepBatch, anchor: torch.Tensor) -> torch.Tensor:
+        if not self.config.guard:
+            return anchor
+        step = (torch.zeros_like(batch.latents), batch.sigma, batch.next_sigma, batch.eta)
+        return gaussian_log_prob(batch.next_latents, anchor, sde_mean_std(batch.latents, *step)[1])
 
     def export(self, folder: Path | None) -> None:
         """Write a pipeline folder that diffusers loads, with a model card that says how it is called. An adapter is

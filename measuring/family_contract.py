@@ -130,7 +130,7 @@ class _Trial:
         for _ in range(2):  # an adapter's second matrix begins at zero, so the first has no gradient in the first step
             for batch in self.policy.batches(self._samples):
                 evaluation = self.policy.evaluate(self.policy.module, batch)
-                loss, _ = self.policy.loss(batch, evaluation, evaluation.log_probs.detach(), batch.count)
+                loss, _ = self.policy.loss(batch, evaluation, self.policy.anchor(evaluation).detach(), batch.count)
                 loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -166,10 +166,11 @@ class _Trial:
         return torch.randn(like.shape, generator=torch.Generator().manual_seed(2)).to(like)
 
     def _mismatch(self) -> float:
+        policy = self.policy
         with torch.no_grad():
             return max(
-                float(self.policy.mismatch(batch, self.policy.evaluate(self.policy.module, batch).log_probs).max())
-                for batch in self.policy.batches(self._samples)
+                float(policy.mismatch(batch, policy.anchor(policy.evaluate(policy.module, batch))).max())
+                for batch in policy.batches(self._samples)
             )
 
 

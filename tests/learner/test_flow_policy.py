@@ -5,7 +5,7 @@ import torch
 
 from actors.flow_path import FlowSde
 from actors.flux_model import FluxModel
-from learner.config import LearnerConfig
+from learner.config import EditorLearnerConfig, LearnerConfig
 from learner.flow_policy import FlowPolicy
 from learner.samples import EditorSample
 from tests.adapted import EDITOR_LORA, trained_a_little
@@ -72,6 +72,23 @@ def test_with_an_adapter_the_kl_is_to_the_transformer_without_it_and_no_copy_is_
     assert kl(None) == 0
     trained_a_little(policy, editor_samples)
     assert kl(None) == kl(copying.reference) > 0
+
+
+def test_with_a_guard_the_learner_keeps_means_from_which_the_same_log_probabilities_follow(
+    policy, flux_folder, editor_samples
+):
+    guarded = FlowPolicy(flux_folder, EditorLearnerConfig(micro_batch=2, guard=True))
+    for batch in guarded.batches(editor_samples):
+        with torch.no_grad():
+            evaluation = guarded.evaluate(guarded.module, batch)
+            anchor = guarded.anchor(evaluation)
+            assert anchor.shape == batch.latents.shape
+            assert guarded.mismatch(batch, anchor).equal(policy.mismatch(batch, evaluation.log_probs))
+            loss, sums = guarded.loss(batch, evaluation, anchor, batch.count)
+        assert sums["ratio"] == batch.count  # before the first step
+        length = batch.sigma - batch.next_sigma
+        expected = -(batch.advantages / length * torch.exp(evaluation.log_probs - batch.rollout_log_probs)).mean()
+        torch.testing.assert_close(loss, expected)
 
 
 def test_paths_of_different_settings_are_refused(policy, flux_folder, editor_samples):
