@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ class FlowSde:
         window: (start, stop) of the steps that are stochastic, stop excluded; all others are ODE steps. None: every
             step but the last. The last step (σ_next = 0) is never stochastic: what noise it adds no later step takes
             away, so it would stay in the image. Flow-GRPO trains on T − 1 of T steps for the same reason.
+        shared_noise: let all edits of one image by one prompt start from the same noise, which follows from these, so
+            that they differ in the noise of the steps alone.
 
     Raises:
         ValueError: a setting that no sampler can follow; the message names it.
@@ -30,6 +33,7 @@ class FlowSde:
     eta: float
     steps: int
     window: tuple[int, int] | None = None
+    shared_noise: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.eta) and self.eta > 0):
@@ -48,6 +52,15 @@ class FlowSde:
         """(start, stop) of the steps that are stochastic."""
         return (0, self.steps - 1) if self.window is None else (int(self.window[0]), int(self.window[1]))
 
+    def first_seeds(self, images: Sequence[np.ndarray], prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[int]:
+        """The seed of each edit's first noise; the noise of its steps follows from `seeds`."""
+        if not self.shared_noise:
+            return seeds
+        return [
+            zlib.crc32(prompt.encode(), zlib.crc32(image.tobytes()))
+            for image, prompt in zip(images, prompts, strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class FlowOde:
@@ -55,6 +68,10 @@ class FlowOde:
     trains on."""
 
     steps: int
+
+    def first_seeds(self, images: Sequence[np.ndarray], prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[int]:
+        """See `FlowSde.first_seeds`."""
+        return seeds
 
 
 @dataclass(frozen=True)

@@ -141,10 +141,11 @@ class ImageModel(ABC):
         if sde is not None and steps not in (None, sde.steps):
             raise ValueError(f"steps is {steps} and sde.steps is {sde.steps}; leave steps out where sde is given")
         count = step_count(steps if sde is None else sde.steps, self.steps)
+        first = seeds if sde is None else sde.first_seeds(images, prompts, seeds)
         edits: list[Edit] = []
         for rows in batches(len(prompts), self.max_batch):
             with self._sampler(sde, seeds[rows]) as sampler:
-                pixels = self._edit(images[rows], prompts[rows], seeds[rows], count)
+                pixels = self._edit(images[rows], prompts[rows], first[rows], count)
             edited = to_images(pixels, seeds[rows])
             paths = [None] * len(edited) if sampler is None else sampler.paths()
             edits += [Edit(image, path) for image, path in zip(edited, paths, strict=True)]

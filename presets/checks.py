@@ -139,6 +139,11 @@ def impossible_combinations(config: RunSettings) -> list[str]:
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
         )
+    if config.editor.shared_noise and config.learner.editor.algorithm == "nft":
+        problems.append(
+            "editor.shared_noise: True is refused with learner.editor.algorithm nft: the ODE would make all edits of a "
+            "group alike. Leave it out, or set learner.editor.algorithm=flow_grpo"
+        )
     if len(set(config.loggers)) < len(config.loggers):
         problems.append(f"loggers: {config.loggers} is refused: name each logger once")
     for role in ("diffuser", "editor"):

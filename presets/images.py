@@ -95,6 +95,9 @@ class EditorConfig(PipelineConfig):
     """Noise level of the SDE sampler that training samples with."""
     sde_window: Pair | None = None
     """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
+    shared_noise: bool = False
+    """Let the edits of a group start from the same noise while the editor trains, so that they differ in the noise of
+    the SDE's steps alone; otherwise each one starts from its own. Not with `learner.editor.algorithm: nft`."""
 
     @property
     def model_settings(self) -> dict[str, Any]:
@@ -104,7 +107,9 @@ class EditorConfig(PipelineConfig):
 
     def sampling(self, algorithm: str) -> FlowSde | FlowOde:
         """How edits are sampled while the editor trains by `learner.editor.algorithm`."""
-        return FlowOde(self.steps) if algorithm == "nft" else FlowSde(self.eta, self.steps, self.sde_window)
+        if algorithm == "nft":
+            return FlowOde(self.steps)
+        return FlowSde(self.eta, self.steps, self.sde_window, self.shared_noise)
 
     @property
     def ode_steps(self) -> int:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.flow_path import FlowPath, FlowSde
+from actors.flow_path import FlowOde, FlowPath, FlowSde
 
 
 def path(steps: int = 3, tokens: int = 4, channels: int = 2, seed: int = 0) -> FlowPath:
@@ -45,6 +45,18 @@ def test_a_path_survives_arrow_to_the_bit(steps, tokens, channels, seed):
         assert getattr(after, name).tobytes() == getattr(before, name).tobytes()
     assert after.eta == before.eta
     assert len(after) == steps
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["move a", "move b"])), min_size=1, max_size=8))
+def test_shared_noise_is_that_of_one_image_and_one_prompt_and_nothing_else(asked):
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in (0, 1)]
+    images, prompts = [pictures[which] for which, _ in asked], [prompt for _, prompt in asked]
+    seeds = list(range(len(asked)))
+    shared = FlowSde(0.7, 4, shared_noise=True).first_seeds(images, prompts, seeds)
+    assert len(set(shared)) == len(set(asked)) == len(set(zip(asked, shared, strict=True)))
+    assert all(0 <= seed < 2**32 for seed in shared)
+    for own in (FlowSde(0.7, 4), FlowOde(4)):
+        assert own.first_seeds(images, prompts, seeds) == seeds
 
 
 def test_a_clean_latent_survives_arrow_with_all_noise_levels_that_led_to_it():

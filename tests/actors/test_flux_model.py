@@ -122,6 +122,18 @@ def test_the_noise_of_the_steps_is_not_the_first_noise(flux, images):
     assert abs(torch.corrcoef(torch.stack([noise.flatten(), x[0].flatten()]))[0, 1].item()) < 0.1
 
 
+def test_with_shared_noise_edits_of_one_group_differ_in_the_noise_of_the_steps_alone(flux, images):
+    group = ([images[0]] * 2 + [images[1]], [PROMPTS[0]] * 3, SEEDS)
+    shared = [edit.path.latents for edit in flux.edit(*group, FlowSde(0.7, 4, shared_noise=True))]
+    own = [edit.path.latents for edit in flux.edit(*group, FlowSde(0.7, 4))]
+    assert np.array_equal(shared[0][0], shared[1][0])
+    assert not np.array_equal(shared[0][1], shared[1][1])
+    assert not np.array_equal(shared[0][0], shared[2][0])  # another image
+    assert not np.array_equal(own[0][0], own[1][0])
+    (alone,) = flux.edit(images[:1], PROMPTS[:1], SEEDS[1:2], FlowSde(0.7, 4, shared_noise=True))
+    np.testing.assert_allclose(alone.path.latents, shared[1], atol=1e-4)
+
+
 def recomputed_differences(
     sampler: FluxModel, learner: FluxModel, images: list[np.ndarray], sde: FlowSde
 ) -> np.ndarray:

@@ -77,6 +77,12 @@ def test_unknown_key_is_named_with_what_is_allowed(run_file: Path) -> None:
     assert "allowed: turns, prompts_per_update, group_size" in message
 
 
+def test_edits_of_the_ode_need_noise_of_their_own(run_file: Path) -> None:
+    message = refused(run_file, "editor.shared_noise=true", "learner.editor.algorithm=nft")
+    assert "editor.shared_noise: True is refused with learner.editor.algorithm nft" in message
+    assert load_config(run_file, ["editor.shared_noise=true"]).editor.sampling("flow_grpo").shared_noise
+
+
 def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) -> None:
     message = refused(run_file, "rolout.turns=1", "vlm.actor.modle=x", "stages.1.update=4")
     assert "rolout: unknown key, did you mean 'rollout'?" in message
