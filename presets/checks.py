@@ -139,6 +139,11 @@ def impossible_combinations(config: RunSettings) -> list[str]:
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
         )
+    if config.editor.sde_window_every is not None and config.editor.sde_window is None:
+        problems.append(
+            f"editor.sde_window_every: {config.editor.sde_window_every} is refused without editor.sde_window: all "
+            "steps but the last are stochastic, and no window can move. Set editor.sde_window, for example to [0, 1]"
+        )
     if config.editor.shared_noise and config.learner.editor.algorithm == "nft":
         problems.append(
             "editor.shared_noise: True is refused with learner.editor.algorithm nft: the ODE would make all edits of a "

@@ -95,6 +95,9 @@ class EditorConfig(PipelineConfig):
     """Noise level of the SDE sampler that training samples with."""
     sde_window: Pair | None = None
     """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
+    sde_window_every: int | None = Field(None, ge=1)
+    """Updates after which `sde_window` moves a step towards the end, and from its last place back to its first
+    (MixGRPO, arXiv 2507.21802). An update counts as `rollout.prompts_per_update` prompts of the run. null: it stays."""
     shared_noise: bool = False
     """Let the edits of a group start from the same noise while the editor trains, so that they differ in the noise of
     the SDE's steps alone; otherwise each one starts from its own. Not with `learner.editor.algorithm: nft`."""
@@ -105,11 +108,16 @@ class EditorConfig(PipelineConfig):
         source = {} if self.source_size is None else {"source_size": self.source_size}
         return {**super().model_settings, **source}
 
-    def sampling(self, algorithm: str) -> FlowSde | FlowOde:
-        """How edits are sampled while the editor trains by `learner.editor.algorithm`."""
+    def sampling(self, algorithm: str, update: int = 0) -> FlowSde | FlowOde:
+        """How edits are sampled while the editor trains by `learner.editor.algorithm`, in update number `update`."""
         if algorithm == "nft":
             return FlowOde(self.steps)
-        return FlowSde(self.eta, self.steps, self.sde_window, self.shared_noise)
+        window = self.sde_window
+        if window is not None and self.sde_window_every is not None:
+            start, stop = window
+            moved = update // self.sde_window_every % (self.steps - stop)
+            window = (start + moved, stop + moved)
+        return FlowSde(self.eta, self.steps, window, self.shared_noise)
 
     @property
     def ode_steps(self) -> int:

@@ -16,6 +16,7 @@ from rewards.part import Worth
 from rewards.reward import Reward
 from rollout.episode import draw_states
 from rollout.groups.comparison import compared
+from rollout.groups.editing import Editing
 from rollout.groups.rejection import rejection
 from rollout.seeds import derive_seed
 from rollout.state import State
@@ -71,7 +72,7 @@ class GroupSampler:
     ) -> None:
         self.models, self.settings = models, rollout
         self.reward = reward or Reward(rollout)
-        self.sampling = editor.sampling(algorithm)
+        self.editing = Editing(editor, algorithm, rollout.prompts_per_update)
 
     def sample(self, job: Job) -> list[Turn]:
         """All turns of all groups of a job, with advantages."""
@@ -194,13 +195,8 @@ class GroupSampler:
         edited_alike = [(id(states[starts[m]].image), told[m], seeds["edit"][m]) for m in parsed]
         firsts, places = without_repeats(edited_alike)
         asked = [parsed[first] for first in firsts]
-        edits = self.models.editor.edit(
-            [states[starts[m]].image for m in asked],
-            [told[m] for m in asked],
-            [seeds["edit"][m] for m in asked],
-            sde=self.sampling if job.stage == "editor" else None,
-            steps=self.sampling.steps,
-        )
+        from_states, edit_seeds = [states[starts[m]] for m in asked], [seeds["edit"][m] for m in asked]
+        edits = self.editing.edits(self.models, job.stage, from_states, [told[m] for m in asked], edit_seeds)
         edited = time.monotonic()
         checked = self.models.checker.satisfaction(
             [edit.image for edit in edits], [states[starts[m]].graph.requirements for m in asked]

@@ -77,6 +77,17 @@ def test_unknown_key_is_named_with_what_is_allowed(run_file: Path) -> None:
     assert "allowed: turns, prompts_per_update, group_size" in message
 
 
+def test_a_window_moves_by_updates_through_all_its_places_and_begins_again(run_file: Path) -> None:
+    editor = load_config(run_file, ["editor.sde_window=[1, 3]", "editor.sde_window_every=2", "editor.steps=6"]).editor
+    windows = [editor.sampling("flow_grpo", update).stochastic_steps for update in range(14)]
+    once = [(1, 3), (2, 4), (3, 5)]
+    assert windows == [once[update // 2 % 3] for update in range(14)]
+    assert editor.sampling("flow_grpo").window == (1, 3)
+    assert load_config(run_file, ["editor.sde_window=[1, 3]"]).editor.sampling("flow_grpo", 9).window == (1, 3)
+    message = refused(run_file, "editor.sde_window_every=2", "editor.sde_window=null")
+    assert "editor.sde_window_every: 2 is refused without editor.sde_window" in message
+
+
 def test_edits_of_the_ode_need_noise_of_their_own(run_file: Path) -> None:
     message = refused(run_file, "editor.shared_noise=true", "learner.editor.algorithm=nft")
     assert "editor.shared_noise: True is refused with learner.editor.algorithm nft" in message
