@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from presets.scoring.scorers import ScorerConfig
 from rewards.numbers import describe_parts
-from rollout.groups.batches import describe, describe_weights, rollout_seconds, staleness
+from rollout.groups.batches import describe, rollout_seconds, staleness
 from rollout.incidents import Incidents
 from rollout.object_store import object_store_bytes
 from rollout.trajectory import Turn
 from rollout.truth import agreement
+from weights.receipts import WeightReceipt, describe_weights
 
 if TYPE_CHECKING:
     from learner.stats import LearnerStats
     from rollout.groups.stream import GroupStream
     from rollout.models import Models
     from weights.manifest import WeightUpdate
-    from weights.receipts import WeightReceipt
 
 
 def update_record(

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from learner.samples import ActorSample, EditorSample
 from rollout.groups.rejection import rejections
 from rollout.trajectory import Turn
-
-if TYPE_CHECKING:
-    from weights.manifest import WeightUpdate
-    from weights.receipts import WeightReceipt
 
 
 def groups_of(turns: Sequence[Turn]) -> dict[int, list[Turn]]:
@@ -73,27 +69,6 @@ def staleness(turns: Sequence[Turn]) -> dict[str, float]:
     """How many updates were completed between the start of a prompt and the update that trains on it."""
     ages = [turn.update - turn.started for turn in turns if not turn.dropped]
     return {"max": float(max(ages, default=0)), "mean": float(np.mean(ages)) if ages else 0.0}
-
-
-def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) -> dict[str, Any]:
-    """What was sent, and what every replica held before and holds now, and how that came to it."""
-    return {
-        "policy": update.manifest.policy,
-        "version": update.manifest.version,
-        "kind": update.kind,
-        "tensors": len(update.manifest.tensors),
-        "bytes": update.nbytes,
-        "digest": update.manifest.digest,
-        "replicas": {
-            r.replica: {
-                "digest": r.digest,
-                "previous": r.previous_digest,
-                "transport": r.transport,
-                **({} if r.surviving is None else {"surviving": r.surviving}),
-            }
-            for r in receipts
-        },
-    }
 
 
 def rollout_seconds(turns: Sequence[Turn], kind: Literal["seconds", "compute_seconds"] = "seconds") -> dict[str, float]:
