@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
 EPSILON = 1e-4
+AdvantageScale = Literal["group", "batch", "none"]
 
 
-def group_advantages(rewards: np.ndarray) -> np.ndarray:
+def group_advantages(rewards: np.ndarray, scale: AdvantageScale = "group") -> np.ndarray:
     """A_i = (r_i − mean r) / (std r + 1e-4), with the population standard deviation (GRPO, arXiv 2402.03300).
 
     Args:
         rewards: (G,) one reward for each member of the group.
+        scale: with `none` and `batch` only the mean is taken away, as in Dr. GRPO (arXiv 2503.20783); `batch` leaves
+            the rest to `batch_scale`, when the update is complete.
 
     Returns:
         (G,) float64 advantages; they sum to zero, and are all zero where the rewards are equal.
@@ -22,8 +28,20 @@ def group_advantages(rewards: np.ndarray) -> np.ndarray:
     rewards = _checked(rewards)
     if not has_signal(rewards):
         return np.zeros_like(rewards)
-    advantages: np.ndarray = (rewards - rewards.mean()) / (rewards.std() + EPSILON)
-    return advantages
+    advantages: np.ndarray = rewards - rewards.mean()
+    return advantages / (rewards.std() + EPSILON) if scale == "group" else advantages
+
+
+def batch_scale(advantages: Sequence[float]) -> float:
+    """What unscaled advantages of all members of an update are divided by: their root mean square + 1e-4. It is the
+    standard deviation within groups; what groups differ by is no part of it.
+
+    Raises:
+        ValueError: no advantage.
+    """
+    if not len(advantages):
+        raise ValueError("advantages is empty; an update has at least one group")
+    return float(np.sqrt(np.mean(np.square(np.asarray(advantages, dtype=np.float64))))) + EPSILON
 
 
 def has_signal(rewards: np.ndarray, least_spread: float = 0.0) -> bool:

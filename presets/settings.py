@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from learner.advantages import AdvantageScale
 from learner.config import EditorLearnerConfig, LearnerConfig
 from presets.data import DataConfig
 from presets.elastic import ElasticConfig
@@ -104,6 +105,9 @@ class RolloutConfig(Section):
     least_spread: float = Field(0.0, ge=0)
     """Standard deviation of the rewards below which a group counts as equal. The Checker's probabilities differ a
     little even where nothing changed."""
+    advantage_scale: AdvantageScale = "group"
+    """Divide a member's distance from its group's mean by the standard deviation of its group's rewards, by that of all
+    distances of the update (which the learner then waits for), or by nothing."""
     drop_equal_groups: bool = True
     """Leave out equal groups, and take other prompts in the place of those that have no other group."""
     max_tries: int = Field(10, ge=1)

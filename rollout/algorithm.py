@@ -20,7 +20,7 @@ from presets.run_config import RunConfig
 from presets.schedule import Schedule
 from rollout.elastic.steering import Elastic
 from rollout.env_runner import ReflectEditRunner
-from rollout.groups.batches import actor_samples, editor_samples
+from rollout.groups.batches import actor_samples, editor_samples, scaled_by_batch
 from rollout.groups.rejection import poisoned
 from rollout.groups.sampler import Job
 from rollout.groups.schedule import new_scheduler
@@ -203,13 +203,15 @@ class ReflectionGRPO(ResumableAlgorithm):
         whole_ones = partial(actor_samples, truncated=self.run.rollout.learn_truncated)
         samples = whole_ones if stage == "actor" else editor_samples
         given: set[int] = set()  # prompts
+        by_batch = self.run.rollout.advantage_scale == "batch"  # advantages are complete with the update
         while not self.stream.ready:
-            if not self.devices.in_turns:
+            if not (self.devices.in_turns or by_batch):
                 settled = self.stream.settled()
                 learner.add(samples(settled))
                 given |= {turn.prompt for turn in settled}
             self._pump(stage, _POLL_S)
         used, dropped = self.stream.take(self.updates)
+        used = scaled_by_batch(used) if by_batch else used
         rejected = poisoned(used + dropped)
         share = sum(rejected.values()) / len(used + dropped)
         if share > self.run.rollout.max_rejected:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
+from learner.advantages import batch_scale
 from learner.samples import ActorSample, EditorSample
 from rollout.groups.rejection import rejections
 from rollout.trajectory import Turn
@@ -38,6 +40,14 @@ def editor_samples(turns: Sequence[Turn]) -> list[EditorSample]:
         for turn in turns
         if not turn.dropped and turn.advantage is not None and turn.flow is not None and turn.edit_prompt is not None
     ]
+
+
+def scaled_by_batch(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns of an update, with unscaled advantages divided by their scale; see `learner.advantages.batch_scale`. A
+    member counts once, however many turns it has."""
+    members = {(t.group, t.member): t.advantage for t in turns if not t.dropped and t.advantage is not None}
+    scale = batch_scale(list(members.values())) if members else 1.0
+    return [turn if turn.advantage is None else replace(turn, advantage=turn.advantage / scale) for turn in turns]
 
 
 def describe(turns: Sequence[Turn]) -> dict[str, Any]:

@@ -70,8 +70,8 @@ class GroupSampler:
         reward: Reward | None = None,
         algorithm: str = "flow_grpo",
     ) -> None:
-        self.models, self.settings = models, rollout
-        self.reward = reward or Reward(rollout)
+        self.models, self.settings, self.reward = models, rollout, reward or Reward(rollout)
+        self._comparison = (rollout.least_spread, rollout.advantage_scale)
         self.editing = Editing(editor, algorithm, rollout.prompts_per_update)
 
     def sample(self, job: Job) -> list[Turn]:
@@ -115,7 +115,7 @@ class GroupSampler:
                 parsed = [i for i, m in enumerate(members) if m.image_after is not None and m.rejected is None]
                 chosen = parsed[derive_seed(job.seed, "carry", state.prompt, turn) % len(parsed)] if parsed else -1
                 after = _next(state, members[chosen]) if parsed else state
-                judged = compared(members, [member.reward for member in members], self.settings.least_spread)
+                judged = compared(members, [member.reward for member in members], *self._comparison)
                 rows += [
                     replace(
                         member,
@@ -164,7 +164,7 @@ class GroupSampler:
                 worths[k].reward - self._penalty(not last.truncated) if k in worths else last.reward
                 for k, last in zip(members, lasts, strict=True)
             ]
-            judged = compared(lasts, rewards, self.settings.least_spread)
+            judged = compared(lasts, rewards, *self._comparison)
             for k, (_, advantage, dropped) in zip(members, judged, strict=True):
                 finished += [replace(row, advantage=advantage, dropped=dropped) for row in rows[k]]
         return finished

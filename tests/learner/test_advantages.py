@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.advantages import EPSILON, group_advantages, has_signal
+from learner.advantages import EPSILON, batch_scale, group_advantages, has_signal
 
 rewards_of_a_group = st.lists(st.floats(0, 1), min_size=2, max_size=24)
 
@@ -46,6 +46,27 @@ def test_a_factor_on_all_rewards_changes_nothing_but_the_epsilons_part(rewards, 
 def test_advantages_have_unit_scale_up_to_the_epsilon(rewards):
     std = np.std(rewards)
     assert group_advantages(np.array(rewards)).std() == pytest.approx(std / (std + EPSILON), abs=1e-9)
+
+
+@given(rewards_of_a_group)
+def test_without_a_scale_only_the_mean_is_taken_away(rewards):
+    rewards = np.array(rewards)
+    expected = np.zeros_like(rewards) if np.ptp(rewards) == 0 else rewards - rewards.mean()
+    for scale in ("none", "batch"):
+        np.testing.assert_allclose(group_advantages(rewards, scale), expected, atol=1e-15)
+    np.testing.assert_allclose(group_advantages(rewards) * (rewards.std() + EPSILON), expected, atol=1e-9)
+
+
+@given(st.lists(rewards_of_a_group, min_size=1, max_size=6))
+def test_the_scale_of_a_batch_is_the_deviation_within_its_groups(groups):
+    advantages = [a for rewards in groups for a in group_advantages(np.array(rewards), "batch")]
+    squares = sum((r - sum(rewards) / len(rewards)) ** 2 for rewards in groups for r in rewards if np.ptp(rewards) > 0)
+    assert batch_scale(advantages) == pytest.approx((squares / len(advantages)) ** 0.5 + EPSILON, abs=1e-9)
+
+
+def test_a_batch_without_members_has_no_scale():
+    with pytest.raises(ValueError, match="advantages is empty"):
+        batch_scale([])
 
 
 @given(rewards_of_a_group, st.randoms(use_true_random=False))

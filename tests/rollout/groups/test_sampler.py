@@ -7,7 +7,7 @@ import pytest
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
 from rewards.satisfaction import improves, reward_of
-from rollout.groups.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds
+from rollout.groups.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds, scaled_by_batch
 from rollout.groups.sampler import GroupSampler, Job, Started
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
@@ -228,6 +228,26 @@ def test_samples_leave_dropped_groups_out():
     assert len(editor_samples(turns)) == len(kept)
     assert len(actor_samples(turns)) == len(kept)
     assert editor_samples(turns)[0].path.log_probs.tolist() == [-1.0]
+
+
+@pytest.mark.parametrize("group", ["turn", "trajectory"])
+def test_advantages_can_be_scaled_by_the_batch_or_not_at_all(group):
+    by_group, unscaled, batch = (
+        sample(ScriptedModels(), group=group, advantage_scale=scale) for scale in ("group", "none", "batch")
+    )
+    assert [t.advantage for t in unscaled] == [t.advantage for t in batch]  # the rest is the update's
+    kept = [turn for turn in batch if not turn.dropped]
+    members = {(turn.group, turn.member): turn.advantage for turn in kept}
+    deviation = np.sqrt(np.mean(np.square(list(members.values()))))
+    scaled = scaled_by_batch(kept)
+    for before, after in zip(kept, scaled, strict=True):
+        assert after.advantage == pytest.approx(before.advantage / (deviation + 1e-4), rel=1e-12)
+    ratios = {}
+    for one, other in zip(by_group, unscaled, strict=True):
+        if not one.dropped and other.advantage:
+            ratios.setdefault(one.group, []).append(one.advantage / other.advantage)
+    assert all(np.ptp(found) < 1e-9 for found in ratios.values())
+    assert np.ptp([found[0] for found in ratios.values()]) > 0  # each group has a scale of its own
 
 
 def test_with_nft_edits_are_sampled_by_the_ode_and_their_clean_latents_are_what_is_learnt_from():
