@@ -22,6 +22,7 @@ SETTLED = (
     "rollout.max_staleness",
     "rollout.dialogue",
     "rollout.dialogue_texts",
+    "rollout.tell_unmet",
     "rollout.answer_form",
 )
 _TAKES_PATH = {"laion_sg": True, "shape_world": False}  # code of the user's own may take one
@@ -126,6 +127,11 @@ def impossible_combinations(config: RunSettings) -> list[str]:
             f"rollout.dialogue_texts: {sorted(texts.model_fields_set)} is refused with rollout.dialogue "
             f"{config.rollout.dialogue!r}: they are the words of the general dialogue. Leave them out, or set "
             "rollout.dialogue=general"
+        )
+    if not config.rollout.tell_unmet and is_entry_point(config.rollout.dialogue):
+        problems.append(
+            f"rollout.tell_unmet: False is refused with rollout.dialogue {config.rollout.dialogue!r}: code of your own "
+            "says what it tells. Leave it out"
         )
     if config.evaluation.prompts > config.data.held_out_size:
         problems.append(

@@ -41,7 +41,7 @@ class RunConfig(RunSettings):
         Raises:
             EntryPointError: `rollout.dialogue` names code that cannot be used.
         """
-        return load_dialogue(self.rollout.dialogue, self.rollout.dialogue_texts)
+        return load_dialogue(self.rollout.dialogue, self.rollout.dialogue_texts, self.rollout.tell_unmet)
 
     @property
     def actor_vlm(self) -> VlmConfig:

@@ -83,6 +83,9 @@ class RolloutConfig(Section):
     shapes, users may ask for four relations; with others, and data beyond the shape world, for any."""
     dialogue_texts: Texts | None = None
     """Other words for the general dialogue; null: its own. `vlm.actor.system_prompt` replaces its system prompt."""
+    tell_unmet: bool = True
+    """Tell the Actor which requirements the Checker found unmet. Otherwise it has to see for itself, which an Actor
+    that was made with the list must learn. A dialogue of yours says what it tells."""
     least_mass: float = Field(0.05, ge=0, le=1)
     """Least probability of yes and no together in the Checker's answer; below it a requirement counts as unmet, and the
     question as unanswered."""

@@ -61,7 +61,7 @@ class Models:
 
     @cached_property
     def _dialogue(self) -> Dialogue:
-        return load_dialogue(self.rollout.dialogue, self.rollout.dialogue_texts)
+        return load_dialogue(self.rollout.dialogue, self.rollout.dialogue_texts, self.rollout.tell_unmet)
 
     @cached_property
     def actor(self) -> Actor:

@@ -44,9 +44,11 @@ def checker_question(requirement: Requirement) -> str:
     return f"is {requirement.text} ?"
 
 
-def actor_request(requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
-    """What the Actor is asked: all requirements, then those that the Checker found unmet."""
+def actor_request(requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...] | None) -> str:
+    """What the Actor is asked: all requirements, then those that the Checker found unmet; None leaves these out."""
     goal = " ; ".join(requirement.text for requirement in requirements)
+    if unmet is None:
+        return f"goal : {goal} . fix ?"
     missing = " ; ".join(requirement.text for requirement in unmet)
     return f"goal : {goal} . unmet : {missing} . fix ?"
 

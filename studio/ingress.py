@@ -105,7 +105,8 @@ class Endpoint:
         self._weights = ServiceWeights(handles, served.board, trained.gate, config.update_deadline_s)
         checker = _role("checker", served.checker, served, generate, patient=True)
         vlm = VlmClient(checker.handle, checker.name, served.checker_settings, served.checker)
-        dialogue = load_dialogue(served.rollout.dialogue, served.rollout.dialogue_texts)
+        told = served.rollout
+        dialogue = load_dialogue(told.dialogue, told.dialogue_texts, told.tell_unmet)
         self._service = EpisodeService(
             _role("diffuser", served.diffuser, served, draw),
             checker,

@@ -34,12 +34,19 @@ class Dialogue(Protocol):
 
 
 class Shapes:
-    """The small models' own language, see `scenes.dialogue`."""
+    """The small models' own language, see `scenes.dialogue`.
+
+    Args:
+        tell_unmet: whether requests list what is unmet.
+    """
 
     system = None
 
+    def __init__(self, tell_unmet: bool = True) -> None:
+        self._tells = tell_unmet
+
     def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
-        return shapes.actor_request(requirements, unmet)
+        return shapes.actor_request(requirements, unmet if self._tells else None)
 
     def question(self, requirement: Requirement) -> str:
         return shapes.checker_question(requirement)
@@ -52,20 +59,21 @@ SHAPES: Dialogue = Shapes()
 _PARTS = ("request", "question", "read")
 
 
-def load_dialogue(name: str, texts: Texts | None = None) -> Dialogue:
+def load_dialogue(name: str, texts: Texts | None = None, tell_unmet: bool = True) -> Dialogue:
     """The dialogue that `rollout.dialogue` names: `shapes`, `general`, or the class at `module:name`, which is made
     without arguments.
 
     Args:
         texts: words of the general one, in the place of its own.
+        tell_unmet: whether requests list what is unmet; code of the user's own says that itself.
 
     Raises:
         EntryPointError: there is no such code, or what it makes is no dialogue.
     """
     if name == "shapes":
-        return SHAPES
+        return SHAPES if tell_unmet else Shapes(tell_unmet=False)
     if name == "general":
-        return General(texts)
+        return General(texts, tell_unmet)
     made: Dialogue = load_entry_point("rollout.dialogue", name)()
     missing = [part for part in _PARTS if not callable(getattr(made, part, None))]
     if missing or not hasattr(made, "system"):

@@ -23,12 +23,13 @@ class General:
 
     Args:
         texts: its words.
+        tell_unmet: whether requests say which requirements are unmet.
     """
 
     system = SYSTEM
 
-    def __init__(self, texts: Texts | None = None) -> None:
-        self._texts = texts or Texts()
+    def __init__(self, texts: Texts | None = None, tell_unmet: bool = True) -> None:
+        self._texts, self._tells = texts or Texts(), tell_unmet
         self._example = Reflection(self._texts.reflection, self._texts.edit)
 
     def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
@@ -36,7 +37,7 @@ class General:
         open_ = [str(number) for number, one in enumerate(requirements, 1) if one in unmet]
         return self._texts.request.format(
             requirements="\n".join(lines),
-            unmet=", ".join(open_) or "none",
+            unmet=(", ".join(open_) or "none") if self._tells else self._texts.untold,
             reflection=self._example.reflection,
             edit=self._example.edit_prompt,
         )

@@ -47,12 +47,14 @@ class Texts(Section):
         _REQUEST
     )
     """What the Actor is asked, with the places {requirements}, a numbered list, {unmet}, the numbers of those that do
-    not hold, and {reflection} and {edit} of the example. Answers are read as labelled lines or JSON, see
+    not hold, or `untold`, and {reflection} and {edit} of the example. Answers are read as labelled lines or JSON, see
     docs/extending/vlm.md."""
     question: Annotated[str, _template(("requirement",), ("requirement",))] = (
         "Look at the picture. Is this true: {requirement}? Answer with yes or no."
     )
     """What the Checker is asked about a {requirement}. It must be a question that yes or no answers."""
+    untold: str = Field("look at the picture and find out", min_length=1)
+    """What stands at {unmet} with `rollout.tell_unmet: false`."""
     reflection: str = Field("The dog stands to the right of the tree, but it should be to its left.", min_length=1)
     """Reflection of the example. An answer that only copies the example is not taken."""
     edit: str = Field("Move the dog to the left of the tree.", min_length=1)

@@ -6,10 +6,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from presets.checks import cpu_demand
+from presets.checks import changed_on_resume, cpu_demand
 from presets.errors import ConfigError
 from presets.run_config import RunConfig
 from presets.run_file import apply_overrides, dump_config, load_config, read_run_file
+from scenes.scene_graph import Requirement
 from tests.places import ROOT
 
 
@@ -92,6 +93,15 @@ def test_edits_of_the_ode_need_noise_of_their_own(run_file: Path) -> None:
     message = refused(run_file, "editor.shared_noise=true", "learner.editor.algorithm=nft")
     assert "editor.shared_noise: True is refused with learner.editor.algorithm nft" in message
     assert load_config(run_file, ["editor.shared_noise=true"]).editor.sampling("flow_grpo").shared_noise
+
+
+def test_a_run_may_leave_the_list_of_unmet_requirements_out(run_file: Path) -> None:
+    config = load_config(run_file, ["rollout.tell_unmet=false"])
+    wanted = (Requirement("red circle", "left of", "blue square"),)
+    assert config.dialogue.request(wanted, wanted) == "goal : red circle left of blue square . fix ?"
+    message = refused(run_file, "rollout.tell_unmet=false", "rollout.dialogue=own:Words")
+    assert "rollout.tell_unmet: False is refused with rollout.dialogue 'own:Words'" in message
+    assert any("rollout.tell_unmet" in line for line in changed_on_resume(load_config(run_file), config))
 
 
 def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) -> None:

@@ -41,6 +41,23 @@ def test_the_general_dialogue_numbers_requirements_and_tells_items_of_one_name_a
     )
 
 
+def test_an_actor_that_has_to_see_for_itself_is_not_told_what_is_unmet() -> None:
+    one, other = Requirement("red circle", "left of", "blue square"), Requirement("red circle", "above", "green star")
+    untold = load_dialogue("shapes", tell_unmet=False)
+    assert untold.request((one, other), (other,)) == (
+        "goal : red circle left of blue square ; red circle above green star . fix ?"
+    )
+    assert untold.request((one, other), ()) == untold.request((one, other), (one,))
+    assert load_dialogue("shapes").request((one,), (one,)) == SHAPES.request((one,), (one,))
+    general = load_dialogue("general", tell_unmet=False)
+    said = general.request((one, other), (other,))
+    assert said == general.request((one, other), ())
+    assert "Not met yet: look at the picture and find out" in said
+    words = Texts(untold="you see it")
+    assert "Not met yet: you see it" in load_dialogue("general", words, tell_unmet=False).request((one,), (one,))
+    assert "Not met yet: 1" in load_dialogue("general", words).request((one,), (one,))
+
+
 def test_a_run_file_replaces_the_words_of_the_general_dialogue() -> None:
     texts = Texts(
         request="Wanted: {requirements} Missing: {unmet}. Braces: {{}}. Answer {reflection} / {edit}",
