@@ -6,10 +6,11 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+Sampler = Literal["sde", "cps"]
 _LATENT_DTYPE = np.dtype("<f4")  # the byte order of a stored path does not depend on the machine
 
 
@@ -25,6 +26,7 @@ class FlowSde:
             away, so it would stay in the image. Flow-GRPO trains on T − 1 of T steps for the same reason.
         shared_noise: let all edits of one image by one prompt start from the same noise, which follows from these, so
             that they differ in the noise of the steps alone.
+        sampler: Flow-GRPO's SDE, or coefficient-preserving sampling, for which η is at most 1; see `actors.flow_sde`.
 
     Raises:
         ValueError: a setting that no sampler can follow; the message names it.
@@ -34,10 +36,13 @@ class FlowSde:
     steps: int
     window: tuple[int, int] | None = None
     shared_noise: bool = False
+    sampler: Sampler = "sde"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.eta) and self.eta > 0):
             raise ValueError(f"eta is {self.eta}; it must be above 0 (without noise there is no log-probability)")
+        if self.sampler == "cps" and self.eta > 1:
+            raise ValueError(f"eta is {self.eta}; with the sampler cps it must be at most 1, where all noise is new")
         if self.steps < 2:
             raise ValueError(f"steps is {self.steps}; it must be at least 2, as the last step is never stochastic")
         start, stop = self.stochastic_steps

@@ -7,9 +7,17 @@
     x'   = mean + s·sqrt(−dt)·ε
     logp = mean over all non-batch dimensions of −(x' − mean)²/(2 s²(−dt)) − log(s·sqrt(−dt)) − ½ log 2π
 
+With coefficient-preserving sampling (arXiv 2509.05952) as the sampler `cps`:
+
+    s    = σ_next·sin(η·π/2)
+    mean = (1 − σ_next)·(x − σ·v) + √(σ_next² − s²)·(x + (1 − σ)·v)
+    x'   = mean + s·ε
+
+so that what data and noise weigh in x' is (1 − σ_next) and σ_next, as the flow has it, however long the step is.
+
 Everything is computed in float32 (float64 latents stay float64), by the rollout and by the learner with the same
-functions. From a σ below 1, many small steps have the ODE's marginal at each σ. The first step, from σ = 1 where s has
-its pole, leaves a variance near 1 + η⁴/4, however short it is; the steps after it pull that back to 1.
+functions. With the SDE, from a σ below 1, many small steps have the ODE's marginal at each σ. The first step, from
+σ = 1 where s has its pole, leaves a variance near 1 + η⁴/4, however short it is; later steps pull that back to 1.
 """
 
 from __future__ import annotations
@@ -24,7 +32,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
 
-from actors.flow_path import FlowOde, FlowPath, FlowSde
+from actors.flow_path import FlowOde, FlowPath, FlowSde, Sampler
 
 __all__ = [
     "FlowOde",
@@ -40,7 +48,7 @@ Sigma = float | torch.Tensor
 
 
 def sde_mean_std(
-    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float
+    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, sampler: Sampler = "sde"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of one step's Gaussian, in float32, or in float64 where x is.
 
@@ -50,6 +58,7 @@ def sde_mean_std(
         sigma: noise level in (0, 1], one number or (B,).
         sigma_next: noise level in [0, sigma), one number or (B,).
         eta: noise level η of the sampler.
+        sampler: see the module.
 
     Returns:
         mean (B, …), and std that broadcasts against it.
@@ -65,6 +74,10 @@ def sde_mean_std(
             f"sigma is {sigma.flatten().tolist()} and sigma_next {sigma_next.flatten().tolist()}; "
             "each step needs 0 <= sigma_next < sigma <= 1"
         )
+    if sampler == "cps":
+        std = sigma_next * math.sin(eta * math.pi / 2)
+        clean, noise = x - sigma * v, x + (1 - sigma) * v
+        return (1 - sigma_next) * clean + torch.sqrt(sigma_next**2 - std**2) * noise, std
     dt = sigma_next - sigma
     s = eta * torch.sqrt(sigma / (1 - torch.where(sigma == 1, sigma_next, sigma)))
     pull = s**2 / (2 * sigma)
@@ -73,23 +86,35 @@ def sde_mean_std(
 
 
 def sde_step(
-    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, noise: torch.Tensor
+    x: torch.Tensor,
+    v: torch.Tensor,
+    sigma: Sigma,
+    sigma_next: Sigma,
+    eta: float,
+    noise: torch.Tensor,
+    sampler: Sampler = "sde",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One stochastic step with the standard normal `noise` (B, …); arguments as in `sde_mean_std`.
 
     Returns:
         x_next (B, …) in x's dtype, and the log-probability (B,) of exactly that rounded x_next.
     """
-    mean, std = sde_mean_std(x, v, sigma, sigma_next, eta)
+    mean, std = sde_mean_std(x, v, sigma, sigma_next, eta, sampler)
     x_next = (mean + std * noise.to(mean.dtype)).to(x.dtype)
     return x_next, gaussian_log_prob(x_next, mean, std)
 
 
 def sde_log_prob(
-    x: torch.Tensor, v: torch.Tensor, sigma: Sigma, sigma_next: Sigma, eta: float, x_next: torch.Tensor
+    x: torch.Tensor,
+    v: torch.Tensor,
+    sigma: Sigma,
+    sigma_next: Sigma,
+    eta: float,
+    x_next: torch.Tensor,
+    sampler: Sampler = "sde",
 ) -> torch.Tensor:
     """Log-probability (B,) of having stepped from x to x_next, in the dtype of the mean; differentiable in v."""
-    return gaussian_log_prob(x_next, *sde_mean_std(x, v, sigma, sigma_next, eta))
+    return gaussian_log_prob(x_next, *sde_mean_std(x, v, sigma, sigma_next, eta, sampler))
 
 
 def gaussian_log_prob(x_next: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
@@ -193,7 +218,8 @@ class FlowSdeScheduler(FlowMatchEulerDiscreteScheduler):
             return super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)
         sigma, sigma_next = (float(self.sigmas[self.step_index + i]) for i in (0, 1))
         noise = torch.stack([torch.randn(sample.shape[1:], generator=generator) for generator in self._generators])
-        x_next, log_prob = sde_step(sample, model_output, sigma, sigma_next, self._sde.eta, noise.to(sample.device))
+        how = (sigma, sigma_next, self._sde.eta, noise.to(sample.device), self._sde.sampler)
+        x_next, log_prob = sde_step(sample, model_output, *how)
         self._steps.append(_Step(sample, x_next, sigma, sigma_next, log_prob))
         self._step_index += 1
         return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=x_next) if return_dict else (x_next,)

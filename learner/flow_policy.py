@@ -13,6 +13,7 @@ import torch
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 
 from actors.conditioning import Conditioning, Network, velocity
+from actors.flow_path import Sampler
 from actors.flow_sde import gaussian_log_prob, sde_log_prob, sde_mean_std
 from actors.model_families import load_editor
 from learner.config import EditorLearnerConfig, LearnerConfig
@@ -69,6 +70,7 @@ class FlowPolicy:
         model_path: folder or hub id.
         config: settings of the loss and of the adapter. A KL coefficient above 0 keeps a frozen copy of the transformer
             as it is on disk; with an adapter, the transformer without it is that.
+        sampler: of the rollout, see `actors.flow_sde`.
         settings: what ImageModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
 
     Attributes:
@@ -81,8 +83,10 @@ class FlowPolicy:
         ModelLoadError, ValueError: see `load_editor`; or the adapter does not fit.
     """
 
-    def __init__(self, model_path: str | Path, config: LearnerConfig, **settings: Any) -> None:
-        self.config, self._base = EditorLearnerConfig.of(config), model_path
+    def __init__(
+        self, model_path: str | Path, config: LearnerConfig, sampler: Sampler = "sde", **settings: Any
+    ) -> None:
+        self.config, self._base, self._sampler = EditorLearnerConfig.of(config), model_path, sampler
         self.model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
         for part in self.model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
@@ -120,8 +124,8 @@ class FlowPolicy:
     def evaluate(self, network: Network, batch: StepBatch) -> StepEvaluation:
         """Log-probability under `network` (this policy's module, or what wraps it)."""
         step = (velocity(network, batch.latents, batch.conditioning, batch.sigma), batch.sigma, batch.next_sigma)
-        log_probs = sde_log_prob(batch.latents, *step, batch.eta, batch.next_latents)
-        return StepEvaluation(log_probs, *sde_mean_std(batch.latents, *step, batch.eta))
+        log_probs = sde_log_prob(batch.latents, *step, batch.eta, batch.next_latents, self._sampler)
+        return StepEvaluation(log_probs, *sde_mean_std(batch.latents, *step, batch.eta, self._sampler))
 
     def anchor(self, evaluation: StepEvaluation) -> torch.Tensor:
         """What the loss compares with, when the evaluation is by the weights before the first optimizer step: (B,)
@@ -163,7 +167,7 @@ class FlowPolicy:
     def _behaviour_log_probs(self, batch: StepBatch, anchor: torch.Tensor) -> torch.Tensor:
         if not self.config.guard:
             return anchor
-        step = (torch.zeros_like(batch.latents), batch.sigma, batch.next_sigma, batch.eta)
+        step = (torch.zeros_like(batch.latents), batch.sigma, batch.next_sigma, batch.eta, self._sampler)
         return gaussian_log_prob(batch.next_latents, anchor, sde_mean_std(batch.latents, *step)[1])
 
     def export(self, folder: Path | None) -> None:

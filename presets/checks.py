@@ -24,6 +24,7 @@ SETTLED = (
     "rollout.dialogue_texts",
     "rollout.tell_unmet",
     "rollout.answer_form",
+    "editor.sampler",
 )
 _TAKES_PATH = {"laion_sg": True, "shape_world": False}  # code of the user's own may take one
 
@@ -144,6 +145,10 @@ def impossible_combinations(config: RunSettings) -> list[str]:
         problems.append(
             f"editor.sde_window: {[start, stop]} is refused with editor.steps {config.editor.steps}: needs "
             f"0 <= start < stop <= {last}, as the last step is never stochastic"
+        )
+    if config.editor.sampler == "cps" and config.editor.eta > 1:
+        problems.append(
+            f"editor.eta: {config.editor.eta:g} is refused with editor.sampler cps: at 1 all noise is new. Lower it"
         )
     if config.editor.sde_window_every is not None and config.editor.sde_window is None:
         problems.append(

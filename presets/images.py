@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from actors.flow_path import FlowOde, FlowSde
+from actors.flow_path import FlowOde, FlowSde, Sampler
 from learner.config import NumberFormat
 from scenes.section import OrOwn, Pair, Section
 
@@ -93,6 +93,9 @@ class EditorConfig(PipelineConfig):
     """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
     eta: float = Field(0.7, gt=0)
     """Noise level of the SDE sampler that training samples with."""
+    sampler: Sampler = "sde"
+    """How a stochastic step is taken: Flow-GRPO's SDE, which leaves more noise than the flow has where steps are long,
+    or coefficient-preserving sampling (`cps`, arXiv 2509.05952), which does not; `eta` is then at most 1."""
     sde_window: Pair | None = None
     """Stochastic steps [start, stop); the others are ODE steps. null: every step but the last."""
     sde_window_every: int | None = Field(None, ge=1)
@@ -117,7 +120,7 @@ class EditorConfig(PipelineConfig):
             start, stop = window
             moved = update // self.sde_window_every % (self.steps - stop)
             window = (start + moved, stop + moved)
-        return FlowSde(self.eta, self.steps, window, self.shared_noise)
+        return FlowSde(self.eta, self.steps, window, self.shared_noise, self.sampler)
 
     @property
     def ode_steps(self) -> int:

@@ -57,7 +57,8 @@ class Policies:
         }
         if policy == "editor":
             size, steps = config.diffuser.image_size, config.editor.ode_steps
-            settings = {"image_size": size, "steps": steps, **config.editor.model_settings}
+            fixed = {"image_size": size, "steps": steps, "sampler": config.editor.sampler}
+            settings = {**fixed, **config.editor.model_settings}
         options = config.placement.actor_options("learner")
         with self._devices.learning():
             learner = Learner(policy, model, getattr(config.learner, policy), settings, options)

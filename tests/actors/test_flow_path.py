@@ -23,6 +23,7 @@ def test_all_steps_but_the_last_are_stochastic_by_default():
     [
         ({"eta": 0.0, "steps": 8}, "eta is 0.0"),
         ({"eta": float("nan"), "steps": 8}, "eta is nan"),
+        ({"eta": 1.1, "steps": 8, "sampler": "cps"}, "with the sampler cps it must be at most 1"),
         ({"eta": 0.7, "steps": 1}, "steps is 1"),
         ({"eta": 0.7, "steps": 8, "window": (0, 8)}, "0 <= start < stop <= 7"),
         ({"eta": 0.7, "steps": 8, "window": (3, 3)}, r"window is \(3, 3\)"),

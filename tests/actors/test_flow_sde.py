@@ -47,6 +47,30 @@ def test_one_step_by_hand():
     assert log_prob.item() == pytest.approx(-0.5 - math.log(s * 0.5) - 0.5 * math.log(2 * math.pi), abs=1e-6)
 
 
+def test_a_coefficient_preserving_step_by_hand():
+    x, v, eps = 2.0, 3.0, -1.0
+    s = 0.25 * math.sin(0.8 * math.pi / 2)
+    mean = 0.75 * (x - 0.5 * v) + math.sqrt(0.25**2 - s**2) * (x + 0.5 * v)
+    given_ = (torch.tensor([[x]]).double(), torch.tensor([[v]]).double(), 0.5, 0.25, 0.8)
+    x_next, log_prob = sde_step(*given_, torch.tensor([[eps]]).double(), "cps")
+    assert x_next.item() == pytest.approx(mean + s * eps, rel=1e-12)
+    assert log_prob.item() == pytest.approx(-0.5 * eps**2 - math.log(s) - 0.5 * math.log(2 * math.pi), rel=1e-12)
+    assert torch.equal(sde_log_prob(*given_, x_next, "cps"), log_prob)
+
+
+@given(st.floats(0.05, 1.0), st.floats(0.05, 1.0), st.floats(0.0, 0.99))
+@settings(deadline=None)
+def test_coefficient_preserving_steps_leave_the_noise_that_the_flow_has(eta, sigma, part):
+    """With the exact velocity of one clean point, data weighs 1 − σ_next and all noise together σ_next."""
+    clean, noise, sigma_next = 1.7, -0.4, sigma * part
+    x, v = ((1 - sigma) * clean + sigma * noise, noise - clean)
+    given_ = (torch.tensor([[value]], dtype=torch.float64) for value in (x, v))
+    mean, std = sde_mean_std(*given_, sigma, sigma_next, eta, "cps")
+    old = math.sqrt(max(0.0, sigma_next**2 - std.item() ** 2))
+    assert mean.item() == pytest.approx((1 - sigma_next) * clean + old * noise, abs=1e-12)
+    assert old**2 + std.item() ** 2 == pytest.approx(sigma_next**2, abs=1e-12)
+
+
 def test_the_first_step_has_the_next_sigma_in_its_denominator():
     _, std = sde_mean_std(torch.zeros(SHAPE), torch.zeros(SHAPE), 1.0, 0.75, 0.7)
     assert std.item() == pytest.approx(0.7 * math.sqrt(1 / 0.25) * math.sqrt(0.25), abs=1e-6)

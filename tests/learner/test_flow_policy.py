@@ -74,6 +74,19 @@ def test_with_an_adapter_the_kl_is_to_the_transformer_without_it_and_no_copy_is_
     assert kl(None) == kl(copying.reference) > 0
 
 
+def test_log_probs_of_coefficient_preserving_steps_equal_those_of_the_rollout(flux_folder, editor_samples):
+    images, prompts = [s.image for s in editor_samples], [s.edit_prompt for s in editor_samples]
+    edits = FluxModel(flux_folder).edit(images, prompts, list(range(5)), FlowSde(0.8, 5, (0, 3), sampler="cps"))
+    samples = [replace(sample, path=edit.path) for sample, edit in zip(editor_samples, edits, strict=True)]
+    learner = FlowPolicy(flux_folder, LearnerConfig(micro_batch=2), sampler="cps")
+    other = FlowPolicy(flux_folder, LearnerConfig(micro_batch=2))
+    with torch.no_grad():
+        for batch in learner.batches(samples):
+            log_probs = learner.evaluate(learner.module, batch).log_probs
+            assert learner.mismatch(batch, log_probs).max() < 1e-4
+            assert other.mismatch(batch, other.evaluate(other.module, batch).log_probs).min() > 0.01
+
+
 def test_with_a_guard_the_learner_keeps_means_from_which_the_same_log_probabilities_follow(
     policy, flux_folder, editor_samples
 ):

@@ -126,6 +126,7 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("editor.eta=0", "editor.eta: 0 is refused: must be greater than 0"),
         ("editor.sde_window=[0, 8]", "editor.sde_window: [0, 8] is refused with editor.steps 8: needs"),
         ("editor.sde_window=[3, 3]", "editor.sde_window: [3, 3] is refused with editor.steps 8"),
+        ("editor={sampler: cps, eta: 1.2, steps: 4}", "editor.eta: 1.2 is refused with editor.sampler cps"),
         ("editor.steps=1", "editor.steps: 1 is refused: must be greater than or equal to 2"),
         ("diffuser.image_size=65", "diffuser.image_size: 65 is refused: must be a multiple of 8"),
         ("data.relations=[3, 2]", "data.relations: [3, 2] is refused: needs 1 <= least <= greatest <= 5"),
