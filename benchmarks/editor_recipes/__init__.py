@@ -1,0 +1,1 @@
+"""What updates of the editor gain, by recipe."""
