@@ -32,8 +32,8 @@ from learner.samples import EditorSample
 from presets.errors import BadInput
 from presets.run_config import RunConfig
 from presets.run_file import load_config
+from rewards.truth import holds_in
 from rollout.trajectory import Turn, read_parquet
-from rollout.truth import holds_in
 
 
 @dataclass

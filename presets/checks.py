@@ -9,6 +9,7 @@ from presets.scoring.checks import impossible_rewards, own_scorers, scorer_cpus
 from presets.settings import RunSettings
 from presets.sharing.gpus import turns_that_cannot_be, unshareable_gpus
 from presets.sharing.pipeline import unshareable_pipeline
+from presets.truth.source import impossible_truth
 from scenes.entry_point import is_entry_point
 from serving.config import VlmConfig
 
@@ -184,6 +185,7 @@ def impossible_combinations(config: RunSettings) -> list[str]:
     problems += _unreachable(config) + _fixed_only(config) + turns_that_cannot_be(config)
     problems += unshareable_pipeline(config)
     problems += impossible_rewards(config.rewards, config.trained, config.rollout.deadline_s)
+    problems += impossible_truth(config)
     problems += unshareable_gpus(config, set(deployed_vlms(config)))
     demand = cpu_demand(config)
     if config.ray.address is None and sum(demand.values()) > config.ray.num_cpus:

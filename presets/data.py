@@ -24,5 +24,10 @@ class DataConfig(Section):
     """Training prompts in one pass."""
     held_out_size: int = Field(512, ge=1)
     """Prompts that only evaluation sees."""
+    truth: Literal["exact", "detector", "vlm"] | None = None
+    """What measures the truth beside the reward, so that a reward that rises while the truth does not is seen. `exact`:
+    the extractor of the shape world; `detector`: the entry of `rewards` that is the scorer `detector` with weight 0;
+    `vlm`: that which is a `vlm_judge` with weight 0. No reward may use the same model. null: `exact` in the shape
+    world, nothing elsewhere. See docs/extending/detector.md."""
     held_out_split: Literal["validation", "test"] = "test"
     """The split of records that evaluation sees: the published one, or else ours; nothing for `shape_world`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from measuring.reward_gap import truth_words
 from reports.drawing.charts import COLOURS, DARK_COLOURS, DASHES
 from reports.drawing.curves import GAP, curves, time_chart, training_plans
 from reports.fault_numbers import IN_THE_LOG, WORDS
@@ -53,7 +54,8 @@ def page(report: Report) -> str:
     environment.filters["small"] = lambda png: pictures.shown(png, _SMALL)
     numbers, names = report.numbers, [run.record.name for run in report.runs]
     own = {run.record.name: run.own_reward for run in report.runs if run.own_reward}
-    training = curves(training_plans(own), numbers, names)
+    truths = list(dict.fromkeys(truth_words(run.record.lines) for run in report.runs))
+    training = curves(training_plans(own, truths), numbers, names)
     return environment.get_template("report.html.j2").render(
         title=" · ".join(names),
         names=names,
@@ -65,6 +67,7 @@ def page(report: Report) -> str:
         main=training[0] if training else None,
         training=training[1:],
         own=own,
+        truths=truths,
         gap=curves(GAP, numbers, names),
         time_chart=time_chart(numbers, names),
         times={run: table for run in names if (table := _times(numbers, run)).rows},

@@ -26,6 +26,7 @@ _PLAIN = (
     "reward_std",
     "reward_before",
     "truth_mean",
+    "truth_missing",
     "checker_agreement",
     "logprob_mismatch",
     "groups",

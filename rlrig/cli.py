@@ -118,12 +118,13 @@ def evaluate(
     with exit_codes(json_) as out_:
         overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
         config = config_of(run, preset, overrides)
-        from measuring.measures import MeasureOptions, choose_measures, unmeasured
+        from measuring.measures import MeasureOptions, unmeasured
+        from measuring.truth import measures_for
 
         options = MeasureOptions(
             extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout, extractor_threshold
         )
-        measures = choose_measures(options, config.data.source)
+        measures = measures_for(options, config)
         from rlrig.evaluation import evaluate as run_evaluation
 
         file = writable_file(out or (run or Path("runs")) / f"{dated('eval')}.json")

@@ -37,7 +37,7 @@ def evaluate(
     Raises:
         BadInput, RunFailed: an endpoint that `measures` asks refuses or does not answer; before any model starts.
     """
-    from measuring.measures import default_measures
+    from measuring.truth import truth_measures
 
     config = trained_models(config, run_dir)
     if not config.evaluation.prompts:
@@ -45,7 +45,7 @@ def evaluate(
     check_models(config)
     check_before_start(config)
     progress.start("evaluate", [])
-    measures = measures or default_measures(config.data.source)
+    measures = measures or truth_measures(config)
     with progress.phase("probe"):
         measures.probe()
     from measuring.evaluation import evaluate_models, own_reward

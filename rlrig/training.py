@@ -188,7 +188,7 @@ class Training:
         if not config.evaluation.prompts:
             return
         from measuring.evaluation import evaluate_models, own_reward
-        from measuring.measures import default_measures
+        from measuring.truth import truth_measures
         from reports.before_after.picture import write_pictures
         from reports.before_after.rows import MOST_ROWS, before_after
         from reports.episode_folder import write_episode
@@ -196,7 +196,7 @@ class Training:
 
         with self._progress.phase("evaluate"):
             graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
-            measures, reward = default_measures(config.data.source), own_reward(config.rollout.reward)
+            measures, reward = truth_measures(config), own_reward(config.rollout.reward)
             metrics, episodes, scores = evaluate_models(
                 algorithm.models, graphs, config.rollout.turns, measures, reward, config.rollout.drawings
             )

@@ -18,6 +18,7 @@ from presets.errors import RunFailed
 from presets.places import TINY
 from presets.run_config import RunConfig
 from presets.schedule import Schedule
+from presets.truth.source import truth_source
 from rollout.elastic.steering import Elastic
 from rollout.env_runner import ReflectEditRunner
 from rollout.groups.batches import actor_samples, editor_samples, scaled_by_batch
@@ -184,7 +185,7 @@ class ReflectionGRPO(ResumableAlgorithm):
             self.models,
             self.elastic.workers(),
             {"learn": learned - began, "sync": packed - learned + synced - received, **self.devices.seconds()},
-            has_truth=self.run.data.source == "shape_world",
+            truth=truth_source(self.run),
             rewards=self.run.rewards,
         )
         self.last_update["seconds_total"] = time.monotonic() - started

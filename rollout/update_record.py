@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from presets.scoring.scorers import ScorerConfig
+from presets.truth.source import TruthSource
 from rewards.numbers import describe_parts
+from rewards.truth import truth_of_update
 from rollout.groups.batches import describe, rollout_seconds, staleness
 from rollout.incidents import Incidents
 from rollout.object_store import object_store_bytes
 from rollout.trajectory import Turn
-from rollout.truth import agreement
 from weights.receipts import WeightReceipt, describe_weights
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def update_record(
     models: Models,
     workers: Mapping[str, int],
     seconds: Mapping[str, float],
-    has_truth: bool,
+    truth: TruthSource | None,
     rewards: Sequence[ScorerConfig],
 ) -> dict[str, Any]:
     """Everything about one update, as JSON values.
@@ -45,7 +46,7 @@ def update_record(
         versions: of both policies, after it.
         workers: that the driver counts, by role; those of the VLMs are asked for here.
         seconds: wall clock of the phases that are no part of the turns: `learn`, `sync`.
-        has_truth: whether the exact extractor understands the images.
+        truth: what measures it, None for nothing.
         rewards: the scorers of the run.
     """
     return {
@@ -53,7 +54,7 @@ def update_record(
         "stage": stage,
         **describe(turns),
         **describe_parts(turns, rewards),
-        **(agreement(turns) if has_truth else {}),
+        **truth_of_update(turns, truth),
         **{f"{policy}_version": version for policy, version in versions.items()},
         "staleness": staleness(turns),
         "early_prompts": early_prompts,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from presets.errors import BadInput
+from presets.truth.source import EXACT
 from scenes.laion_sg import write_records
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def with_prompts(config: RunConfig, graphs: Sequence[SceneGraph], run: Path) -> 
         "relations": [min(*counts, config.data.relations[0]), max(*counts, config.data.relations[1])],
         "train_size": len(graphs),
         "held_out_size": config.data.held_out_size,
+        "truth": None if config.data.truth == EXACT else config.data.truth,
     }
     return type(config).model_validate(config.model_dump(mode="json") | {"data": data})
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from measuring.reward_gap import EXACT_TRUTH
 from reports.drawing.charts import COLOURS, Series, Stretch, bar_chart, line_chart
 from reports.number import INTERVALS, Number
 
@@ -90,13 +91,17 @@ GAP = (
 )
 
 
-def training_plans(own: Mapping[str, str]) -> tuple[Plan, ...]:
-    """`TRAINING`, with the reward under its name where a run trains on the user's own: `own` is its name by run."""
-    if not own:
-        return TRAINING
+def training_plans(own: Mapping[str, str], truths: Iterable[str] = ()) -> tuple[Plan, ...]:
+    """`TRAINING`, with the reward under its name where a run trains on the user's own: `own` is its name by run; and
+    with the truth under that of what measures it, one of `truths` for each run."""
     reward, *others = TRAINING
-    words = f"own reward ({', '.join(dict.fromkeys(own.values()))})"
-    return replace(reward, metrics={**reward.metrics, "reward_mean": words}), *others
+    if own:
+        words = f"own reward ({', '.join(dict.fromkeys(own.values()))})"
+        reward = replace(reward, metrics={**reward.metrics, "reward_mean": words})
+    if (words := " or ".join(dict.fromkeys(truths))) not in ("", EXACT_TRUTH):
+        about = f"mean over the update's members; the {words} is measured in the same images, by what no reward uses"
+        reward = replace(reward, about=about, metrics={**reward.metrics, "truth_mean": words})
+    return reward, *others
 
 
 @dataclass(frozen=True)

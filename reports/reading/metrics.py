@@ -26,6 +26,7 @@ _COUNTS = (
     "editor_version",
     "images",
     "answer_tokens",
+    "truth_missing",
 )
 REWARDS = ("reward_values", "reward_parts", "reward_spread", "reward_weights", "reward_missing", "scorer_seconds")
 _TABLES = ("seconds", "compute_seconds", "rejected", "unread", "staleness", "gpu_bytes", *REWARDS)
@@ -85,6 +86,8 @@ class Lines:
             self._table(checker, line, key)
         self._pairs(checker, line)
         self._replicas(checker, line)
+        for key in ("truth_by", "truth_scorer"):
+            checker.keep(line, key, partial(self._is_name, key), "no name")
         checker.keep(line, "stage", lambda value: isinstance(value, str) and self._known("stage", value), "no stage")
         if line.get("stage", "") is None:
             del line["stage"]
@@ -96,6 +99,9 @@ class Lines:
         if len(names) < MOST_NAMES:
             names.add(name)
         return name in names
+
+    def _is_name(self, key: str, value: Any) -> bool:
+        return isinstance(value, str) and self._known(key, value)
 
     def _is_among(self, table: str, name: str, _: Any) -> bool:
         return self._known(table, name)

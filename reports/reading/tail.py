@@ -27,6 +27,7 @@ _NUMBERS = (
     "seconds_total",
     "logprob_mismatch",
 )
+_TEXTS = ("truth_by", "truth_scorer")
 _TABLES = ("seconds", "rejected", "unread", "staleness", "learner", *REWARDS)
 
 
@@ -68,9 +69,10 @@ class MetricsTail:
 
 
 def _shown(line: Line) -> Line:
-    """The numbers of one line."""
+    """The numbers of one line, and what measured the truth."""
     shown: Line = {"update": line["update"], "stage": line.get("stage", "")}
     shown |= {name: line[name] for name in _NUMBERS if is_number(line.get(name))}
+    shown |= {name: line[name] for name in _TEXTS if line.get(name)}
     for name in _TABLES:
         if isinstance(line.get(name), dict):
             shown[name] = {key: value for key, value in line[name].items() if is_number(value)}

@@ -46,7 +46,7 @@ def _counter(name: str, unit: str, description: str) -> Metric:
 METRICS: tuple[Metric, ...] = (
     _gauge("rlrig_update", "1", "Number of the last finished update."),
     _gauge("rlrig_reward_mean", "1", "Mean reward of the last update's members, as the Checker sees them."),
-    _gauge("rlrig_truth_mean", "1", "Mean fraction of requirements met in the same images by the exact extractor."),
+    _gauge("rlrig_truth_mean", "1", "Mean fraction of requirements met in the same images by what measures the truth."),
     _gauge("rlrig_advantage_spread", "1", "Mean standard deviation of the rewards within the last update's groups."),
     _gauge("rlrig_staleness_max", "updates", "Greatest age of what the last update learned from."),
     _gauge("rlrig_backlog_prompts", "prompts", "Prompts that wait to be sampled."),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from measuring.reward_gap import Trend, trends
+from measuring.reward_gap import Trend, trends, truth_words
 from reports.before_after.rows import BeforeAfter, before_after
 from reports.before_after.verdict import Verdict, verdict
 from reports.content import BOOTSTRAP
@@ -74,6 +74,7 @@ class RunPage:
     time: Curve | None
     thinned: str
     trends: list[Trend]
+    truth: str
     evaluations: list[str]
     held_out: list[tuple[str, str, list[float | None]]]
     updates: list[ShownUpdate]
@@ -121,10 +122,11 @@ def run_page(folder: RunsFolder, name: str, links: Links, page: int | None = 1, 
         over=both[1].name if both[1:] else None,
         differing=differing_settings(both) if both[1:] else {},
         damaged=list(dict.fromkeys((*record.damaged, *faults, *more))),
-        charts=[replace(one, bands="") for one in curves([*_plans(own), *GAP], numbers, list(thin))],
+        charts=[replace(one, bands="") for one in curves([*_plans(own, both), *GAP], numbers, list(thin))],
         time=time_chart(numbers, [name]),
         thinned=of,
         trends=trends(record.lines, name in own),
+        truth=truth_words(record.lines),
         evaluations=list(found),
         held_out=_held_out(found.values()),
         updates=_updates(here, set(stored), name, links),
@@ -150,8 +152,8 @@ def _facts(record: RunRecord) -> dict[str, str]:
     return {words: text for words, text in facts(record).items() if words != "state"}
 
 
-def _plans(own: Mapping[str, str]) -> list[Plan]:
-    plans = training_plans(own)
+def _plans(own: Mapping[str, str], runs: Sequence[RunRecord]) -> list[Plan]:
+    plans = training_plans(own, [truth_words(run.lines) for run in runs])
     return [replace(plan, only_above_zero=False) if plan.title == "Staleness" else plan for plan in plans]
 
 

@@ -88,7 +88,7 @@ def test_relations_beyond_the_shape_world_are_judged_by_the_checker_alone(monkey
     def extract(image: np.ndarray) -> None:
         raise AssertionError("the exact extractor knows nothing of such pictures")
 
-    for place in ("scenes.extractors.extract", "rollout.truth.extract"):
+    for place in ("scenes.extractors.extract", "rewards.truth.extract"):
         monkeypatch.setattr(place, extract)
     scripted = Scripted(dialogue=General())
     graph = ANY_RELATION.read("a red fox on top of a wooden table, a lamp behind the table")

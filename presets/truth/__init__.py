@@ -1,0 +1,1 @@
+"""What measures the truth of a run, which no reward may use."""
