@@ -33,6 +33,7 @@ from scenes.whole_file import whole_file
 
 JOB_DEADLINE_S = 3600.0
 _RECORD = "evaluation.json"
+_OF_TREND = ("policy", "updates", "reward_rise", "truth_rise", "gamed")
 _EVALUATION = ["diffuser.workers=2"]  # nothing trains beside it
 
 
@@ -130,7 +131,8 @@ class _Results:
             self.say(f"failed: {error}")
             return
         minutes = (RunFolder(folder).read_json("summary.json") or {})["minutes"]
-        found = [asdict(one) for one in trends(read_metrics(folder / "metrics.jsonl")[0])]
+        lines, _ = read_metrics(folder / "metrics.jsonl")
+        found = [{key: asdict(one)[key] for key in _OF_TREND} for one in trends(lines)]
         self.archive.keep_run(job.folder, self.provenance.of_job(job), {"minutes": minutes, "trends": found})
 
     def _evaluate(self, cells: Sequence[Cell]) -> None:
