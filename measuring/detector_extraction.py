@@ -41,15 +41,20 @@ class DetectorExtractor:
         return [self._score(graph, reading) for graph, reading in zip(graphs, readings, strict=True)]
 
     def _score(self, graph: SceneGraph, reading: Reading) -> SceneScores | Unscored:
-        requirements = decidable(graph)
         self._asked += len(graph.requirements)
-        self._undecided += len(graph.requirements) - len(requirements)
-        if not requirements:
-            return Unscored("boxes decide none of its requirements")
-        found = reading.triples
-        asked = {requirement.triple for requirement in requirements}
-        return compare(set(graph.names), asked, set(reading.names), found, {predicate for _, predicate, _ in found})
+        self._undecided += len(graph.requirements) - len(decidable(graph))
+        scores = scores_of(graph, reading)
+        return Unscored("boxes decide none of its requirements") if scores is None else scores
 
     def report(self) -> dict[str, Any]:
         counts = {"requirements": self._asked, "undecided_requirements": self._undecided}
         return {"extractor": "detector", **self._reader.report(), **counts}
+
+
+def scores_of(graph: SceneGraph, reading: Reading) -> SceneScores | None:
+    """The IoUs of what was read of an image, of the requirements that boxes decide; None where there is none."""
+    asked = {requirement.triple for requirement in decidable(graph)}
+    if not asked:
+        return None
+    found = reading.triples
+    return compare(set(graph.names), asked, set(reading.names), found, {predicate for _, predicate, _ in found})

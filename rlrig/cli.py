@@ -19,6 +19,7 @@ from presets.choice.own_prompts import read_prompt
 from presets.errors import RunFailed
 from presets.places import TINY, preset_at
 from reports.status.progress_display import make_progress
+from rlrig.benchmark import Asked, BenchmarkOption, Images, Pictures, PromptFile, measure_benchmark
 from rlrig.checks.family import check_family
 from rlrig.checks.output import writable_file, writable_folder
 from rlrig.cluster.cli import plan, submit
@@ -76,10 +77,10 @@ def evaluate(
     preset: Preset = TINY,
     set_: Set = None,
     run: Run = None,
-    prompts: Annotated[int | None, typer.Option(min=1, help="Held-out prompts; default evaluation.prompts.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="Held-out prompts, or the first of --benchmark.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="JSON file of means, intervals and scores; default eval-TIME.json in the run or in runs."),
+        typer.Option(help="JSON file of means and scores, or folder of --benchmark; default in the run or in runs."),
     ] = None,
     extractor: Annotated[
         Literal["exact", "openai", "detector"] | None,
@@ -111,12 +112,18 @@ def evaluate(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds for one request, default 60; 5 times that with retries.")
     ] = None,
+    benchmark: BenchmarkOption = None,
+    prompt_file: PromptFile = None,
+    images: Images = None,
+    pictures: Pictures = None,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Measure the preset's models, or those of a run, on held-out prompts."""
+    """Measure the preset's models, or those of a run, on held-out prompts or a public benchmark's."""
     with exit_codes(json_) as out_:
-        overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts else [])]
+        asked = Asked(benchmark, prompt_file, images, pictures, prompts, out)
+        asked.refuse_alone()
+        overrides = [*settings(set_), *([f"evaluation.prompts={prompts}"] if prompts and benchmark is None else [])]
         config = config_of(run, preset, overrides)
         from measuring.measures import MeasureOptions, unmeasured
         from measuring.truth import measures_for
@@ -124,6 +131,10 @@ def evaluate(
         options = MeasureOptions(
             extractor, base_url, extractor_model, judge_model, judge_mode, api_key_env, timeout, extractor_threshold
         )
+        if benchmark is not None:
+            with only_ray_of_process(config.ray), make_progress(quiet, json_, out=out_) as progress:
+                _show(measure_benchmark(config, run, asked, options, progress), progress, json_, out_)
+            return
         measures = measures_for(options, config)
         from rlrig.evaluation import evaluate as run_evaluation
 
