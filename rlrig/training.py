@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rollout.progress import Progress
     from rollout.watching.loggers import RunLoggers
 
+_SHEETS = 4  # episodes of an evaluation that loggers show
+
 
 def train(
     config: RunConfig,
@@ -189,7 +191,7 @@ class Training:
             return
         from measuring.evaluation import evaluate_models, own_reward
         from measuring.truth import truth_measures
-        from reports.before_after.picture import write_pictures
+        from reports.before_after.picture import PICTURE, write_pictures
         from reports.before_after.rows import MOST_ROWS, before_after
         from reports.episode_folder import write_episode
         from reports.held_out import write_held_out
@@ -210,6 +212,9 @@ class Training:
             write_pictures(compared, path, path.name)
         self._folder.write_json("summary.json", self.summary)
         self._loggers.log_evaluation(algorithm.updates, metrics["loop"])
+        sheets = [path / "episodes" / name / f"{index:02}" / "episode.png" for index in range(_SHEETS)]
+        shown = {"before_after": path / PICTURE, **{f"episode_{k}": sheet for k, sheet in enumerate(sheets)}}
+        self._loggers.log_pictures(algorithm.updates, {key: file for key, file in shown.items() if file.is_file()})
 
 
 def _is_due(done: int, every: int) -> bool:

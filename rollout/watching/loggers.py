@@ -98,6 +98,16 @@ class RunLoggers:
         """Held-out metrics after this many updates, named `evaluation/…`."""
         self._log(updates, {"evaluation": dict(metrics)})
 
+    def log_pictures(self, updates: int, files: Mapping[str, Path]) -> None:
+        """PNG files after this many updates, by name, in the loggers that show pictures: W&B and MLflow."""
+
+        def show(name: str) -> None:
+            if (log := getattr(self._callbacks[name], "log_pictures", None)) is not None:
+                self._start(name)
+                log(self._trials[name], updates, files)
+
+        self._each(f"pictures of step {updates}", show)
+
     def _log(self, step: int, values: Mapping[str, Any]) -> None:
         result = {"/".join(map(str, path)): value for path, value in numbers_of(values)} | {"training_iteration": step}
 
@@ -182,9 +192,9 @@ def _tensorboard(folder: Path, run: str) -> LoggerCallback:
 
 
 def _mlflow(folder: Path, run: str) -> LoggerCallback:
-    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from rollout.watching.galleries import MlflowWithPictures
 
-    return MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", experiment_name="rlrig")
+    return MlflowWithPictures(folder)
 
 
 def _wandb(folder: Path, run: str) -> LoggerCallback:

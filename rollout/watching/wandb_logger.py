@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
+from PIL import Image
 from ray.air.integrations.wandb import WANDB_MODE_ENV_VAR, WandbLoggerCallback
 
 
@@ -39,6 +42,14 @@ class OfflineWandb(WandbLoggerCallback):
         """
         super().log_trial_result(iteration, trial, result)
         self._raise_what_ended(0.0)
+
+    def log_pictures(self, trial: Any, step: int, files: Mapping[str, Path]) -> None:
+        """PNG files under their names, at a step: Ray's callback makes images of arrays (H, W, 3)."""
+        shown: dict[str, Any] = {}
+        for name, file in files.items():
+            with Image.open(file) as image:
+                shown[f"gallery/{name}"] = np.asarray(image.convert("RGB"))
+        self.log_trial_result(step, trial, {**shown, "training_iteration": step})
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
         """Wait until all is written.

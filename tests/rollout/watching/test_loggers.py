@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
@@ -67,6 +68,12 @@ def wandb_records(file: Path) -> list[bytes]:
             records.append(whole)
             whole = b""
     return records
+
+
+def picture_file(file: Path, value: int) -> Path:
+    """A grey PNG of 12×10 pixels."""
+    Image.new("RGB", (12, 10), (value, value, value)).save(file)
+    return file
 
 
 def test_tensorboard_holds_every_number_at_its_update_and_goes_on_after_a_resume(tmp_path: Path) -> None:
@@ -197,6 +204,7 @@ def test_mlflow_holds_every_number_and_the_run_file(tmp_path: Path) -> None:
         loggers.log_evaluation(0, {"sg_iou": 0.5})
         for number in range(3):
             loggers.log_update(update(number))
+        loggers.log_pictures(3, {"before_after": picture_file(tmp_path / "one.png", 200)})
     assert notes == []
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("rlrig").experiment_id])
@@ -204,6 +212,14 @@ def test_mlflow_holds_every_number_and_the_run_file(tmp_path: Path) -> None:
     assert [(metric.step, metric.value) for metric in history] == [(0, 0.0), (1, 0.25), (2, 0.5)]
     assert client.get_metric_history(run.info.run_id, "evaluation/sg_iou")[0].value == 0.5
     assert (run.data.params["rollout/turns"], run.info.status) == ("2", "FINISHED")
+    shown = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    (png,) = [path for path in shown if path.endswith(".png")]
+    assert "before_after" in png
+    assert "step%3" in png.replace("+", "%")  # the name holds key and step
+    downloaded = client.download_artifacts(run.info.run_id, png, str(tmp_path))
+    with Image.open(downloaded) as image:
+        assert image.getpixel((3, 3)) == (200, 200, 200)
+    assert (tmp_path / "mlflow" / "artifacts").is_dir()
 
 
 @pytest.mark.engines
@@ -221,7 +237,11 @@ def test_wandb_writes_every_number_offline(tmp_path: Path, monkeypatch: pytest.M
     with shared_ray(), RunLoggers(callbacks, tmp_path, "run-x", CONFIG, notes.append) as loggers:
         for number in range(3):
             loggers.log_update(update(number))
+        loggers.log_pictures(3, {"before_after": picture_file(tmp_path / "one.png", 200)})
     assert notes == []
+    (shown,) = (tmp_path / "wandb").glob("wandb/offline-run-*/files/media/images/gallery/before_after_*.png")
+    with Image.open(shown) as image:
+        assert image.getpixel((3, 3)) == (200, 200, 200)
     (file,) = (tmp_path / "wandb").glob("wandb/offline-run-*/run-*.wandb")
     rewards = []
     for data in wandb_records(file):
@@ -230,5 +250,5 @@ def test_wandb_writes_every_number_offline(tmp_path: Path, monkeypatch: pytest.M
             values = {
                 "/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item
             }
-            rewards.append((values["training_iteration"], values["reward_mean"]))
+            rewards += [(values["training_iteration"], values["reward_mean"])] if "reward_mean" in values else []
     assert rewards == [(0, 0.0), (1, 0.25), (2, 0.5)]
