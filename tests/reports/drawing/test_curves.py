@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from reports.drawing.curves import GAP, TRAINING, bands_text, curves, time_chart
+from reports.drawing.curves import GAP, TRAINING, bands_text, curves, time_chart, training_plans
 from reports.number import INTERVALS, Number
 
 
@@ -72,3 +72,10 @@ def test_scorers_have_a_chart_together_where_there_are_several() -> None:
         "What each scorer gave: length",
     ]
     assert len(curves(TRAINING, [of(f"s{k}") for k in range(30)], ["a"])[0].legend) == 8
+
+
+def test_the_truth_is_called_after_what_measures_it() -> None:
+    assert training_plans({}, ["ground truth (exact)"]) == training_plans({}) == TRAINING
+    reward = training_plans({"run": "own:reward"}, ["truth (detector)", "truth (detector)"])[0]
+    assert reward.metrics == {"reward_mean": "own reward (own:reward)", "truth_mean": "truth (detector)"}
+    assert "the truth (detector) is measured in the same images, by what no reward uses" in reward.about

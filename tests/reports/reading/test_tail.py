@@ -49,3 +49,13 @@ def test_only_numbers_are_kept(tmp_path):
     assert MetricsTail(path).read()[0] == [
         {"update": 0, "stage": "actor", "reward_mean": 0.5, "seconds": {"draw": 1.5}}
     ]
+
+
+def test_what_measured_the_truth_is_kept_and_nonsense_in_its_place_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    measured = {"truth_by": "detector", "truth_scorer": "owl"}
+    path.write_text(line(0, **measured) + line(1, truth_by=3))
+    lines, faults = MetricsTail(path).read()
+    assert measured.items() <= lines[0].items()
+    assert "truth_by" not in lines[1]
+    assert ["truth_by is 3, left out" in fault for fault in faults] == [True]
