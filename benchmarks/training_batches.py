@@ -32,7 +32,7 @@ def actor_batch(config: RunConfig, count: int, seed: int = 0) -> list[ActorSampl
     rng = np.random.default_rng([seed, 1])
     samples = []
     for index, scene in enumerate(group_scenes(count, config.rollout.group_size, seed, config.data.relations)):
-        requirements = scene.graph.requirements
+        requirements = scene.graph.related
         text = _answer(requirements[rng.integers(len(requirements))])
         ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
         request = actor_request(requirements, requirements[:1])
@@ -52,7 +52,7 @@ def editor_batch(config: RunConfig, count: int, seed: int = 0) -> list[EditorSam
     model = load_editor(config.models.edits_with, image_size=config.diffuser.image_size)
     scenes = group_scenes(count, config.rollout.group_size, seed, config.data.relations)
     images = [scene.image for scene in scenes]
-    prompts = [_move(scene.graph.requirements[0]) for scene in scenes]
+    prompts = [_move(scene.graph.related[0]) for scene in scenes]
     sde = FlowSde(config.editor.eta, config.editor.steps, config.editor.sde_window)
     edits = model.edit(images, prompts, list(range(count)), sde)
     return [

@@ -58,7 +58,7 @@ def drawn(count: int) -> list[Labelled]:
     return [
         Labelled(image, requirement, holds)
         for graph, image, truth in pictures(count)
-        for requirement, holds in zip(graph.requirements, truth, strict=True)
+        for requirement, holds in zip(graph.related, truth, strict=True)
     ]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from measuring.image_scorer import Unscored
 from rewards.detection.reader import DetectorReader
 from scenes.detected.reading import Reading, decidable
-from scenes.scene_graph import SceneGraph
-from scenes.scene_graph_iou import SceneScores, check_relations, compare
+from scenes.scene_graph import Requirement, SceneGraph
+from scenes.scene_graph_iou import SceneScores, check_requirements, compare
 
 
 class DetectorExtractor:
@@ -33,10 +33,10 @@ class DetectorExtractor:
         """The IoUs for each image (uint8, H×W×3).
 
         Raises:
-            ValueError: as many graphs as images are needed, each with a relation.
+            ValueError: as many graphs as images are needed, each with a requirement.
         """
         for graph in graphs:
-            check_relations(graph)
+            check_requirements(graph)
         readings = self._reader.read(graphs, images)
         return [self._score(graph, reading) for graph, reading in zip(graphs, readings, strict=True)]
 
@@ -53,8 +53,12 @@ class DetectorExtractor:
 
 def scores_of(graph: SceneGraph, reading: Reading) -> SceneScores | None:
     """The IoUs of what was read of an image, of the requirements that boxes decide; None where there is none."""
-    asked = {requirement.triple for requirement in decidable(graph)}
-    if not asked:
+    requirements = decidable(graph)
+    if not requirements:
         return None
     found = reading.triples
-    return compare(set(graph.names), asked, set(reading.names), found, {predicate for _, predicate, _ in found})
+    asked = {one.triple for one in requirements if isinstance(one, Requirement)}
+    others = [(v.requirement.kind, v.holds) for v in reading.verdicts if v.requirement.kind != "relation"]
+    decided = [(kind, holds) for kind, holds in others if holds is not None]
+    predicates = {predicate for _, predicate, _ in found}
+    return compare(set(graph.names), asked, set(reading.names), found, predicates, decided)

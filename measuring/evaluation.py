@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from measuring.image_scorer import ImageScorer, Unscored, tally
-from rewards.satisfaction import reward_of
+from rewards.satisfaction import HOLDS, reward_of
 from rewards.scorers.checker import Reading, load_reading
 from rollout.episode import play
 from rollout.state import Episode, Frame
 from scenes.entry_point import is_entry_point
 from scenes.scene_graph import SceneGraph
-from scenes.scene_graph_iou import SceneScores, mean_scores
+from scenes.scene_graph_iou import SCORES, SceneScores, mean_scores, shares_by_kind
 
 if TYPE_CHECKING:
     from measuring.measures import Measures
@@ -29,16 +30,17 @@ EVALUATION_SEED = 20_000  # the same images before and after, so that difference
 def scene_metrics(results: Sequence[SceneScores | Unscored]) -> dict[str, float | None]:
     """Means over the images that were scored, None where none was: the metrics of `scenes.scene_graph_iou`.
 
-    `all_satisfied` is the fraction of images in which every requirement holds.
+    `all_satisfied` is the fraction of images in which every requirement holds. `satisfied_count` and the like are the
+    fractions by kind, where something else than relations is required.
     """
-    names = ("sg_iou", "entity_iou", "relation_iou", "satisfied")
     scores = [result for result in results if not isinstance(result, Unscored)]
     if not scores:
-        return dict.fromkeys((*names, "all_satisfied"))
+        return dict.fromkeys((*SCORES, "all_satisfied"))
     mean = mean_scores(scores)
     return {
-        **{name: getattr(mean, name) for name in names},
+        **{name: None if isnan(value := getattr(mean, name)) else value for name in SCORES},
         "all_satisfied": float(np.mean([one.satisfied >= 1.0 for one in scores])),
+        **{f"satisfied_{kind}": share for kind, share in mean.by_kind.items()},
     }
 
 
@@ -48,9 +50,17 @@ def judge_metrics(results: Sequence[float | Unscored]) -> dict[str, float | None
     return {"judge_score": float(np.mean(scores)) if scores else None}
 
 
-def checker_metrics(frames: Sequence[Frame]) -> dict[str, float]:
-    """The mean of the Checker's reward, answers cut at ½."""
-    return {"checker_reward": float(np.mean([reward_of(frame.satisfaction, "hard") for frame in frames]))}
+def checker_metrics(shown: Sequence[tuple[Frame, SceneGraph]]) -> dict[str, float]:
+    """The mean of the Checker's reward over frames, answers cut at ½; and the share of requirements of each kind that
+    it finds met, `checker_count` and the like, where something else than relations is required."""
+    kinds: dict[str, list[float]] = {}
+    for frame, graph in shown:
+        if graph.others:
+            asked = [(one.kind, p >= HOLDS) for one, p in zip(graph.requirements, frame.satisfaction, strict=True)]
+            for kind, share in shares_by_kind(asked).items():
+                kinds.setdefault(f"checker_{kind}", []).append(share)
+    reward = float(np.mean([reward_of(frame.satisfaction, "hard") for frame, _ in shown]))
+    return {"checker_reward": reward, **{name: float(np.mean(kinds[name])) for name in sorted(kinds)}}
 
 
 def own_reward(name: str) -> Reading | None:
@@ -101,8 +111,9 @@ def evaluate_models(
                 metrics[name] |= summarise(results[name])
                 scores[name] |= _each(graphs, results[name], summarise)
     for name in frames:
-        metrics[name] |= checker_metrics(frames[name])
-        scores[name] |= _each(graphs, frames[name], checker_metrics)
+        shown = list(zip(frames[name], graphs, strict=True))
+        metrics[name] |= checker_metrics(shown)
+        scores[name] |= _each(graphs, shown, checker_metrics)
         if own_reward is not None:
             worth = [
                 own_reward(frame.satisfaction, frame.image, graph)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from measuring.checklist import checklist_reminder, checklist_request, read_checklist
 from measuring.image_scorer import Unscored
 from scenes.json_answers import UnreadableAnswer
 from scenes.laion_sg_protocol import extraction_request, parse_extraction, reminder, score_extraction
@@ -52,7 +53,8 @@ class Reading:
 
 
 class VlmExtractor:
-    """Scores images by what a VLM sees in them. An image that it gives no readable answer about stays unscored."""
+    """Scores images by what a VLM sees in them: relations in LAION-SG's protocol, other requirements, which that does
+    not know, by a checklist. An image that it gives no readable answer about stays unscored."""
 
     def __init__(self, endpoint: Endpoint, tries: int = 3) -> None:
         self._endpoint = endpoint
@@ -62,14 +64,25 @@ class VlmExtractor:
         """The IoUs of LAION-SG for each image (uint8, H×W×3).
 
         Raises:
-            ValueError: as many graphs as images are needed, each with a relation.
+            ValueError: as many graphs as images are needed, each with a requirement.
         """
         jobs = [partial(self._score, graph, image) for graph, image in zip(graphs, images, strict=True)]
         return self._endpoint.run(jobs)
 
     async def _score(self, graph: SceneGraph, image: np.ndarray, ask: Ask) -> SceneScores | Unscored:
-        found = await self._reading.answer(ask, extraction_request(graph), image, parse_extraction, reminder)
-        return found if isinstance(found, Unscored) else score_extraction(graph, found)
+        found, holds, others = None, list[bool](), tuple(one for one in graph.requirements if one.kind != "relation")
+        if graph.related or not others:
+            read = await self._reading.answer(ask, extraction_request(graph), image, parse_extraction, reminder)
+            if isinstance(read, Unscored):
+                return read
+            found = read
+        if others:
+            question, said = checklist_request(others), partial(read_checklist, count=len(others))
+            answers = await self._reading.answer(ask, question, image, said, checklist_reminder)
+            if isinstance(answers, Unscored):
+                return answers
+            holds = answers
+        return score_extraction(graph, found, [(one.kind, met) for one, met in zip(others, holds, strict=True)])
 
     def report(self) -> dict[str, Any]:
         return {"extractor": "openai", **endpoint_report(self._endpoint, self._reading)}

@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from measuring.checklist import checklist_reminder, checklist_request, read_checklist
 from measuring.image_scorer import Unscored
 from measuring.vlm_extraction import Reading, endpoint_report
 from scenes.dialogue import NO, YES, checker_question
-from scenes.json_answers import UnreadableAnswer, read_objects, without_thinking
-from scenes.scene_graph import Requirement, SceneGraph
-from scenes.scene_graph_iou import check_relations
+from scenes.json_answers import UnreadableAnswer, without_thinking
+from scenes.scene_graph import AnyRequirement, SceneGraph
+from scenes.scene_graph_iou import check_requirements
 from serving.endpoint.openai_api import Ask, Endpoint
 
 JudgeMode = Literal["per_requirement", "checklist"]
 
 _PLAIN = re.compile(rf"\W*({YES}|{NO})\b(?!\W*(?:or\W+)?(?:{YES}|{NO})\b)", re.IGNORECASE)
-_WORDS = {YES: True, NO: False, "true": True, "false": False}
 
 
 def read_yes_or_no(text: str) -> bool:
@@ -40,48 +40,6 @@ def one_word_reminder(problem: str) -> str:
     return f"An earlier answer could not be used: {problem}. Answer with the one word yes or the one word no."
 
 
-def checklist_request(requirements: Sequence[Requirement]) -> str:
-    """All requirements of an image in one question."""
-    numbered = [f"{number}. {requirement.text}" for number, requirement in enumerate(requirements, start=1)]
-    form = ", ".join(f'"{number}": "yes or no"' for number in range(1, len(numbered) + 1))
-    return "\n".join(
-        [
-            "Compare this picture with the statements below. A statement is met only if both of its objects are "
-            "clearly visible, with all of their attributes, and stand in the relation that it says.",
-            *numbered,
-            f"Answer with one JSON object and nothing else, with yes or no for each statement: {{{form}}}",
-        ]
-    )
-
-
-def checklist_reminder(problem: str) -> str:
-    """What is added to a checklist after an answer that could not be read."""
-    return (
-        f"An earlier answer could not be used: {problem}. Write nothing but one JSON object that has the number of "
-        'each statement as a key and "yes" or "no" as its value.'
-    )
-
-
-def read_checklist(text: str, count: int) -> list[bool]:
-    """The answers to `count` numbered statements.
-
-    Raises:
-        UnreadableAnswer: no JSON object, a statement without an answer, or an answer that is neither yes nor no.
-    """
-    found = read_objects(text)[-1]
-    if len(found) == 1 and isinstance(inner := next(iter(found.values())), dict):
-        found = inner  # {"answers": {"1": "yes"}}
-    answers = []
-    for number in map(str, range(1, count + 1)):
-        if number not in found:
-            raise UnreadableAnswer(f"there is no answer to statement {number} of {count}", text)
-        word = str(found[number]).strip().rstrip(".").lower()
-        if word not in _WORDS:
-            raise UnreadableAnswer(f"the answer to statement {number} is neither yes nor no", text)
-        answers.append(_WORDS[word])
-    return answers
-
-
 class VlmJudge:
     """Scores images by the fraction of their requirements that a VLM says yes to.
 
@@ -97,15 +55,17 @@ class VlmJudge:
         """The fraction of requirements met in each image (uint8, H×W×3).
 
         Raises:
-            ValueError: as many graphs as images are needed, each with a relation.
+            ValueError: as many graphs as images are needed, each with a requirement.
         """
         for graph in graphs:
-            check_relations(graph)
+            check_requirements(graph)
         job = self._one_by_one if self._mode == "per_requirement" else self._all_at_once
         jobs = [partial(job, graph.requirements, image) for graph, image in zip(graphs, images, strict=True)]
         return self._endpoint.run(jobs)
 
-    async def _one_by_one(self, requirements: tuple[Requirement, ...], image: np.ndarray, ask: Ask) -> float | Unscored:
+    async def _one_by_one(
+        self, requirements: tuple[AnyRequirement, ...], image: np.ndarray, ask: Ask
+    ) -> float | Unscored:
         met = 0
         for requirement in requirements:
             question = checker_question(requirement)
@@ -116,7 +76,7 @@ class VlmJudge:
         return met / len(requirements)
 
     async def _all_at_once(
-        self, requirements: tuple[Requirement, ...], image: np.ndarray, ask: Ask
+        self, requirements: tuple[AnyRequirement, ...], image: np.ndarray, ask: Ask
     ) -> float | Unscored:
         question, read = checklist_request(requirements), partial(read_checklist, count=len(requirements))
         answers = await self._reading.answer(ask, question, image, read, checklist_reminder)

@@ -11,6 +11,7 @@ from presets.sharing.gpus import turns_that_cannot_be, unshareable_gpus
 from presets.sharing.pipeline import unshareable_pipeline
 from presets.truth.source import impossible_truth
 from scenes.entry_point import is_entry_point
+from scenes.vocabulary.vocabulary import FOUR_RELATIONS, vocabulary_of
 from serving.config import VlmConfig
 
 # What a checkpoint's prompts, group numbers and schedule follow from.
@@ -113,6 +114,10 @@ def own_code(config: RunSettings) -> dict[str, str]:
     return {key: value for key, value in given.items() if is_entry_point(value)}
 
 
+def _knows_relations_alone(config: RunSettings) -> bool:
+    return vocabulary_of(config.data.source, config.rollout.dialogue) is FOUR_RELATIONS
+
+
 def impossible_combinations(config: RunSettings) -> list[str]:
     """What cannot work in this configuration: each line names the key, its value and a way out."""
     problems = []
@@ -123,6 +128,12 @@ def impossible_combinations(config: RunSettings) -> list[str]:
         problems.append(
             f"data.path: {config.data.path!r} is refused with data.source {config.data.source}: laion_sg needs a path, "
             "shape_world takes none"
+        )
+    if set(config.data.requirements) != {"relations"} and _knows_relations_alone(config):
+        problems.append(
+            f"data.requirements: {list(config.data.requirements)} is refused with data.source {config.data.source} and "
+            f"rollout.dialogue {config.rollout.dialogue!r}: models of the shape world know relations alone. Leave it "
+            "out, or set rollout.dialogue=general and another data.source"
         )
     if (texts := config.rollout.dialogue_texts) is not None and config.rollout.dialogue != "general":
         problems.append(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from scenes.records.from_items import RecordKind
 from scenes.section import OrOwn, Pair, Section
 
 
@@ -19,7 +20,12 @@ class DataConfig(Section):
     """LAION-SG records, which `source: laion_sg` needs: a JSON file, or a folder with a file for each split; what a
     function of yours is told; nothing for `shape_world`."""
     relations: Pair = (2, 3)
-    """Least and greatest number of relations in a scene graph."""
+    """Least and greatest number of relations in a scene graph; a record without any, of which something else is
+    required, is used, too."""
+    requirements: tuple[RecordKind, ...] = Field(("relations",), min_length=1, strict=False)
+    """What is required of the picture of a record: its `relations`; by its items, that they are there (`presence`), how
+    often (`count`) and what they are like (`attribute`). Records without relations are used where others are listed.
+    Models of the shape world know relations alone."""
     train_size: int = Field(4096, ge=1)
     """Training prompts in one pass."""
     held_out_size: int = Field(512, ge=1)

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from scenes.kinds.kinds import KINDS
+
 DIFFERENCE = "loop − diffuser"
 """The key of what the loop adds to the first image, in an evaluation's intervals."""
 
@@ -26,6 +28,11 @@ _MEANINGS = {
     "seconds_total": "wall clock of the whole run",
     "seconds_mean": "wall clock, mean over the updates",
     "share": "of the seconds of all phases",
+}
+
+_OF_KIND = {
+    "satisfied": "share of the requirements that hold",
+    "checker": "share of the requirements that the Checker finds met",
 }
 
 
@@ -107,6 +114,9 @@ def metric_label(name: str) -> str:
 
 def metric_meaning(name: str) -> str:
     """What a metric says, in a sentence; empty where that is not known."""
+    share, _, kind = name.partition("_")
+    if share in _OF_KIND and kind in KINDS:
+        return f"{_OF_KIND[share]}, of the kind {kind!r} alone"
     return _MEANINGS.get(name, "")
 
 

@@ -48,7 +48,7 @@ class Seen(Protocol):
 
 @lru_cache(maxsize=4096)
 def _requirement(text: str) -> Requirement:
-    return parse_prompt(text, PREDICATES).requirements[0]
+    return parse_prompt(text, PREDICATES).related[0]
 
 
 def holds_in(image: np.ndarray, requirements: Sequence[str]) -> list[bool]:

@@ -15,7 +15,7 @@ import numpy as np
 from rollout.seeds import derive_seed
 from rollout.state import Episode, Frame, State, Unread
 from scenes.dialogues.dialogue import SHAPES, Dialogue
-from scenes.scene_graph import Requirement, SceneGraph
+from scenes.scene_graph import AnyRequirement, SceneGraph
 
 if TYPE_CHECKING:
     from serving.actor import ActorAnswer
@@ -36,7 +36,7 @@ class Check:
     """Asks the Checker for the yes-probability of each requirement."""
 
     image: np.ndarray
-    requirements: tuple[Requirement, ...]
+    requirements: tuple[AnyRequirement, ...]
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ def first_state(
 ) -> Generator[Request, Any, State]:
     """The Diffuser's image with this seed, checked; or the best by the Checker of so many `drawings`, which end with
     the first one that meets every requirement. The seeds of further ones follow from this seed."""
-    image = yield Draw(graph.prompt, seed)
+    image = yield Draw(graph.drawing, seed)
     best = State(graph, image, (yield Check(image, graph.requirements)), seed, dialogue=dialogue)
     for number in range(1, drawings):
         if best.done:
             break
         another = derive_seed(seed, "drawing", number)
-        image = yield Draw(graph.prompt, another)
+        image = yield Draw(graph.drawing, another)
         after = best.after(image, (yield Check(image, graph.requirements)))
         best = best if after is best else replace(after, draw_seed=another)
     return best

@@ -67,8 +67,7 @@ def _load(data: DataConfig, seed: int, written: tuple[tuple[str, int, int], ...]
         return Prompts(list(islice(made, data.train_size)), list(islice(unseen, data.held_out_size)), seed)
     graphs, notes = _recorded(data, seed)
     low, high = data.relations
-    wanted = graphs.store.requirements
-    fitting = graphs.where(position for position in graphs.positions if low <= wanted[position] <= high)
+    fitting = graphs.with_relations(low, high)
     if outside := len(graphs) - len(fitting):
         notes.append(
             f"{_origin(data)}: {outside:,} of {len(graphs):,} usable records have fewer or more relations than "
@@ -97,7 +96,7 @@ def _recorded(data: DataConfig, seed: int) -> tuple[Graphs, list[str]]:
     """The scene graphs of records, and what to say about those that cannot be used."""
     own = is_entry_point(data.source)
     try:
-        graphs, report = _own_records(data, seed) if own else load_records(Path(data.path or ""))
+        graphs, report = _own_records(data, seed) if own else load_records(Path(data.path or ""), data.requirements)
     except EntryPointError as error:
         raise BadInput(str(error)) from error
     except (RecordError, OSError) as error:
@@ -107,7 +106,7 @@ def _recorded(data: DataConfig, seed: int) -> tuple[Graphs, list[str]]:
 
 def _own_records(data: DataConfig, seed: int) -> tuple[Graphs, LoadReport]:
     """What the user's function gives: scene graphs, or records in LAION-SG's form."""
-    reader = RecordReader(_origin(data))
+    reader = RecordReader(_origin(data), data.requirements)
     try:
         for index, given in enumerate(load_entry_point("data.source", data.source)(data.path, seed)):
             reader.take(f"record {index}", given)

@@ -9,10 +9,10 @@ import numpy as np
 
 from rewards.satisfaction import HOLDS, improves
 from scenes.dialogues.dialogue import SHAPES, Dialogue
-from scenes.scene_graph import Requirement, SceneGraph
+from scenes.scene_graph import AnyRequirement, SceneGraph
 
 
-def unmet(graph: SceneGraph, satisfaction: Sequence[float]) -> tuple[Requirement, ...]:
+def unmet(graph: SceneGraph, satisfaction: Sequence[float]) -> tuple[AnyRequirement, ...]:
     """The requirements whose yes-probability is below ½."""
     return tuple(r for r, p in zip(graph.requirements, satisfaction, strict=True) if p < HOLDS)
 

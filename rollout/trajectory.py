@@ -149,7 +149,7 @@ SCHEMA = pa.schema(
         _column("answer_text", pa.string(), "the Actor's answer as it came"),
         _column("token_ids", pa.list_(pa.int32()), "tokens of the answer"),
         _column("token_log_probs", pa.list_(pa.float32()), "log-probability of each token at sampling"),
-        _column("requirements", pa.list_(pa.string()), "triples that the image should satisfy"),
+        _column("requirements", pa.list_(pa.string()), "what the image should show, in words"),
         _column("satisfaction_before", pa.list_(pa.float32()), "yes-probability of each requirement"),
         _column("satisfaction_after", pa.list_(pa.float32()), "yes-probability of each requirement"),
         _column("reward_before", pa.float64(), "reward of image_before"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from scenes.scene_graph import Requirement
+from scenes.scene_graph import AnyRequirement
 from scenes.shape_world import PREDICATES
 
 YES, NO = "yes", "no"
@@ -39,12 +39,14 @@ class Reflection:
         return f"reflection : {self.reflection} . edit : {self.edit_prompt} ."
 
 
-def checker_question(requirement: Requirement) -> str:
+def checker_question(requirement: AnyRequirement) -> str:
     """The yes/no question for one requirement."""
-    return f"is {requirement.text} ?"
+    if requirement.kind == "relation":
+        return f"is {requirement.text} ?"
+    return f"is it true that {requirement.statement} ?"
 
 
-def actor_request(requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...] | None) -> str:
+def actor_request(requirements: tuple[AnyRequirement, ...], unmet: tuple[AnyRequirement, ...] | None) -> str:
     """What the Actor is asked: all requirements, then those that the Checker found unmet; None leaves these out."""
     goal = " ; ".join(requirement.text for requirement in requirements)
     if unmet is None:

@@ -17,7 +17,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from scenes.scene_graph import Requirement, SceneGraph
+from scenes.kinds.kinds import Attribute, Count, FreeQuestion
+from scenes.scene_graph import AnyRequirement, Requirement, SceneGraph
 from scenes.shape_world import (
     BACKGROUND,
     COLOURS,
@@ -216,15 +217,35 @@ def _templates() -> np.ndarray:
     return np.stack(frames).reshape(len(BLURS), len(SHAPES), *frames[0].shape)
 
 
-def satisfied(requirement: Requirement, extraction: Extraction) -> bool:
-    """Whether a requirement holds in a picture: both objects are there exactly once, well-formed, and so related.
+def satisfied(requirement: AnyRequirement, extraction: Extraction) -> bool:
+    """Whether a requirement holds in a picture. Of a relation, both objects are there exactly once, well-formed, and so
+    related. Of an attribute, the item is there exactly once, and has this colour. Malformed objects are none.
 
     Raises:
-        ValueError: a predicate that the shape world does not define.
+        ValueError: what cannot be decided from shape-world pixels.
     """
-    _check_predicates([requirement])
-    subject, object_ = extraction.find(requirement.subject), extraction.find(requirement.object)
-    return subject is not None and object_ is not None and holds(requirement.predicate, subject, object_)
+    if isinstance(requirement, Requirement):
+        _check_predicates([requirement])
+        subject, object_ = extraction.find(requirement.subject), extraction.find(requirement.object)
+        return subject is not None and object_ is not None and holds(requirement.predicate, subject, object_)
+    if isinstance(requirement, FreeQuestion):
+        raise _undecidable(requirement, "a question")
+    *colours, shape = requirement.item.split()
+    if shape not in SHAPES or not set(colours) <= set(COLOURS):
+        raise _undecidable(requirement, f"item {requirement.item!r}")
+    seen = [one for one in extraction.objects if one.shape == shape and {one.colour} >= set(colours)]
+    if isinstance(requirement, Attribute):
+        if requirement.attribute not in COLOURS:
+            raise _undecidable(requirement, f"attribute {requirement.attribute!r}")
+        return len(seen) == 1 and seen[0].colour == requirement.attribute
+    return len(seen) == requirement.number if isinstance(requirement, Count) else bool(seen)
+
+
+def _undecidable(requirement: AnyRequirement, what: str) -> ValueError:
+    return ValueError(
+        f"requirement {requirement.text!r}: {what} cannot be decided from shape-world pixels; name its shapes and "
+        "colours, or use an extractor for photographs"
+    )
 
 
 def observed_triples(extraction: Extraction, graph: SceneGraph) -> set[Triple]:
@@ -239,9 +260,9 @@ def observed_triples(extraction: Extraction, graph: SceneGraph) -> set[Triple]:
     Raises:
         ValueError: a predicate that the shape world does not define.
     """
-    _check_predicates(graph.requirements)
+    _check_predicates(graph.related)
     triples: set[Triple] = set()
-    for asked in graph.requirements:
+    for asked in graph.related:
         subject, object_ = extraction.find(asked.subject), extraction.find(asked.object)
         if subject is None or object_ is None:
             continue

@@ -2,8 +2,8 @@
 
 A file is a JSON array of records, or JSON Lines with one record a line; a folder has such files, one or more for each
 split. A record has `img_id`, `items` (each with `item_id`, `label`, `attributes`) and `relations` (each with `item1`,
-`relation`, `item2`, where `item1` and `item2` are `item_id`s), and may have `split`; its other fields are not needed to
-ask for a picture and are ignored.
+`relation`, `item2`, where `item1` and `item2` are `item_id`s), and may have `split`, and `requirements` of other kinds
+(see `scenes.kinds.records`); its other fields are not needed to ask for a picture and are ignored.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from scenes.kinds.records import OtherRecord, Text
 from scenes.orders import contradictions
-from scenes.plain_text import plain_text
 from scenes.record_file import RecordError, raw_records
 from scenes.records.compact import Graphs, GraphStore, PackedRecord
+from scenes.records.from_items import RELATIONS, Kinds, required
 from scenes.records.report import LoadReport
 from scenes.records.split import PLACES, SPLITS, place_of_file
 from scenes.scene_graph import Item, Relation, SceneGraph, UnusableGraph, number_repeated_names
@@ -32,19 +33,12 @@ _INVISIBLE = {  # mistakes of a text, and what they mean
 }
 
 
-def _seen(text: str) -> str:
-    if not (seen := plain_text(text)):
-        raise PydanticCustomError("invisible", "nothing of it can be seen")
-    return seen
-
-
 def _a_split(text: str) -> str:
     if text not in PLACES:
         raise PydanticCustomError("no_split", "Input should be one of {splits}", {"splits": ", ".join(SPLITS)})
     return text
 
 
-Text = Annotated[str, Field(min_length=1, pattern=r"\S"), AfterValidator(_seen)]
 Identifier = Annotated[
     str,
     Field(min_length=1, pattern=r"\S"),
@@ -79,20 +73,27 @@ class _Record(BaseModel):
     img_id: Identifier
     items: list[_ItemRecord]
     relations: list[_RelationRecord]
+    requirements: list[OtherRecord] = []
     split: Annotated[str, AfterValidator(_a_split)] | None = None
 
     def graph(self) -> SceneGraph:
         items = tuple(Item(i.item_id, i.label, tuple(i.attributes)) for i in self.items)
         relations = tuple(Relation(r.item1, r.relation, r.item2) for r in self.relations)
-        return SceneGraph(self.img_id, number_repeated_names(items), relations)
+        others = tuple(dict.fromkeys(one.requirement() for one in self.requirements))
+        return SceneGraph(self.img_id, number_repeated_names(items), relations, others)
 
 
 class RecordReader:
-    """Takes records one by one, keeps those that can be used, and counts the others by reason."""
+    """Takes records one by one, keeps those that can be used, and counts the others by reason.
 
-    def __init__(self, source: str) -> None:
+    Args:
+        source: what they are called in messages.
+        kinds: what is required of a picture, see `scenes.records.from_items`.
+    """
+
+    def __init__(self, source: str, kinds: Kinds = RELATIONS) -> None:
         self.report = LoadReport(source)
-        self._store = GraphStore()
+        self._store = GraphStore(kinds)
         self._ids: set[str] = set()
 
     def take(self, where: str, raw: Any, problem: str | None = None, split: int = -1) -> None:
@@ -119,12 +120,13 @@ class RecordReader:
         self._ids.add(record.img_id)
         self._store.add(record, split)
         self.report.kept += 1
+        self.report.without_relations += not self._store.relations[-1]
 
     def _checked(self, where: str, raw: Any, split: int) -> tuple[PackedRecord | SceneGraph, int]:
         """A record of which only its `img_id` and the sense of its relations are left to check, and its split.
 
         Raises:
-            UnusableRecord: as `read_record`, or it has no relations.
+            UnusableRecord: as `read_record`, or nothing is required of its picture.
         """
         named = raw.get("split") if isinstance(raw, dict) else None
         record: PackedRecord | SceneGraph | None = raw if isinstance(raw, SceneGraph) else None
@@ -132,9 +134,19 @@ class RecordReader:
             record = self._store.packed(raw)
         if record is None:
             record = read_record(raw, where)
-        if not record.requirements:
-            raise UnusableRecord(where, "no relations", f"img_id {_shown(record.img_id)}")
+        if not self._requires(record):
+            reason = "no relations" if self._store.kinds == RELATIONS else "none of the requirements asked for"
+            raise UnusableRecord(where, reason, f"img_id {_shown(record.img_id)}")
         return record, split if named is None else PLACES[named]
+
+    def _requires(self, record: PackedRecord | SceneGraph) -> bool:
+        """Whether anything is required of the picture of a record."""
+        if record.requirements and "relations" in self._store.kinds:
+            return True
+        if self._store.kinds == RELATIONS:
+            return False
+        graph = self._store.unpacked(record.img_id, record.codes) if isinstance(record, PackedRecord) else record
+        return bool(required(graph, self._store.kinds).requirements)
 
     def _clash(self, record: PackedRecord | SceneGraph) -> str:
         """Why the relations of a record cannot all hold; empty where they can."""
@@ -158,8 +170,11 @@ class RecordReader:
         return Graphs(self._store), self.report
 
 
-def load_records(path: Path) -> tuple[Graphs, LoadReport]:
+def load_records(path: Path, kinds: Kinds = RELATIONS) -> tuple[Graphs, LoadReport]:
     """Read LAION-SG records: of a file, or of the files of a folder, each of which is a part of the split in its name.
+
+    Args:
+        kinds: what is required of a picture, see `scenes.records.from_items`.
 
     Returns:
         The scene graphs of all records that can be used, in their order, and why the others cannot. Of records with the
@@ -171,7 +186,7 @@ def load_records(path: Path) -> tuple[Graphs, LoadReport]:
         RecordError: an array that is broken JSON, or no record that can be used.
     """
     path = Path(path)
-    reader = RecordReader(str(path))
+    reader = RecordReader(str(path), kinds)
     files, reader.report.remarks = _files(path)
     for file, split in files:
         prefix = "" if file == path else f"{file.name}, "

@@ -15,7 +15,7 @@ from typing import Any
 from scenes.extractors import Triple
 from scenes.json_answers import UnreadableAnswer, read_objects
 from scenes.scene_graph import SceneGraph
-from scenes.scene_graph_iou import SceneScores, check_relations, compare
+from scenes.scene_graph_iou import Held, SceneScores, check_requirements, compare
 
 FORM = '{"items": ["..."], "relations": ["..."], "triples": [{"item1": "...", "relation": "...", "item2": "..."}]}'
 
@@ -51,7 +51,7 @@ def normalise(name: str) -> str:
 def extraction_request(graph: SceneGraph) -> str:
     """What the extractor is asked about an image. The lists are sorted, so that their order gives no triple away."""
     items = sorted(set(graph.names))
-    relations = sorted({requirement.predicate for requirement in graph.requirements})
+    relations = sorted({requirement.predicate for requirement in graph.related})
     lines = [
         "Describe this picture as a scene graph, using only the names in these two lists.",
         "",
@@ -114,15 +114,22 @@ def parse_extraction(text: str) -> VlmExtraction:
     )
 
 
-def score_extraction(graph: SceneGraph, found: VlmExtraction) -> SceneScores:
+def score_extraction(graph: SceneGraph, found: VlmExtraction | None, others: Held = ()) -> SceneScores:
     """Score what a VLM extracted; names are compared normalised.
 
+    Args:
+        found: None where the graph has no relations, so that the VLM was not asked for them.
+        others: which of the other requirements hold.
+
     Raises:
-        ValueError: a graph without relations, for which there is nothing to score.
+        ValueError: a graph that requires nothing.
     """
-    check_relations(graph)
-    asked = {(normalise(s), normalise(p), normalise(o)) for s, p, o in (r.triple for r in graph.requirements)}
-    return compare({normalise(name) for name in graph.names}, asked, found.items, found.triples, found.relations)
+    check_requirements(graph)
+    if found is None:
+        return compare(set(), set(), set(), set(), set(), others)
+    asked = {(normalise(s), normalise(p), normalise(o)) for s, p, o in (r.triple for r in graph.related)}
+    names = {normalise(name) for name in graph.names}
+    return compare(names, asked, found.items, found.triples, found.relations, others)
 
 
 def _with_plain_keys(value: Mapping[str, Any]) -> dict[str, Any]:

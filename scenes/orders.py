@@ -1,10 +1,12 @@
-"""Relations that cannot all hold, because their items would have to stand in a circle."""
+"""Requirements that cannot all hold: relations whose items would have to stand in a circle, and two counts of one
+item."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scenes.kinds.kinds import Count
 from scenes.scene_graph import Requirement, SceneGraph
 
 _ORDERS = {  # predicate → its order, and whether the subject comes first in it
@@ -19,7 +21,8 @@ _COUNT = {2: "these two cannot both hold", 3: "these three cannot all hold"}
 def contradictions(graph: SceneGraph, meanings: Mapping[str, str] | None = None) -> list[str]:
     """Requirements of a graph that cannot hold together, one line for each circle: `these two cannot both hold: …`.
 
-    `left of` and `right of`, and `above` and `below`, order items; nothing is known of other predicates.
+    `left of` and `right of`, and `above` and `below`, order items; nothing is known of other predicates. Two counts of
+    one item contradict each other.
 
     Args:
         meanings: other words for these four, in small letters, and which of them each stands for.
@@ -27,7 +30,7 @@ def contradictions(graph: SceneGraph, meanings: Mapping[str, str] | None = None)
     found = []
     for order in ("across", "down"):
         edges = []
-        for one in graph.requirements:
+        for one in graph.related:
             predicate = one.predicate.lower()
             sort, first = _ORDERS.get((meanings or {}).get(predicate, predicate), ("", True))
             if sort == order:
@@ -35,6 +38,12 @@ def contradictions(graph: SceneGraph, meanings: Mapping[str, str] | None = None)
         if circle := [edge.requirement for edge in _circle(edges)]:
             what = _COUNT.get(len(circle), f"these {len(circle)} cannot all hold")
             found.append(f"{what}: {'; '.join(one.text for one in circle)}")
+    counts: dict[str, Count] = {}
+    for other in graph.others:
+        if isinstance(other, Count):
+            before = counts.setdefault(other.item.lower(), other)
+            if before.number != other.number:
+                found.append(f"{_COUNT[2]}: {before.text}; {other.text}")
     return found
 
 

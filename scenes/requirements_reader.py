@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from scenes.kinds.kinds import FreeQuestion, Other
 from scenes.orders import contradictions
 from scenes.plain_text import plain_text
-from scenes.scene_graph import Item, Relation, Requirement, SceneGraph
+from scenes.scene_graph import AnyRequirement, Item, Relation, Requirement, SceneGraph
 from scenes.wording.phrasing import (
     ARTICLE,
     JOINS,
@@ -40,7 +42,7 @@ class NotUnderstood(ValueError):
 
     def __init__(
         self,
-        understood: Sequence[Requirement],
+        understood: Sequence[AnyRequirement],
         not_understood: Sequence[tuple[str, str]],
         example: str = EXAMPLE,
         field: str = "prompt",
@@ -90,29 +92,34 @@ def read_requirements(text: str, predicates: Sequence[str], img_id: str = "promp
     return graph_of(found, img_id)
 
 
-def read_triples(triples: Sequence[tuple[str, str, str]], predicates: Sequence[str]) -> SceneGraph:
-    """The scene graph of requirements whose subject, relation and object are given apart. Words are read as in a
-    prompt. Raises as `read_requirements`, about `requirements`.
+def read_parts(parts: Sequence[tuple[str, str, str] | str], predicates: Sequence[str]) -> SceneGraph:
+    """The scene graph of requirements that are given one by one: subject, relation and object apart, or as a text.
+    Words are read as in a prompt. Raises as `read_requirements`, about `requirements`.
     """
     phrases = _phrases(predicates)
     found: list[Requirement] = []
     unread: list[tuple[str, str]] = []
-    for triple in triples:
-        subject, relation, object_ = (_small(part) for part in triple)
+    for part in parts:
         try:
+            if isinstance(part, str):
+                found += read_requirements(part, predicates).related
+                continue
+            subject, relation, object_ = (_small(words) for words in part)
             if relation not in phrases:
                 raise ValueError(f"{relation!r} is no relation of the models; they are {', '.join(predicates)}")
             names = _name(subject, "before", relation), _name(object_, "after", relation)
             found.append(_related(names[0], phrases[relation], names[1]))
+        except NotUnderstood as error:
+            unread += error.not_understood
         except ValueError as error:
-            unread.append((f"{subject} {relation} {object_}", str(error)))
+            unread.append((part if isinstance(part, str) else " ".join(map(_small, part)), str(error)))
     if unread:
         raise NotUnderstood(found, unread, field="requirements")
     return graph_of(found, field="requirements")
 
 
 def graph_of(
-    requirements: Sequence[Requirement],
+    requirements: Sequence[AnyRequirement],
     img_id: str = "prompt",
     field: str = "prompt",
     meanings: Mapping[str, str] | None = None,
@@ -128,19 +135,21 @@ def graph_of(
         Impossible: they cannot hold together.
     """
     items: dict[str, Item] = {}
-    for name in (name for one in requirements for name in (one.subject, one.object)):
+    for name in (name for one in requirements for name in one.items):
         *attributes, label = name.split()
         items.setdefault(name.lower(), Item(len(items), label, tuple(attributes)))
     predicates: dict[str, str] = {}
-    relations = [
-        Relation(
-            items[one.subject.lower()].item_id,
-            predicates.setdefault(one.predicate.lower(), one.predicate),
-            items[one.object.lower()].item_id,
-        )
-        for one in requirements
-    ]
-    graph = SceneGraph(img_id, tuple(items.values()), tuple(relations))
+    relations: list[Relation] = []
+    others: dict[str, Other] = {}
+    for one in requirements:
+        if isinstance(one, Requirement):
+            predicate = predicates.setdefault(one.predicate.lower(), one.predicate)
+            subject, object_ = (items[name.lower()].item_id for name in one.items)
+            relations.append(Relation(subject, predicate, object_))
+        else:
+            named = one if isinstance(one, FreeQuestion) else replace(one, item=items[one.item.lower()].name)
+            others.setdefault(named.text.lower(), named)
+    graph = SceneGraph(img_id, tuple(items.values()), tuple(relations), tuple(others.values()))
     if impossible := contradictions(graph, meanings):
         raise Impossible(impossible, field)
     return graph

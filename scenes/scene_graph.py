@@ -1,10 +1,14 @@
-"""Scene graphs: the items that a picture should show and the relations that should hold between them."""
+"""Scene graphs: the items that a picture should show, the relations that should hold between them, and what else is
+required."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from scenes.kinds.kinds import FreeQuestion, Kind, Other
+from scenes.kinds.records import record_of
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,34 @@ class Requirement:
     subject: str
     predicate: str
     object: str
+    kind: ClassVar[Kind] = "relation"
 
     @property
     def text(self) -> str:
         return f"{self.subject} {self.predicate} {self.object}"
 
     @property
+    def statement(self) -> str:
+        """What is true of a picture in which it holds."""
+        return self.text
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The names of what it is about."""
+        return (self.subject, self.object)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Its other words."""
+        return (self.predicate,)
+
+    @property
     def triple(self) -> tuple[str, str, str]:
         return (self.subject, self.predicate, self.object)
+
+
+AnyRequirement = Requirement | Other
+"""What a picture may be required to show; `kind` tells which it is."""
 
 
 class UnusableGraph(ValueError):
@@ -64,19 +88,21 @@ class UnusableGraph(ValueError):
 
 @dataclass(frozen=True)
 class SceneGraph:
-    """What one picture should show.
+    """What one picture should show. `others` are requirements that are no relations; the items that they name need not
+    be among `items`.
 
     Raises:
-        UnusableGraph: no items, an `item_id` used twice, a relation that refers to an item that is not there, or one
-            of an item to itself.
+        UnusableGraph: neither items nor others, an `item_id` used twice, a relation that refers to an item that is not
+            there, or one of an item to itself.
     """
 
     img_id: str
     items: tuple[Item, ...]
     relations: tuple[Relation, ...]
+    others: tuple[Other, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.items:
+        if not self.items and not self.others:
             raise UnusableGraph(
                 "no items",
                 f"record {self.img_id!r}: field 'items' is empty; a scene graph needs at least one item",
@@ -107,7 +133,12 @@ class SceneGraph:
         return next(item for item in self.items if item.item_id == item_id)
 
     @property
-    def requirements(self) -> tuple[Requirement, ...]:
+    def requirements(self) -> tuple[AnyRequirement, ...]:
+        """All that is required, each once: `related`, then `others`."""
+        return (*self.related, *dict.fromkeys(self.others)) if self.others else self.related
+
+    @property
+    def related(self) -> tuple[Requirement, ...]:
         """One requirement for each relation, in the order of the record; a triple that occurs twice counts once."""
         triples = [
             Requirement(self.item(r.subject).name, r.predicate, self.item(r.object).name) for r in self.relations
@@ -116,8 +147,13 @@ class SceneGraph:
 
     @property
     def prompt(self) -> str:
-        """The prompt as LAION-SG builds it: triples with attributes, joined by `; `."""
+        """The prompt as LAION-SG builds it: triples with attributes, joined by `; `; other requirements follow."""
         return "; ".join(requirement.text for requirement in self.requirements)
+
+    @property
+    def drawing(self) -> str:
+        """What the Diffuser is told: the prompt, in which a question is told without its mark."""
+        return "; ".join(one.question if isinstance(one, FreeQuestion) else one.text for one in self.requirements)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,7 +161,9 @@ class SceneGraph:
         return tuple(item.name for item in self.items)
 
     def record(self) -> dict[str, Any]:
-        """This graph in LAION-SG's form (the `global_…` ids are positions, as no global vocabulary is kept)."""
+        """This graph in LAION-SG's form (the `global_…` ids are positions, as no global vocabulary is kept). Other
+        requirements than relations are listed under `requirements`, where there are any."""
+        others = {"requirements": [record_of(one) for one in self.others]} if self.others else {}
         return {
             "img_id": self.img_id,
             "name": f"{self.img_id}.png",
@@ -146,6 +184,7 @@ class SceneGraph:
                 }
                 for k, r in enumerate(self.relations)
             ],
+            **others,
         }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from scenes.dialogue import NO, YES
 from scenes.dialogues.dialogue import SHAPES, Dialogue
-from scenes.scene_graph import Requirement
+from scenes.scene_graph import AnyRequirement
 from serving.generation import Answer, Question, Sampling, Vlm, VlmError
 
 _YES_WORDS, _NO_WORDS = (
@@ -21,7 +21,7 @@ SAMPLING = Sampling(max_tokens=1, words=_YES_WORDS + _NO_WORDS, base=True)
 """How the Checker answers: frozen, where its replicas hold an adapter of the Actor's."""
 
 
-def questions_of(requirements: Sequence[Requirement], image: int = 0, dialogue: Dialogue = SHAPES) -> list[Question]:
+def questions_of(requirements: Sequence[AnyRequirement], image: int = 0, dialogue: Dialogue = SHAPES) -> list[Question]:
     """What the Checker is asked about the image at position `image` of a batch: one question a requirement."""
     return [Question(dialogue.question(requirement), image) for requirement in requirements]
 
@@ -47,7 +47,7 @@ class Checker:
         return self._vlm.compute_seconds
 
     def satisfaction(
-        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[Requirement]]
+        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[AnyRequirement]]
     ) -> list[list[float]]:
         """The probability in [0, 1] that each requirement of `requirements[i]` holds in `images[i]`.
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from scenes.dialogues.dialogue import SHAPES, Dialogue
 from scenes.entry_point import is_entry_point, load_entry_point
-from scenes.scene_graph import Requirement
+from scenes.scene_graph import AnyRequirement
 from serving.checker import LEAST_MASS, Checker
 from serving.generation import Vlm
 
-Ask = Callable[[Sequence[np.ndarray], Sequence[Sequence[Requirement]]], list[list[float]]]
+Ask = Callable[[Sequence[np.ndarray], Sequence[Sequence[AnyRequirement]]], list[list[float]]]
 """For each image (H, W, 3) uint8 and its requirements, the probability in [0, 1] that each of them holds."""
 OwnFunction = Callable[
-    [Sequence[np.ndarray], Sequence[Sequence[Requirement]], Ask], Sequence[Sequence[float]] | np.ndarray
+    [Sequence[np.ndarray], Sequence[Sequence[AnyRequirement]], Ask], Sequence[Sequence[float]] | np.ndarray
 ]
 
 
@@ -27,7 +27,7 @@ class Asked(Protocol):
     unanswered: int
 
     def satisfaction(
-        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[Requirement]]
+        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[AnyRequirement]]
     ) -> list[list[float]]: ...
 
 
@@ -50,7 +50,7 @@ class OwnChecker:
         return self._vlm.unanswered
 
     def satisfaction(
-        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[Requirement]]
+        self, images: Sequence[np.ndarray], requirements: Sequence[Sequence[AnyRequirement]]
     ) -> list[list[float]]:
         """The probability in [0, 1] that each requirement of `requirements[i]` holds in `images[i]`.
 

@@ -17,7 +17,7 @@ from serving.model_folder import BrokenModelFolder
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from scenes.scene_graph import Requirement, SceneGraph
+    from scenes.scene_graph import AnyRequirement, SceneGraph
 
 _IMAGE_MARKS = 3  # what stands around the tokens of an image in the prompts of Idefics3
 
@@ -50,7 +50,9 @@ class PromptLimits:
         Raises:
             BrokenModelFolder: a tokenizer or a configuration that cannot be read.
         """
-        words = dict.fromkeys([*graph.names, *(one.predicate for one in graph.requirements)])
+        words = dict.fromkeys(
+            [*graph.names, *(word for one in graph.requirements for word in (*one.items, *one.terms))]
+        )
         unknown = [one for one in words if self._drawer_misses(one)]
         if unknown:
             close = difflib.get_close_matches(unknown[0], self._drawer_names, n=1)
@@ -62,7 +64,7 @@ class PromptLimits:
         tokenizer, _ = self._drawer_tokenizer
         if self.prompt_tokens is None or tokenizer is None:
             return None
-        needed = len(tokenizer.encode(graph.prompt).tokens)
+        needed = len(tokenizer.encode(graph.drawing).tokens)
         if needed <= self.prompt_tokens:
             return None
         return (
@@ -122,7 +124,7 @@ class PromptLimits:
         most = inner.get("max_position_embeddings", values.get("max_position_embeddings"))
         return most if isinstance(most, int) else None
 
-    def _tokens_of(self, requirements: tuple[Requirement, ...]) -> int:
+    def _tokens_of(self, requirements: tuple[AnyRequirement, ...]) -> int:
         """Tokens of the longest question about requirements: with all of them unmet, and with an image."""
         if self._actor_tokenizer is None:
             return 0

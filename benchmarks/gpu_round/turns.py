@@ -160,7 +160,7 @@ class Turns:
     def _sample(self, graphs: Sequence[SceneGraph], group: int, phase: Phase) -> Rollout:
         config, models = self._config, self._models
         dialogue, seeds = config.dialogue, list(range(len(graphs) * group))
-        wanted = [graph.requirements for graph in graphs]
+        wanted = [graph.related for graph in graphs]
         with phase("draw"):
             images = models.diffuser.draw([graph.prompt for graph in graphs], seeds[: len(graphs)])
         with phase("check"):

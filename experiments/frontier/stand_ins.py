@@ -57,7 +57,7 @@ class TemplateActor(StandIn):
     """Restates the first unmet requirement; where that did not help, any unmet one, from either side."""
 
     def move(self, image: np.ndarray, asked: Asked, rng: np.random.Generator | None) -> Move:
-        moves = restatements(asked.unmet.requirements)
+        moves = restatements(asked.unmet.related)
         return moves[0] if rng is None else moves[int(rng.integers(len(moves)))]
 
 
@@ -68,7 +68,7 @@ class OracleActor(TemplateActor):
     def move(self, image: np.ndarray, asked: Asked, rng: np.random.Generator | None) -> Move:
         seen = extract(image)
         objects = tuple(found for name in asked.goal.names if (found := seen.find(name)) is not None)
-        unmet = tuple(one for one in asked.goal.requirements if not satisfied(one, seen))
+        unmet = tuple(one for one in asked.goal.related if not satisfied(one, seen))
         if len(objects) < len(asked.goal.names) or not unmet:
             return super().move(image, asked, rng)
         return best_move(unmet, asked.goal, objects)

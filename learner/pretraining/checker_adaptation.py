@@ -52,7 +52,7 @@ def picture_question(graph: SceneGraph, extraction: Extraction, rng: np.random.G
     names = graph.names
     kind = rng.random()
     if kind < 0.5:
-        wanted = graph.requirements[rng.integers(len(graph.requirements))]
+        wanted = graph.related[rng.integers(len(graph.related))]
         if kind < 0.2:
             wanted = Requirement(wanted.subject, INVERSE[wanted.predicate], wanted.object)
     else:

@@ -107,7 +107,7 @@ def latent_pool(pipeline: FluxKontextPipeline, size: int, seed: int, path: Path)
     for start in range(0, size, 64):
         layout = lattice_layout if start < (1 - FREE) * size else sample_layout
         edits = [random_edit(rng, layout) for _ in range(min(64, size - start))]
-        requirements += [scene.graph.requirements for scene, _, _ in edits]
+        requirements += [scene.graph.related for scene, _, _ in edits]
         moves += [move for _, move, _ in edits]
         source_cells += [cell_labels(scene.objects) for scene, _, _ in edits]
         target_cells += [cell_labels(after) for _, _, after in edits]

@@ -105,11 +105,11 @@ def measure_checker(
         [
             satisfied(requirement, extraction)
             for graph, extraction in zip(graphs, extractions, strict=True)
-            for requirement in graph.requirements
+            for requirement in graph.related
         ]
     )
     checker = Checker(LocalVlm("checker", VlmConfig(model=str(folder))))
-    found = checker.satisfaction(images, [graph.requirements for graph in graphs])
+    found = checker.satisfaction(images, [graph.related for graph in graphs])
     probability = np.array([value for row in found for value in row])
     accuracy = float(np.mean((probability >= 0.5) == truth))
     error = expected_calibration_error(probability, truth)
@@ -128,9 +128,9 @@ def measure_actor(
     """
     states = []
     for graph, image, extraction in zip(graphs, images, extractions, strict=True):
-        missing = tuple(r for r in graph.requirements if not satisfied(r, extraction))
+        missing = tuple(r for r in graph.related if not satisfied(r, extraction))
         if missing and all(extraction.find(name) is not None for name in graph.names):
-            states.append((graph, image, extraction, actor_request(graph.requirements, missing)))
+            states.append((graph, image, extraction, actor_request(graph.related, missing)))
     actor = Actor(LocalVlm("actor", VlmConfig(model=str(folder), max_tokens=_ANSWER_TOKENS)))
     shown, requests = [state[1] for state in states], [state[3] for state in states]
     results = []

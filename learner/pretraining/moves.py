@@ -36,7 +36,7 @@ def mean_gain(move: Move, graph: SceneGraph, objects: tuple[PlacedObject, ...]) 
         return 0.0
     now = {o.name: np.array([[o.x], [o.y]]) for o in others} | {subject.name: _PLACES[possible].T}
     gain = np.zeros(int(possible.sum()))
-    for r in graph.requirements:
+    for r in graph.related:
         if subject.name in (r.subject, r.object):
             dx, dy = now[r.object] - now[r.subject]
             gain += along(r.predicate, dx, dy) >= MARGIN

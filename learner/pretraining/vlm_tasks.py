@@ -86,7 +86,7 @@ def existence_question(objects: tuple[PlacedObject, ...], rng: np.random.Generat
 def unmet(graph: SceneGraph, objects: tuple[PlacedObject, ...]) -> tuple[Requirement, ...]:
     """The requirements of a graph that a layout does not meet."""
     by_name = {o.name: o for o in objects}
-    return tuple(r for r in graph.requirements if not holds(r.predicate, by_name[r.subject], by_name[r.object]))
+    return tuple(r for r in graph.related if not holds(r.predicate, by_name[r.subject], by_name[r.object]))
 
 
 def execute(
@@ -128,14 +128,14 @@ def reflection_lesson(
     otherwise it chooses the best move. Near ½ it is the most probable answer, which greedy decoding follows.
     """
     if rng.random() < habit:
-        first = graph.requirements[0]
+        first = graph.related[0]
         instruction = first.triple
     else:
         instruction = best_move(unmet(graph, objects), graph, objects)
     by_name = {o.name: o for o in objects}
     seen = observed_predicate(by_name[instruction[0]], by_name[instruction[2]])
     answer = Reflection(f"{instruction[0]} {seen} {instruction[2]}", edit_prompt(*instruction))
-    return Lesson(actor_request(graph.requirements, unmet(graph, objects)), answer.text)
+    return Lesson(actor_request(graph.related, unmet(graph, objects)), answer.text)
 
 
 def imperfect_state(

@@ -4,20 +4,24 @@ The detector is asked for each item without its colour and number (`wooden table
 are read from the pixels. As in GenEval, the surest detection that fits stands for the item. Where several items of a
 graph differ by their numbers only, nothing tells which detection is which: each of them is found once there are enough
 detections, but their requirements cannot be decided. Nor can those whose predicate no box decides, such as `holding`.
+
+Of other requirements, presence and counts are decided by the detections that have all colours of the item, counts only
+up to what a detector is kept to find; attributes where they are colours, by the surest detection; questions never.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scenes.detected.boxes import Detection, distinct
+from scenes.detected.boxes import MOST_DETECTIONS, Detection, distinct
 from scenes.detected.colours import colours_in, plain_colour
 from scenes.detected.relations import Rule, plain_predicate, relations
 from scenes.extractors import Triple
-from scenes.scene_graph import Item, Requirement, SceneGraph
+from scenes.kinds.kinds import Attribute, Count, FreeQuestion, Other, Presence
+from scenes.scene_graph import AnyRequirement, Item, Requirement, SceneGraph
 
 Find = Callable[[Sequence[np.ndarray], Sequence[Sequence[str]]], list[list[Detection]]]
 """A detector: images, and the phrases to look for in each; what is found in each, see `rewards.detection.detector`."""
@@ -46,12 +50,12 @@ class Verdict:
 
     Attributes:
         holds: None where they cannot say.
-        confidence: the lesser score of its two items; 0 where one of them has none.
+        confidence: the least score that it rests on, of its two items or of what is counted; 0 where one is missing.
         reason: why it does not hold, or cannot be decided; empty where it holds.
         shown: the relation in which the items stand, in the word that was asked for where it holds; None for none.
     """
 
-    requirement: Requirement
+    requirement: AnyRequirement
     holds: bool | None
     confidence: float
     reason: str
@@ -73,7 +77,8 @@ class Reading:
     @property
     def triples(self) -> set[Triple]:
         """For each requirement with both items, the relation in which these stand, as the exact extractor gives it."""
-        return {(v.requirement.subject, v.shown, v.requirement.object) for v in self.verdicts if v.shown is not None}
+        related = [(v.requirement, v.shown) for v in self.verdicts if isinstance(v.requirement, Requirement)]
+        return {(one.subject, shown, one.object) for one, shown in related if shown is not None}
 
     @property
     def satisfied(self) -> float | None:
@@ -94,17 +99,41 @@ def phrase_of(item: Item) -> str:
 
 def phrases_of(graph: SceneGraph) -> list[str]:
     """What a detector is asked for a graph, each phrase once."""
-    return list(dict.fromkeys(phrase_of(item) for item in graph.items))
+    named = [named_item(graph, name) for one in graph.others for name in one.items]
+    return list(dict.fromkeys(phrase_of(item) for item in (*graph.items, *named)))
 
 
-def decidable(graph: SceneGraph) -> tuple[Requirement, ...]:
-    """The requirements whose predicate boxes decide, between items that are told apart by more than a number."""
+def named_item(graph: SceneGraph, name: str) -> Item:
+    """The item that a requirement names: one of the graph, by its name or label, or else one of these words."""
+    for item in graph.items:
+        plain = replace(item, number=None)
+        if plain.name == name:
+            return plain
+        if item.label == name:
+            return Item(item.item_id, item.label)
+    *attributes, label = name.split()
+    return Item(-1, label, tuple(attributes))
+
+
+def decidable(graph: SceneGraph) -> tuple[AnyRequirement, ...]:
+    """The relations whose predicate boxes decide, between items that are told apart by more than a number, and the
+    other requirements that they decide."""
     numbered = {item.name for item in graph.items if item.number is not None}
     return tuple(
         one
         for one in graph.requirements
-        if plain_predicate(one.predicate) is not None and not {one.subject, one.object} & numbered
+        if (
+            plain_predicate(one.predicate) is not None and not {one.subject, one.object} & numbered
+            if isinstance(one, Requirement)
+            else _decides(one)
+        )
     )
+
+
+def _decides(one: Other) -> bool:
+    if isinstance(one, Attribute):
+        return bool(_colours_in_words(one.attribute.split())) and not _other_words(one.attribute)
+    return one.number < MOST_DETECTIONS if isinstance(one, Count) else isinstance(one, Presence)
 
 
 def fitting(item: Item, image: np.ndarray, detections: Iterable[Detection]) -> list[Detection]:
@@ -128,8 +157,30 @@ def read(graph: SceneGraph, image: np.ndarray, detections: Iterable[Detection], 
     kept = distinct(detections)
     findings = {item.name: _find(item, graph.items, image, kept) for item in graph.items}
     decided = set(decidable(graph))
-    verdicts = tuple(_judge(one, findings, one in decided, rule) for one in graph.requirements)
-    return Reading(findings, verdicts)
+    verdicts = [_judge(one, findings, one in decided, rule) for one in graph.related]
+    for other in graph.requirements[len(verdicts) :]:
+        if isinstance(other, Requirement) or other not in decided:
+            verdicts.append(Verdict(other, None, 0.0, f"boxes cannot decide {other.text!r}", None))
+        elif not isinstance(other, FreeQuestion):
+            verdicts.append(_judge_other(other, named_item(graph, other.item), image, kept))
+    return Reading(findings, tuple(verdicts))
+
+
+def _judge_other(
+    one: Presence | Count | Attribute, item: Item, image: np.ndarray, detections: Sequence[Detection]
+) -> Verdict:
+    fit = fitting(item, image, detections)
+    if isinstance(one, Count):
+        holds, least = len(fit) == one.number, min((found.score for found in fit), default=0.0)
+        return Verdict(one, holds, least, "" if holds else f"{phrase_of(item)}: {len(fit)} found", None)
+    if not fit:
+        return Verdict(one, False, 0.0, _find(item, [item], image, detections).problem, None)
+    if isinstance(one, Presence):
+        return Verdict(one, True, fit[0].score, "", None)
+    seen = colours_in(image, fit[0].box)
+    holds = _colours_in_words(one.attribute.split()) <= seen
+    reason = f"{one.item} is {' and '.join(sorted(seen)) or 'of no one colour'}"
+    return Verdict(one, holds, fit[0].score, "" if holds else reason, None)
 
 
 def _find(item: Item, items: Sequence[Item], image: np.ndarray, detections: Sequence[Detection]) -> Finding:
@@ -150,8 +201,15 @@ def _find(item: Item, items: Sequence[Item], image: np.ndarray, detections: Sequ
 
 
 def _colours_of(item: Item) -> set[str]:
-    words = [word for attribute in item.attributes for word in attribute.split()]
+    return _colours_in_words([word for attribute in item.attributes for word in attribute.split()])
+
+
+def _colours_in_words(words: Iterable[str]) -> set[str]:
     return {colour for word in words if (colour := plain_colour(word)) is not None}
+
+
+def _other_words(attribute: str) -> list[str]:
+    return [word for word in attribute.split() if plain_colour(word) is None and word.casefold() != "and"]
 
 
 def _judge(one: Requirement, findings: Mapping[str, Finding], decided: bool, rule: Rule) -> Verdict:

@@ -9,7 +9,7 @@ from scenes.dialogue import Reflection
 from scenes.dialogues.general import General
 from scenes.dialogues.texts import Texts
 from scenes.entry_point import EntryPointError, load_entry_point
-from scenes.scene_graph import Requirement
+from scenes.scene_graph import AnyRequirement
 
 
 class Dialogue(Protocol):
@@ -19,10 +19,10 @@ class Dialogue(Protocol):
     def system(self) -> str | None:
         """The Actor's system prompt; None leaves it out."""
 
-    def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
+    def request(self, requirements: tuple[AnyRequirement, ...], unmet: tuple[AnyRequirement, ...]) -> str:
         """What the Actor is asked about an image: all requirements, and which of them the Checker found unmet."""
 
-    def question(self, requirement: Requirement) -> str:
+    def question(self, requirement: AnyRequirement) -> str:
         """What the Checker is asked, to be answered with yes or no."""
 
     def read(self, answer: str) -> Reflection:
@@ -45,10 +45,10 @@ class Shapes:
     def __init__(self, tell_unmet: bool = True) -> None:
         self._tells = tell_unmet
 
-    def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
+    def request(self, requirements: tuple[AnyRequirement, ...], unmet: tuple[AnyRequirement, ...]) -> str:
         return shapes.actor_request(requirements, unmet if self._tells else None)
 
-    def question(self, requirement: Requirement) -> str:
+    def question(self, requirement: AnyRequirement) -> str:
         return shapes.checker_question(requirement)
 
     def read(self, answer: str) -> Reflection:

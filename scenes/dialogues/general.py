@@ -7,7 +7,8 @@ import re
 from scenes.dialogue import Reflection
 from scenes.dialogues.free_answer import read_free_answer
 from scenes.dialogues.texts import Texts
-from scenes.scene_graph import Requirement
+from scenes.kinds.kinds import Attribute, FreeQuestion
+from scenes.scene_graph import AnyRequirement, Requirement
 
 SYSTEM = (
     "You look at a picture that should meet a list of requirements and does not meet all of them yet. You say what is "
@@ -32,7 +33,7 @@ class General:
         self._texts, self._tells = texts or Texts(), tell_unmet
         self._example = Reflection(self._texts.reflection, self._texts.edit)
 
-    def request(self, requirements: tuple[Requirement, ...], unmet: tuple[Requirement, ...]) -> str:
+    def request(self, requirements: tuple[AnyRequirement, ...], unmet: tuple[AnyRequirement, ...]) -> str:
         lines = [f"{number}. {sentence(one)}" for number, one in enumerate(requirements, 1)]
         open_ = [str(number) for number, one in enumerate(requirements, 1) if one in unmet]
         return self._texts.request.format(
@@ -42,16 +43,23 @@ class General:
             edit=self._example.edit_prompt,
         )
 
-    def question(self, requirement: Requirement) -> str:
+    def question(self, requirement: AnyRequirement) -> str:
+        if isinstance(requirement, FreeQuestion):
+            return self._texts.free_question.format(question=requirement.question)
         return self._texts.question.format(requirement=sentence(requirement))
 
     def read(self, answer: str) -> Reflection:
         return read_free_answer(answer, self._example)
 
 
-def sentence(requirement: Requirement) -> str:
+def sentence(requirement: AnyRequirement) -> str:
     """A requirement in words that a picture can show."""
-    return f"{shown(requirement.subject)} {requirement.predicate} {shown(requirement.object)}"
+    if isinstance(requirement, Requirement):
+        return f"{shown(requirement.subject)} {requirement.predicate} {shown(requirement.object)}"
+    if all(shown(name) == name for name in requirement.items):
+        return requirement.statement
+    named = ", ".join(map(shown, requirement.items))
+    return f"{named} is {requirement.attribute}" if isinstance(requirement, Attribute) else f"the picture shows {named}"
 
 
 def shown(name: str) -> str:

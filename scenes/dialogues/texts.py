@@ -55,6 +55,10 @@ class Texts(Section):
     """What the Checker is asked about a {requirement}. It must be a question that yes or no answers."""
     untold: str = Field("look at the picture and find out", min_length=1)
     """What stands at {unmet} with `rollout.tell_unmet: false`."""
+    free_question: Annotated[str, _template(("question",), ("question",))] = (
+        "Look at the picture. {question} Answer with yes or no."
+    )
+    """What the Checker is asked where a requirement is a {question} itself."""
     reflection: str = Field("The dog stands to the right of the tree, but it should be to its left.", min_length=1)
     """Reflection of the example. An answer that only copies the example is not taken."""
     edit: str = Field("Move the dog to the left of the tree.", min_length=1)

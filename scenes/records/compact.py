@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, overload
 
 from scenes.orders import circular, is_order
 from scenes.plain_text import plain_text
+from scenes.records.from_items import RELATIONS, Kinds, required
 from scenes.scene_graph import Item, Relation, SceneGraph, number_repeated_names
 
 
@@ -45,12 +46,17 @@ class _Words(dict[str, int]):
 
 
 class GraphStore:
-    """Columns that grow by one scene graph at a time."""
+    """Columns that grow by one scene graph at a time.
 
-    def __init__(self) -> None:
+    Args:
+        kinds: what graphs require, see `scenes.records.from_items`.
+    """
+
+    def __init__(self, kinds: Kinds = RELATIONS) -> None:
+        self.kinds = kinds
         self.img_ids: list[str] = []
-        self.requirements = array("I")
-        """How many requirements each has."""
+        self.relations = array("I")
+        """How many of its requirements are relations, for each."""
         self.splits = array("b")
         """The published split of each by its place in SPLITS, or -1."""
         self._codes, self._ends = array("q"), array("Q", [0])
@@ -67,7 +73,9 @@ class GraphStore:
             img_id, items, relations = raw["img_id"], raw["items"], raw["relations"]
             if type(img_id) is int:
                 img_id = str(img_id)
-            if not (img_id.isascii() and img_id.strip() and type(items) is list and type(relations) is list):
+            if "requirements" in raw or not (
+                img_id.isascii() and img_id.strip() and type(items) is list and type(relations) is list
+            ):
                 return None
             codes, ids, triples = [len(items)], set[int](), []
             for item in items:
@@ -101,20 +109,21 @@ class GraphStore:
         self.splits.append(split)
         if isinstance(record, SceneGraph):
             self._whole[len(self._ends) - 1] = record
-            self.requirements.append(len(record.requirements))
+            self.relations.append(len(record.related))
         else:
             self._codes.extend(record.codes)
-            self.requirements.append(record.requirements)
+            self.relations.append(record.requirements)
         self._ends.append(len(self._codes))
 
     def graph(self, position: int) -> SceneGraph:
         """The scene graph at a position."""
         if (whole := self._whole.get(position)) is not None:
-            return whole
-        return self.unpacked(self.img_ids[position], self._codes[self._ends[position] : self._ends[position + 1]])
+            return required(whole, self.kinds)
+        codes = self._codes[self._ends[position] : self._ends[position + 1]]
+        return required(self.unpacked(self.img_ids[position], codes), self.kinds)
 
     def unpacked(self, img_id: str, codes: Sequence[int]) -> SceneGraph:
-        """The scene graph of a packed record."""
+        """The scene graph of a packed record, with its relations and nothing else required."""
         words = self._words.seen
         items, place = [], 1
         for _ in range(codes[0]):
@@ -147,6 +156,11 @@ class Graphs(Sequence[SceneGraph]):
         if isinstance(index, slice):
             return Graphs(self.store, self.positions[index])
         return self.store.graph(self.positions[index])
+
+    def with_relations(self, least: int, most: int) -> Graphs:
+        """Those with so many relations, or, where something else is required, none."""
+        counts = self.store.relations
+        return self.where(place for place in self.positions if not counts[place] or least <= counts[place] <= most)
 
     def where(self, positions: Iterable[int]) -> Graphs:
         """Those at these positions of the store."""

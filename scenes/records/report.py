@@ -23,6 +23,8 @@ class LoadReport:
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     """What is odd about the files themselves."""
+    without_relations: int = 0
+    """Records that can be used, as something else is required of their pictures."""
 
     def leave(self, reason: str, first: str) -> None:
         """Count a record that cannot be used; `first` says which one it is, where it is the first with this reason."""
@@ -42,6 +44,9 @@ class LoadReport:
     def notes(self) -> list[str]:
         """What the owner of the data should know: a line for each reason, and one that sums them up."""
         notes = [str(self)] if self.left_out else []
+        if self.without_relations:
+            count = f"{self.without_relations:,} of the {self.kept:,} have no relations"
+            notes.append(f"{self.source}: {count}; something else is required of their pictures")
         for reason, found in sorted(self.left_out.items(), key=lambda one: -one[1].count):
             notes.append(f"{self.source}: {found.count:,} left out, {reason}; the first: {found.first}")
         return notes + [f"{self.source}: {remark}" for remark in self.remarks]

@@ -1,27 +1,28 @@
-"""Reads prompts with any relation between any items, for models that know more than the shape world.
+"""Reads prompts with any relation between any items, and with other requirements, for models that know more than the
+shape world.
 
 A relation is found by English words (`a red fox on top of a wooden table, a lamp behind the table`), or stands in
 square brackets where the words are others (`кот [на] столе`, `fox [leaping over] fence`). Words are kept as they are
-written, but for articles, since items of one name are one item.
+written, but for articles, since items of one name are one item. Other requirements are read by `other_kinds`.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from scenes.harmless_text import steering
 from scenes.plain_text import plain_text
 from scenes.requirements_reader import NotUnderstood, graph_of
-from scenes.scene_graph import Requirement, SceneGraph
+from scenes.scene_graph import AnyRequirement, Requirement, SceneGraph
+from scenes.vocabulary.other_kinds import counts, other_kind, without_questions
+from scenes.vocabulary.words import INNER_ARTICLE, check_words, name_of
 from scenes.wording.phrasing import (
     ARTICLE,
     JOINS,
     LEAD_IN,
     NEGATIONS,
     PHRASES,
-    PRONOUNS,
     SENTENCES,
     plain_lines,
     unwrapped,
@@ -30,17 +31,14 @@ from scenes.wording.relations import RELATION
 
 EXAMPLE = "a red fox on top of a wooden table; a lamp behind the table; the fox [leaping over] a fence"
 LONGEST_PROMPT, MOST_REQUIREMENTS = 4000, 128
-LONGEST_NAME, LONGEST_RELATION = 120, 60
-"""Characters of a prompt, of an item's name and of a relation."""
+LONGEST_RELATION = 60
+"""Characters."""
 
 _JOINTS = re.compile(r"(,\s*(?:(?:and|while|but)\s+)?|[，、]\s*|\s+(?:and|while|but)\s+)", re.IGNORECASE)
 _OTHER_STOPS = str.maketrans({"；": ";", "。": ";", "！": ";", "？": ";"})
 _MARKED = re.compile(r"\[([^\[\]]*)\]")
 _COPULA = re.compile(r"(?: (?:that|which|who))?(?: (?:is|are|be|should be|must be))*$", re.IGNORECASE)
 _ALSO_NOUNS = ("paint", "show", "make")  # lead-ins that begin a name where no article follows: a paint brush
-_NOT_IN_NAMES = frozenset({"or", "is", "are"})
-_ALSO_IN_WORDS = " '’-&/+"
-_INNER_ARTICLE = re.compile(r"(?<!\bof) (?:a|an|the|some) ", re.IGNORECASE)
 _MEANINGS = {other: name for name, others in PHRASES.items() for other in others}
 
 
@@ -55,72 +53,89 @@ def read_any(text: str, img_id: str = "prompt") -> SceneGraph:
         raise _refused([], [(text[:40] + "…", f"it has {len(text)} characters; write at most {LONGEST_PROMPT}")])
     if found := steering(text):
         raise _refused([], [(found, "it is a control character; take it out")])
-    understood: list[Requirement] = []
-    unread: list[tuple[str, str]] = []
-    for clause in _clauses(text):
-        try:
-            understood.append(_requirement(clause))
-        except ValueError as error:
-            unread.append((clause, str(error)))
+    understood, unread = _read(text)
     if not understood and not unread:
         unread.append(("", "it is empty"))
     return _graph(understood, unread, "prompt", img_id)
 
 
-def any_of_triples(triples: Sequence[tuple[str, str, str]]) -> SceneGraph:
-    """The scene graph of requirements whose subject, relation and object are given apart. Raises as `read_any`, about
-    `requirements`.
-    """
-    understood: list[Requirement] = []
-    unread: list[tuple[str, str]] = []
-    for triple in triples:
+def _read(text: str) -> tuple[list[AnyRequirement], list[tuple[str, str]]]:
+    """The requirements of a text, and the words that are none, with the reason."""
+    text, questions, unread = without_questions(text)
+    understood: list[AnyRequirement] = []
+    for clause, alone in _clauses(text):
         try:
-            if found := steering("".join(triple)):
-                raise ValueError(f"{found!r} is a control character; take it out")
-            subject, relation, object_ = map(plain_text, triple)
-            understood.append(_related(subject, relation, object_, exact=True))
+            understood.append(_requirement(clause, alone))
         except ValueError as error:
-            unread.append((" ".join(triple), str(error)))
+            unread.append((clause, str(error)))
+    return [*understood, *questions], unread
+
+
+def any_of_parts(parts: Sequence[tuple[str, str, str] | str]) -> SceneGraph:
+    """The scene graph of requirements that are given one by one: subject, relation and object apart, or a text of any
+    kind. Raises as `read_any`, about `requirements`.
+    """
+    understood: list[AnyRequirement] = []
+    unread: list[tuple[str, str]] = []
+    for part in parts:
+        words = part if isinstance(part, str) else " ".join(part)
+        try:
+            if found := steering(words):
+                raise ValueError(f"{found!r} is a control character; take it out")
+            if isinstance(part, str):
+                read, problems = _read(part)
+                if not read and not problems:
+                    raise ValueError("it is empty")
+                understood, unread = understood + read, unread + problems
+            else:
+                subject, relation, object_ = map(plain_text, part)
+                understood.append(_related(subject, relation, object_, exact=True))
+        except ValueError as error:
+            unread.append((words, str(error)))
     return _graph(understood, unread, "requirements", "prompt")
 
 
-def _graph(found: list[Requirement], unread: list[tuple[str, str]], field: str, img_id: str) -> SceneGraph:
+def _graph(found: list[AnyRequirement], unread: list[tuple[str, str]], field: str, img_id: str) -> SceneGraph:
     if len(found) > MOST_REQUIREMENTS:
         unread = [(found[MOST_REQUIREMENTS].text, f"it is one of {len(found)}; ask for at most {MOST_REQUIREMENTS}")]
     if unread:
         raise _refused(found, unread, field)
     graph = graph_of(found, img_id, field, _MEANINGS)
-    texts: dict[str, Requirement] = {}
+    texts: dict[str, AnyRequirement] = {}
     for one in graph.requirements:
         other = texts.setdefault(one.text, one)
         if other != one:
-            raise _refused(found, [(one.text, f"it reads as {' / '.join(other.triple)} does; say it once")], field)
+            as_ = " / ".join(other.triple) if isinstance(other, Requirement) else f"the {other.kind} {other.text!r}"
+            raise _refused(found, [(one.text, f"it reads as {as_} does; say it once")], field)
     return graph
 
 
-def _refused(found: list[Requirement], unread: list[tuple[str, str]], field: str = "prompt") -> NotUnderstood:
+def _refused(found: list[AnyRequirement], unread: list[tuple[str, str]], field: str = "prompt") -> NotUnderstood:
     return NotUnderstood(found, unread, EXAMPLE, field)
 
 
-def _clauses(text: str) -> list[str]:
-    """The parts that should hold one requirement each. Commas part them; an `and` does where a relation stands on both
-    sides, or an article follows it: in `a black and white cat`, it stands inside a name."""
-    clauses: list[str] = []
+def _clauses(text: str) -> list[tuple[str, bool]]:
+    """The parts that should hold one requirement each, and whether its sentence has no relation. Commas part them; an
+    `and` does where a relation stands on both sides, or an article follows it: in `a black and white cat`, it stands
+    inside a name. Where there is no relation, a number parts as an article does."""
+    clauses: list[tuple[str, bool]] = []
     for sentence in SENTENCES.split(plain_lines(text.translate(_OTHER_STOPS))):
         sentence = " ".join(sentence.replace('"', " ").split())
         joints = [joint for joint in _JOINTS.finditer(sentence) if not _in_mark(sentence, joint.start())]
         starts, ends = [0, *(one.end() for one in joints)], [*(one.start() for one in joints), len(sentence)]
         pieces = [sentence[start:end] for start, end in zip(starts, ends, strict=True)]
-        current, relates = pieces[0], _has_relation(pieces[0])
-        for joint, piece in zip(joints, pieces[1:], strict=True):
-            inside, too = joint[0].strip().lower() == "and" and not ARTICLE.match(piece), _has_relation(piece)
+        related = [_has_relation(piece) for piece in pieces]
+        alone = not any(related)
+        current, relates = pieces[0], related[0]
+        for joint, piece, too in zip(joints, pieces[1:], related[1:], strict=True):
+            inside = joint[0].strip().lower() == "and" and not ARTICLE.match(piece) and not (alone and counts(piece))
             if inside and not (relates and too):
                 current, relates = current + joint[0] + piece, relates or too
             else:
-                clauses.append(current)
+                clauses.append((current, alone))
                 current, relates = piece, too
-        clauses.append(current)
-    return [clause for clause in map(unwrapped, clauses) if clause]
+        clauses.append((current, alone))
+    return [(clause, alone) for words, alone in clauses if (clause := unwrapped(words))]
 
 
 def _in_mark(sentence: str, place: int) -> bool:
@@ -138,7 +153,7 @@ def _found(clause: str) -> list[re.Match[str]]:
 
 def _by_articles(clause: str) -> tuple[str, str, str] | None:
     """Subject, verb and object of `a girl hugs a bear`: the verb is the word before the second and last article."""
-    inner = list(_INNER_ARTICLE.finditer(clause))
+    inner = list(INNER_ARTICLE.finditer(clause))
     if not ARTICLE.match(clause) or len(inner) != 1:
         return None
     *subject, verb = clause[: inner[0].start()].split()
@@ -147,8 +162,12 @@ def _by_articles(clause: str) -> tuple[str, str, str] | None:
     return " ".join(subject), verb, clause[inner[0].start() :].strip()
 
 
-def _requirement(clause: str) -> Requirement:
+def _requirement(clause: str, alone: bool) -> AnyRequirement:
     """The one requirement of a clause.
+
+    Args:
+        alone: whether its sentence has no relation. Where it has one, `a cat` beside it may be a part of that: in `a
+            cat and a dog on a sofa`, nothing says that the cat is not on it.
 
     Raises:
         ValueError: why it is none.
@@ -162,7 +181,10 @@ def _requirement(clause: str) -> Requirement:
     if negations := NEGATIONS & set(clause.lower().split()):
         raise ValueError(f"{min(negations)!r} cannot be required; say what should hold instead")
     clause = _without_lead_in(clause)
-    relations = _found(clause) or list(RELATION.finditer(clause))
+    found, parts = _found(clause), _by_articles(clause)
+    if not found and not parts and (other := other_kind(clause, alone)) is not None:
+        return other
+    relations = found or list(RELATION.finditer(clause))
     if len(relations) > 1:
         named = ", ".join(repr(one[0]) for one in relations)
         raise ValueError(
@@ -171,9 +193,16 @@ def _requirement(clause: str) -> Requirement:
     if relations:
         before, after = clause[: relations[0].start()], clause[relations[0].end() :]
         return _related(_COPULA.sub("", f" {before.strip()}"), relations[0][0], after, exact=False)
-    if parts := _by_articles(clause):
+    if parts:
         return _related(*parts, exact=False)
-    raise ValueError("no relation is known in it; put it in brackets, as in fox [leaping over] fence")
+    if not alone:
+        raise ValueError(
+            "no relation is known in it, as in the rest of its sentence; say where it is, or put ';' between"
+        )
+    raise ValueError(
+        "no relation is known in it; put it in brackets, as in fox [leaping over] fence, or ask for 'a red fox', "
+        "'two foxes', 'the fox is red', '? Is the fox asleep?'"
+    )
 
 
 def _without_lead_in(clause: str) -> str:
@@ -193,39 +222,10 @@ def _related(subject: str, relation: str, object_: str, exact: bool) -> Requirem
     """
     if not relation:
         raise ValueError("it has no relation")
-    _check_words(relation, "relation", LONGEST_RELATION)
+    check_words(relation, "relation", LONGEST_RELATION)
     if negations := NEGATIONS & set(relation.lower().split()):
         raise ValueError(f"{min(negations)!r} cannot be required; say what should hold instead")
-    names = _name(subject, f"before {relation!r}", exact), _name(object_, f"after {relation!r}", exact)
+    names = name_of(subject, f"before {relation!r}", exact), name_of(object_, f"after {relation!r}", exact)
     if names[0].lower() == names[1].lower():
         raise ValueError(f"it relates {names[0]!r} to itself; name two items")
     return Requirement(names[0], relation, names[1])
-
-
-def _name(words: str, where: str, exact: bool) -> str:
-    """The name of an item, without its article.
-
-    Raises:
-        ValueError: the words do not name one item.
-    """
-    name = ARTICLE.sub("", words.strip())
-    if not name or name.lower() in JOINS:
-        raise ValueError(f"no item is named {where}")
-    parts = {name.lower()} if exact else set(name.lower().split())
-    if pronouns := PRONOUNS & parts:
-        raise ValueError(f"what {min(pronouns)!r} stands for is not known; name the item")
-    if not exact and (joined := parts & _NOT_IN_NAMES or (parts & JOINS if _INNER_ARTICLE.search(name) else set())):
-        raise ValueError(
-            f"{name!r} does not name one item because of {min(joined)!r}; write one requirement for each item"
-        )
-    _check_words(name, "name", LONGEST_NAME)
-    return name
-
-
-def _check_words(words: str, what: str, most: int) -> None:
-    if len(words) > most:
-        raise ValueError(f"{words[:30] + '…'!r} has {len(words)} characters; a {what} has at most {most}")
-    for place, one in enumerate(words):
-        sort = unicodedata.category(one)[0]
-        if not (sort in "LN" if place == 0 else sort in "LMN" or one in _ALSO_IN_WORDS):
-            raise ValueError(f"{words!r} is no {what} because of {one!r}; use letters, digits and hyphens")

@@ -1,4 +1,4 @@
-"""What the models of a run can be asked for: the shape world's relations, or any."""
+"""What the models of a run can be asked for: the shape world's relations, or any relation and other requirements."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scenes.shape_world import COLOURS, PREDICATES, SHAPES
 from scenes.vocabulary import free_reader
 from scenes.wording.relations import SUGGESTED
 
-Triple = tuple[str, str, str]
-"""Subject, relation and object."""
+Part = tuple[str, str, str] | str
+"""One requirement: subject, relation and object; or of any kind, in words."""
 
 
 class Vocabulary(Protocol):
@@ -42,8 +42,8 @@ class Vocabulary(Protocol):
             Impossible: the requirements cannot hold together.
         """
 
-    def graph(self, triples: Sequence[Triple]) -> SceneGraph:
-        """The scene graph of requirements, at least one, whose parts are given apart. Raises as `read`, about
+    def graph(self, parts: Sequence[Part]) -> SceneGraph:
+        """The scene graph of requirements, at least one, that are given one by one. Raises as `read`, about
         `requirements`."""
 
 
@@ -55,8 +55,8 @@ class _ShapeWorld:
     def read(self, prompt: str) -> SceneGraph:
         return requirements_reader.read_requirements(prompt, PREDICATES)
 
-    def graph(self, triples: Sequence[Triple]) -> SceneGraph:
-        return requirements_reader.read_triples(triples, PREDICATES)
+    def graph(self, parts: Sequence[Part]) -> SceneGraph:
+        return requirements_reader.read_parts(parts, PREDICATES)
 
 
 class _AnyWords:
@@ -69,8 +69,8 @@ class _AnyWords:
     def read(self, prompt: str) -> SceneGraph:
         return free_reader.read_any(prompt)
 
-    def graph(self, triples: Sequence[Triple]) -> SceneGraph:
-        return free_reader.any_of_triples(triples)
+    def graph(self, parts: Sequence[Part]) -> SceneGraph:
+        return free_reader.any_of_parts(parts)
 
 
 FOUR_RELATIONS: Vocabulary = _ShapeWorld()

@@ -12,6 +12,7 @@ import numpy as np
 from rewards.satisfaction import reward_of
 from rollout.state import Frame, unmet
 from scenes.png import data_uri, encode_png
+from scenes.scene_graph import Requirement
 from studio.api.types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace, UnreadAnswer
 from studio.episodes.service import Ask, Finished
 
@@ -67,7 +68,7 @@ def _trace(ask: Ask, end: Finished, images: bool, ignored: list[str]) -> Trace:
         model=ask.model,
         seed=ask.seed,
         requirements=[
-            RequirementText(text=r.text, subject=r.subject, predicate=r.predicate, object=r.object)
+            RequirementText(kind=r.kind, text=r.text, **(asdict(r) if isinstance(r, Requirement) else {}))
             for r in ask.graph.requirements
         ],
         satisfaction=satisfaction,

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from scenes.kinds.kinds import Kind
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -14,14 +16,16 @@ class _Answer(BaseModel):
 class RequirementText(_Answer):
     """One requirement of the prompt."""
 
+    kind: Kind
+    """What kind of requirement it is."""
     text: str
-    """The three parts in words."""
-    subject: str
-    """The item that is spoken of."""
-    predicate: str
-    """How it relates to the other one."""
-    object: str
-    """The other item."""
+    """It in words, which can be asked for again."""
+    subject: str | None = None
+    """Of a relation: the item that is spoken of."""
+    predicate: str | None = None
+    """Of a relation: how it relates to the other one."""
+    object: str | None = None
+    """Of a relation: the other item."""
 
 
 class TurnTrace(_Answer):

@@ -12,7 +12,7 @@ from rollout.course import Change, Check, Course, Draw, Reflect, Request, course
 from rollout.seeds import derive_seed
 from rollout.state import Episode
 from scenes.dialogues.dialogue import SHAPES, Dialogue
-from scenes.scene_graph import Requirement
+from scenes.scene_graph import AnyRequirement
 from serving import checker as vlm_checker
 from serving.actor import ActorAnswer, read_answer
 from serving.checker import Checker
@@ -202,7 +202,9 @@ class EpisodeService:
         return True
 
 
-async def _judged(checker: OwnChecker, image: Any, requirements: tuple[Requirement, ...], ends: float) -> list[float]:
+async def _judged(
+    checker: OwnChecker, image: Any, requirements: tuple[AnyRequirement, ...], ends: float
+) -> list[float]:
     """What a checker of the user's says of one image. It runs in a thread, which goes on where time runs out."""
     try:
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic()):

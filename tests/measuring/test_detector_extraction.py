@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from measuring.detector_extraction import DetectorExtractor
 from measuring.image_scorer import ExactExtractor, Unscored
 from rewards.detection.reader import DetectorReader
+from scenes.kinds.kinds import Attribute, Count, Presence
 from scenes.scene_graph import Item, Relation, SceneGraph
 from scenes.scene_graph_iou import SceneScores
 from scenes.shape_world import sample_scene
@@ -49,3 +52,16 @@ def test_an_image_about_which_boxes_decide_nothing_stays_unscored() -> None:
 def test_a_graph_without_relations_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to score"):
         extractor().score([SceneGraph("one", (Item(0, "cat"),), ())], IMAGES[:1])
+
+
+def test_other_requirements_that_boxes_decide_have_scores_of_their_own() -> None:
+    scene = SCENES[0]
+    one, other = scene.graph.items[:2]
+    others = (Presence(one.name), Count(other.name, 2), Attribute(one.label, "wooden"))
+    measuring = extractor()
+    (scored,) = measuring.score([replace(scene.graph, others=others)], [scene.image])
+    assert isinstance(scored, SceneScores)
+    assert scored.by_kind == {"relation": 1.0, "presence": 1.0, "count": 0.0}
+    related = len(scene.graph.related)
+    assert scored.satisfied == (related + 1) / (related + 2)
+    assert measuring.report()["undecided_requirements"] == 1

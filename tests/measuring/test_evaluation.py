@@ -1,12 +1,17 @@
+from dataclasses import replace
+from math import nan
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from measuring.evaluation import evaluate_models, judge_metrics, own_reward, scene_metrics
+from measuring.evaluation import checker_metrics, evaluate_models, judge_metrics, own_reward, scene_metrics
 from measuring.image_scorer import ExactExtractor, Unscored
 from measuring.measures import Measures
+from reports.tables import metric_meaning
+from rollout.state import Frame
+from scenes.kinds.kinds import Count, Presence
 from scenes.scene_graph_iou import SceneScores
 from scenes.shape_world import sample_scene
 from tests.rollout.scripted_models import ScriptedModels
@@ -126,3 +131,27 @@ def test_only_a_reward_that_is_one_s_own_is_looked_up():
 
 def half(satisfaction, image, graph):
     return 0.5
+
+
+def test_each_kind_of_requirement_has_a_metric_of_its_own():
+    results = [SceneScores(nan, 1.0, nan, 0.5, {"count": 0.5}), SceneScores(1.0, 1.0, 1.0, 1.0), Unscored("x")]
+    assert scene_metrics(results) == {
+        "sg_iou": 1.0,
+        "entity_iou": 1.0,
+        "relation_iou": 1.0,
+        "satisfied": 0.75,
+        "all_satisfied": 0.5,
+        "satisfied_count": 0.5,
+    }
+    assert scene_metrics(results[:1])["sg_iou"] is None
+    graph = replace(GRAPHS[0], others=(Count("star", 1), Count("circle", 2), Presence("square")))
+    related = len(graph.related)
+    frame = Frame(SCENES[0].image, [0.9] * related + [0.8, 0.4, 0.1])
+    assert checker_metrics([(frame, graph)]) == {
+        "checker_reward": pytest.approx((related + 1) / (related + 3)),
+        "checker_count": 0.5,
+        "checker_presence": 0.0,
+        "checker_relation": 1.0,
+    }
+    assert set(checker_metrics([(Frame(frame.image, [1.0] * related), GRAPHS[0])])) == {"checker_reward"}
+    assert metric_meaning("checker_count").endswith("of the kind 'count' alone")

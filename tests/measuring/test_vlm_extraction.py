@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from measuring.image_scorer import Unscored
 from measuring.vlm_extraction import VlmExtractor
+from scenes.kinds.kinds import Count, FreeQuestion
 from scenes.scene_graph import SceneGraph, parse_prompt
 from scenes.scene_graph_iou import SceneScores
 from scenes.shape_world import PREDICATES
@@ -136,3 +138,23 @@ def test_counts_add_up_over_calls_and_nothing_is_asked_about_nothing() -> None:
 def test_as_many_graphs_as_images_are_needed() -> None:
     with pytest.raises(ValueError, match="zip"):
         extractor_at("http://127.0.0.1:9/v1").score([GRAPH], [])
+
+
+def test_other_requirements_are_asked_by_a_checklist_beside_the_protocol() -> None:
+    asked: list[str] = []
+
+    def answer(request: dict[str, Any], _: int) -> Replay:
+        asked.append(text_of(request))
+        return completion('{"1": "yes", "2": "no"}' if "statements" in asked[-1] else answer_for(GRAPH), (1, 1))
+
+    others = (Count("star", 1), FreeQuestion("Is it day?"))
+    with replaying(answer) as server:
+        scores = extractor_at(server.base_url).score(
+            [replace(GRAPH, others=others), SceneGraph("1", (), (), others)], [IMAGE, IMAGE]
+        )
+    assert scores[0] == SceneScores(1.0, 1.0, 1.0, 3 / 4, {"relation": 1.0, "count": 1.0, "question": 0.0})
+    assert isinstance(scores[1], SceneScores)
+    assert (scores[1].satisfied, scores[1].by_kind) == (0.5, {"count": 1.0, "question": 0.0})
+    assert len(asked) == 3
+    (checklist,) = {text for text in asked if "statements" in text}
+    assert '1. the picture shows exactly one star\n2. the answer to "Is it day?" is yes\n' in checklist

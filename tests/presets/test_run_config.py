@@ -103,6 +103,9 @@ def test_unknown_section_and_unknown_key_of_an_engine_are_named(run_file: Path) 
         ("editor.steps=1", "editor.steps: 1 is refused: must be greater than or equal to 2"),
         ("diffuser.image_size=65", "diffuser.image_size: 65 is refused: must be a multiple of 8"),
         ("data.relations=[3, 2]", "data.relations: [3, 2] is refused: needs 1 <= least <= greatest <= 5"),
+        ("data.requirements=[presence]", "data.requirements: ['presence'] is refused with data.source shape_world"),
+        ("data.requirements=[]", "data.requirements: [] is refused"),
+        ("data.requirements=[counts]", "data.requirements.0: 'counts' is refused: must be relations, presence, count"),
         (
             "rollout.dialogue_texts.edit=Lift it.",
             "rollout.dialogue_texts: ['edit'] is refused with rollout.dialogue 'shapes'",

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from scenes.extractors import Extraction, Malformed, extract, observed_triples, satisfied
+from scenes.kinds.kinds import Attribute, Count, FreeQuestion, Presence
 from scenes.scene_graph import Requirement, parse_prompt
 from scenes.shape_world import BACKGROUND, COLOURS, PREDICATES, SHAPES, PlacedObject, draw, sample_scene
 
@@ -245,3 +246,37 @@ def test_objects_come_in_the_order_of_the_palette():
     order = [list(COLOURS).index(placed.colour) for placed in extract(draw(tuple(objects))).objects]
     assert all(a < b for a, b in pairwise(order))
     assert len(order) == 6
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        (Presence("red circle"), True),
+        (Presence("circle"), True),
+        (Presence("red square"), False),
+        (Presence("star"), False),
+        (Count("circle", 1), True),
+        (Count("circle", 2), False),
+        (Count("star", 1), False),
+        (Attribute("square", "blue"), True),
+        (Attribute("square", "red"), False),
+        (Attribute("star", "red"), False),
+    ],
+)
+def test_presence_counts_and_colours_are_read_from_the_objects(requirement, expected):
+    assert satisfied(requirement, SQUARE_RIGHT_BELOW) is expected
+
+
+def test_of_two_circles_nothing_says_which_is_meant():
+    two = Extraction((*SQUARE_RIGHT_BELOW.objects, PlacedObject("red", "circle", 50.0, 50.0, 8.0)))
+    assert satisfied(Count("red circle", 2), two)
+    assert not satisfied(Attribute("circle", "red"), two)
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [Presence("fox"), Count("big circle", 2), Attribute("circle", "wooden"), FreeQuestion("Is it day?")],
+)
+def test_what_pixels_of_the_shape_world_cannot_decide_is_refused(requirement):
+    with pytest.raises(ValueError, match="cannot be decided from shape-world pixels"):
+        satisfied(requirement, SQUARE_RIGHT_BELOW)

@@ -1,9 +1,13 @@
+from dataclasses import replace
+from math import isnan, nan
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scenes.extractors import Extraction, Malformed, extract
+from scenes.kinds.kinds import Attribute, Count
 from scenes.scene_graph import Item, SceneGraph, parse_prompt
 from scenes.scene_graph_iou import SceneScores, iou, mean_scores, score, score_observed
 from scenes.shape_world import PREDICATES, PlacedObject, draw, sample_scene
@@ -90,3 +94,24 @@ def test_means_by_hand():
 def test_a_mean_of_nothing_is_refused():
     with pytest.raises(ValueError, match="none to average"):
         mean_scores([])
+
+
+def test_other_requirements_count_as_satisfied_and_have_scores_of_their_own():
+    others = (Count("circle", 1), Count("star", 2), Attribute("square", "blue"))
+    graph = replace(GRAPH, others=others)
+    scores = score(graph, Extraction((CIRCLE, SQUARE)))
+    assert (scores.sg_iou, scores.satisfied) == (0.5, 3 / 5)
+    assert scores.by_kind == {"relation": 0.5, "count": 0.5, "attribute": 1.0}
+
+
+def test_without_relations_there_is_no_overlap_of_triples():
+    graph = SceneGraph("1", (), (), (Count("circle", 1), Count("star", 1)))
+    scores = score(graph, Extraction((CIRCLE, SQUARE)))
+    assert all(map(isnan, (scores.sg_iou, scores.relation_iou, scores.entity_iou)))
+    assert (scores.satisfied, scores.by_kind) == (0.5, {"count": 0.5})
+
+
+def test_means_are_over_the_pictures_that_have_the_score():
+    mean = mean_scores([SceneScores(nan, 0.5, nan, 0.5, {"count": 0.5}), SceneScores(1.0, 1.0, 1.0, 1.0)])
+    assert (mean.sg_iou, mean.entity_iou, mean.by_kind, mean.n) == (1.0, 0.75, {"count": 0.5}, 2)
+    assert isnan(mean_scores([SceneScores(nan, 0.5, nan, 0.5)]).sg_iou)

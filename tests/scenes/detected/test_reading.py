@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from scenes.detected.boxes import Box, Detection
-from scenes.detected.reading import decidable, phrase_of, phrases_of, read
+from scenes.detected.reading import decidable, named_item, phrase_of, phrases_of, read
 from scenes.extractors import extract, observed_triples
+from scenes.kinds.kinds import Attribute, Count, FreeQuestion, Other, Presence
 from scenes.scene_graph import Item, Relation, SceneGraph, number_repeated_names
 from scenes.shape_world import sample_scene
 from tests.scenes.detected.seen import shapes_in
@@ -87,3 +88,54 @@ def test_in_the_shape_world_it_agrees_with_the_exact_extractor() -> None:
         assert reading.satisfied == 1.0
         assert set(reading.names) == set(extract(scene.image).names) & set(scene.graph.names)
         assert reading.triples == observed_triples(extract(scene.image), scene.graph)
+
+
+def judged(*others: Other, detections: tuple[Detection, ...] = (CAT, DOG)) -> list[tuple[bool | None, float, str]]:
+    graph = SceneGraph("others", GRAPH.items, GRAPH.relations, others)
+    verdicts = read(graph, IMAGE, detections).verdicts
+    assert verdicts[0].requirement == graph.related[0]
+    return [(one.holds, one.confidence, one.reason) for one in verdicts[1:]]
+
+
+def test_a_detector_is_asked_for_what_other_requirements_name_too() -> None:
+    others = (Presence("blue bird"), Count("cat", 2), Attribute("dog", "blue"), FreeQuestion("Is it day?"))
+    assert phrases_of(SceneGraph("others", GRAPH.items, (), others)) == ["cat", "small dog", "bird", "dog"]
+    assert decidable(SceneGraph("others", GRAPH.items, (), others)) == others[:3]
+
+
+def test_presence_and_counts_are_decided_by_what_was_found_in_the_asked_for_colour() -> None:
+    assert judged(Presence("red cat"), Presence("blue cat"), Presence("bird")) == [
+        (True, 0.6, ""),
+        (False, 0.0, "of 1 cat, none is blue"),
+        (False, 0.0, "no bird was found"),
+    ]
+    blue_cat = Detection("cat", Box(60, 10, 80, 30), 0.5)
+    assert judged(Count("cat", 2), Count("red cat", 2), Count("bird", 1), detections=(CAT, blue_cat, DOG)) == [
+        (True, 0.5, ""),
+        (False, 0.6, "cat: 1 found"),
+        (False, 0.0, "bird: 0 found"),
+    ]
+
+
+def test_an_attribute_is_decided_where_it_is_a_colour() -> None:
+    dog = Detection("dog", Box(60, 10, 80, 30), 0.3)
+    assert judged(Attribute("cat", "red"), Attribute("dog", "red"), detections=(CAT, dog)) == [
+        (True, 0.6, ""),
+        (False, 0.3, "dog is blue"),
+    ]
+    assert judged(Attribute("bird", "red")) == [(False, 0.0, "no bird was found")]
+
+
+def test_what_no_box_decides_is_left_open() -> None:
+    open_ = (Attribute("cat", "wooden"), Attribute("cat", "dark red"), Count("cat", 16), FreeQuestion("Is it day?"))
+    found = judged(*open_)
+    assert {(holds, confidence) for holds, confidence, _ in found} == {(None, 0.0)}
+    assert found[0][2] == "boxes cannot decide 'cat is wooden'"
+
+
+def test_an_item_of_a_requirement_is_one_of_the_graph_where_that_has_it() -> None:
+    table = Item(0, "dining table", ("old",), 2)
+    graph = SceneGraph("tables", (table,), ())
+    assert named_item(graph, "old dining table") == Item(0, "dining table", ("old",))
+    assert named_item(graph, "dining table") == Item(0, "dining table")
+    assert named_item(graph, "red fox") == Item(-1, "fox", ("red",))

@@ -11,7 +11,7 @@ from scenes.vocabulary.free_reader import (
     EXAMPLE,
     LONGEST_PROMPT,
     MOST_REQUIREMENTS,
-    any_of_triples,
+    any_of_parts,
     read_any,
 )
 from scenes.wording.phrasing import ARTICLE, JOINS, LEAD_IN, NEGATIONS, PRONOUNS
@@ -21,7 +21,7 @@ Triple = tuple[str, str, str]
 
 
 def triples(prompt: str) -> list[Triple]:
-    return [one.triple for one in read_any(prompt).requirements]
+    return [one.triple for one in read_any(prompt).related]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_what_people_write_is_read_in_its_own_words(prompt: str, expected: list[
     ("prompt", "words", "reason"),
     [
         ("", "", "empty"),
-        ("a cat", "a cat", "in brackets, as in"),
+        ("cat", "cat", "in brackets, as in"),
         ("a cat and a dog on a sofa", "a cat", "no relation"),
         ("cat or dog on a sofa", "cat or dog on a sofa", "because of 'or'"),
         ("put a hat on the fox", "put a hat on the fox", "because of 'a'"),
@@ -120,7 +120,7 @@ def test_what_cannot_hold_together_is_refused_in_the_words_that_were_written() -
     with pytest.raises(Impossible, match="prompt: these two cannot both hold: cat to the left of dog; dog left of cat"):
         read_any("a cat to the left of a dog; the dog left of the cat")
     with pytest.raises(Impossible, match="requirements: these two"):
-        any_of_triples([("cat", "under", "dog"), ("dog", "Below", "cat")])
+        any_of_parts([("cat", "under", "dog"), ("dog", "Below", "cat")])
 
 
 def test_prompts_are_limited_in_length_and_in_requirements() -> None:
@@ -145,7 +145,7 @@ def test_no_prompt_takes_long(part: str) -> None:
 
 def test_parts_that_are_given_apart_are_taken_as_they_are() -> None:
     given = [("Jack in the box", "leaping over", "fence or wall"), ("no smoking sign", "on", "the wall")]
-    graph = any_of_triples(given)
+    graph = any_of_parts(given)
     assert [one.triple for one in graph.requirements] == [given[0], ("no smoking sign", "on", "wall")]
     assert graph.prompt == "Jack in the box leaping over fence or wall; no smoking sign on wall"
 
@@ -164,15 +164,15 @@ def test_parts_that_are_given_apart_are_taken_as_they_are() -> None:
 )
 def test_parts_that_are_none_are_refused_by_their_field(triple: Triple, reason: str) -> None:
     with pytest.raises(NotUnderstood, match="requirements: understood: dog on log"):
-        any_of_triples([("dog", "on", "log"), triple])
+        any_of_parts([("dog", "on", "log"), triple])
     with pytest.raises(NotUnderstood) as caught:
-        any_of_triples([triple])
+        any_of_parts([triple])
     assert reason in caught.value.not_understood[0][1]
 
 
 def test_two_requirements_that_read_alike_are_refused() -> None:
     with pytest.raises(NotUnderstood, match="it reads as cat / on top / of table does"):
-        any_of_triples([("cat", "on top", "of table"), ("cat", "on", "top of table")])
+        any_of_parts([("cat", "on top", "of table"), ("cat", "on", "top of table")])
 
 
 RESERVED = JOINS | PRONOUNS | NEGATIONS | {"please", "thanks", "draw", "and", "but", "while", "with"}
@@ -230,7 +230,7 @@ def test_a_relation_in_brackets_may_be_any(asked: list[Triple]) -> None:
     except Impossible:
         assume(False)
     assert [one.triple for one in graph.requirements] == expected
-    assert any_of_triples(asked) == graph
+    assert any_of_parts(asked) == graph
 
 
 def read_or_refused(prompt: str) -> tuple[Requirement, ...] | NotUnderstood | Impossible:

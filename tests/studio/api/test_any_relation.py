@@ -112,7 +112,7 @@ def test_an_edit_whose_requirements_cannot_hold_is_refused() -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code", "param", "words"),
     [
-        ({"prompt": "a red fox"}, 422, "prompt_not_understood", "prompt", "in brackets"),
+        ({"prompt": "red fox"}, 422, "prompt_not_understood", "prompt", "in brackets"),
         ({"prompt": "fox \x00 on log"}, 422, "prompt_not_understood", "prompt", "control character"),
         ({"prompt": "fox under log; log under fox"}, 400, "impossible_prompt", "prompt", "cannot both hold"),
         ({"requirements": []}, 400, "invalid_value", "requirements", "at least 1"),
