@@ -30,6 +30,7 @@ from rlrig.status_cli import status
 from rlrig.train_cli import train
 from rlrig.ui_cli import ui
 from rlrig.vlms.calibration import calibrate
+from rlrig.vlms.parsing import parse_prompt
 from rlrig.vlms.trial import try_vlm
 from rlrig.vlms.tuning import sft_actor
 from rollout.local_ray import only_ray_of_process
@@ -68,7 +69,9 @@ def _show(values: dict[str, Any], progress: Progress, as_json: bool, out: TextIO
         progress.finish(values)
 
 
-for command in (train, submit, plan, status, serve, ui, try_vlm, calibrate, sft_actor, check_family, fetch):
+for command in (
+    train, submit, plan, status, serve, ui, try_vlm, calibrate, parse_prompt, sft_actor, check_family, fetch,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -1,0 +1,79 @@
+"""Plain prompts into requirements, by the Actor's VLM: it answers as on disk, without what training made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+
+from scenes.json_answers import UnreadableAnswer
+from scenes.vocabulary.plain_prompt import ReadPrompt, plain_request, read_plain
+from scenes.vocabulary.vocabulary import Vocabulary
+from serving.generation import Answer, Question, Sampling, Vlm
+
+SAMPLING = Sampling(max_tokens=768, base=True)
+"""How the VLM answers: without an adapter, and in no form that the Actor's answers must have."""
+TRIES = 2
+_AGAIN = "\n\nAn earlier answer could not be used: {problem}. Write nothing but one complete JSON object."
+
+
+class UnreadablePrompt(ValueError):
+    """The VLM made no requirements of a prompt; the message says what its answer lacked."""
+
+
+def blank(size: int) -> np.ndarray:
+    """The picture beside the question, as a VLM always gets one: one grey, (size, size, 3) uint8."""
+    return np.full((size, size, 3), 127, np.uint8)
+
+
+def reading(text: str, vocabulary: Vocabulary) -> Generator[str, Answer, ReadPrompt]:
+    """Asks for a prompt's requirements: yields a question, and takes its answer. One without JSON is asked for again,
+    with what was wrong, `TRIES` times in all.
+
+    Raises:
+        ValueError: the prompt is empty or too long.
+        UnreadablePrompt: no answer can be used.
+    """
+    request, problem = plain_request(text, vocabulary), ""
+    for _ in range(TRIES):
+        answer = yield request + (_AGAIN.format(problem=problem) if problem else "")
+        try:
+            found = read_plain(answer.text, vocabulary)
+        except UnreadableAnswer as error:
+            problem = error.problem if answer.finished else f"{error.problem}, as it was cut off"
+            continue
+        if found.graph is not None:
+            return found
+        problem = f"{found.unused[0][0]!r}: {found.unused[0][1]}" if found.unused else "it lists no requirements"
+    raise _unreadable(f"made no requirements of it in {TRIES} tries; at last: {problem}", vocabulary)
+
+
+def _unreadable(what: str, vocabulary: Vocabulary) -> UnreadablePrompt:
+    return UnreadablePrompt(
+        f"prompt: the Actor's VLM {what}. Write the requirements yourself, for example {vocabulary.example!r}"
+    )
+
+
+def read_plain_prompt(vlm: Vlm, text: str, vocabulary: Vocabulary, size: int) -> ReadPrompt:
+    """What a plain prompt requires of a picture, as a VLM reads it.
+
+    Args:
+        size: side of the run's pictures, in pixels.
+
+    Raises:
+        ValueError: the prompt is empty or too long.
+        UnreadablePrompt: no answer can be used.
+        TimeoutError: no answer within the Actor's `call_deadline_s`.
+    """
+    asking = reading(text, vocabulary)
+    question = next(asking)
+    while True:
+        try:
+            ((answer,),) = vlm.generate([blank(size)], [Question(question, 0, 0)], SAMPLING)
+        except ValueError as error:
+            raise _unreadable(f"cannot be asked: {error}", vocabulary) from error
+        try:
+            question = asking.send(answer)
+        except StopIteration as end:
+            found: ReadPrompt = end.value
+            return found
