@@ -30,10 +30,11 @@ from PIL import Image
 
 from rollout.state import Episode, Frame
 from scenes.png import encode_png
+from serving.generation import Answer
 from serving.http_limits import LimitedProtocol
 from studio.api.app import make_app
 from studio.config import GatewayConfig
-from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady
+from studio.episodes.service import Ask, Finished, ModelInfo, ServiceUnavailable, TurnReady
 
 _SCANS = 11_000
 _PROMPT = "red circle left of blue square"
@@ -50,6 +51,9 @@ class _AtOnce:
 
     async def ready(self) -> dict[str, str]:
         return {}
+
+    async def say(self, text: str) -> Answer:
+        raise ServiceUnavailable("nobody asks it")
 
     async def episode(self, ask: Ask) -> AsyncGenerator[TurnReady | Finished, None]:
         image = np.zeros((64, 64, 3), np.uint8) if ask.image is None else ask.image

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from scenes.requirements_reader import NotUnderstood
+from scenes.vocabulary.forms import PARTS, TEXT
 from studio.episodes.service import ServiceUnavailable, TurnTimeout
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -65,7 +66,8 @@ def from_validation(error: ValidationError, fields: list[str]) -> ApiError:
     """The first thing that a body's types do not allow, as a 400; `fields` are the names that are known."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else None
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
+    parts = [part for part in first["loc"] if part not in (PARTS, TEXT)]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)[1:]
     if first["type"] == "extra_forbidden":
         message = f"field {shown(place)} is not known; leave it out. The fields are {', '.join(fields)}"
         message = message if place == name else message.partition(". The")[0]

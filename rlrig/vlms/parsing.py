@@ -61,7 +61,7 @@ def requirements_of(config: RunConfig, prompt: str, on_ray: bool = False) -> Rea
     """
     from scenes.requirements_reader import NotUnderstood
     from scenes.vocabulary.plain_prompt import ReadPrompt
-    from serving.plain_prompts import read_plain_prompt
+    from serving.prompts.plain_prompts import read_plain_prompt
 
     try:
         return ReadPrompt(config.vocabulary.read(prompt))

@@ -10,11 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
+from scenes.vocabulary.forms import WantedRequirement, WantedText
 from scenes.vocabulary.vocabulary import FOUR_RELATIONS, Vocabulary
 from studio.access import Access
 from studio.api.envelope import Envelope
 from studio.api.images import REFERENCE, ImagesApi, PromptParser, Refusal
-from studio.api.requests import WantedRequirement
+from studio.api.requirements import requirements_router
 from studio.api.status import StatusApi
 from studio.api.types import CompletedEvent, TurnEvent
 from studio.config import GatewayConfig
@@ -58,6 +59,7 @@ def make_app(
     metrics = GatewayMetrics()
     guard(app, config, token, metrics)
     app.include_router(ImagesApi(service, config, metrics, parse_prompt, refusal, vocabulary).router())
+    app.include_router(requirements_router(service, config, vocabulary))
     app.include_router(StatusApi(service, app.state.access, metrics, vocabulary.predicates).router())
     for router in routers:
         app.include_router(router)
@@ -87,7 +89,8 @@ class _Endpoint(FastAPI):
         document = super().openapi()
         if made:
             kinds: list[Any] = [(event, "serialization") for event in (TurnEvent, CompletedEvent)]
-            _, more = models_json_schema([*kinds, (WantedRequirement, "validation")], ref_template=REFERENCE)
+            kinds += [(form, "validation") for form in (WantedRequirement, WantedText)]
+            _, more = models_json_schema(kinds, ref_template=REFERENCE)
             document["components"]["schemas"] = more["$defs"] | document["components"]["schemas"]
         return document
 

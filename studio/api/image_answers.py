@@ -12,8 +12,8 @@ import numpy as np
 from rewards.satisfaction import reward_of
 from rollout.state import Frame, unmet
 from scenes.png import data_uri, encode_png
-from scenes.scene_graph import Requirement
-from studio.api.types import CompletedEvent, ImageItem, RequirementText, Trace, TurnEvent, TurnTrace, UnreadAnswer
+from scenes.vocabulary.forms import RequirementText
+from studio.api.types import CompletedEvent, ImageItem, Trace, TurnEvent, TurnTrace, UnreadAnswer
 from studio.episodes.service import Ask, Finished
 
 EventKind = Literal["image_generation", "image_edit"]
@@ -67,10 +67,7 @@ def _trace(ask: Ask, end: Finished, images: bool, ignored: list[str]) -> Trace:
     return Trace(
         model=ask.model,
         seed=ask.seed,
-        requirements=[
-            RequirementText(kind=r.kind, text=r.text, **(asdict(r) if isinstance(r, Requirement) else {}))
-            for r in ask.graph.requirements
-        ],
+        requirements=[RequirementText.of(one) for one in ask.graph.requirements],
         satisfaction=satisfaction,
         satisfied=not unmet(ask.graph, satisfaction) if satisfaction else None,
         turns=turns,

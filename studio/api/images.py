@@ -105,13 +105,15 @@ class ImagesApi:
             responses={**ERRORS, 200: _ANSWER},
         )
 
-        @router.post("/generations", summary="Make images", openapi_extra=_body("application/json", generation))
+        @router.post("/generations", summary="Make images", openapi_extra=body_schema("application/json", generation))
         async def generations(request: Request) -> Response:
             """Makes images and edits them in turns until they meet the requirements of the prompt."""
             body = await read_json(request, generation, self.config)
             return await self._answer(request, body, None, "image_generation")
 
-        @router.post("/edits", summary="Edit an image", openapi_extra=_body("multipart/form-data", edit, file=True))
+        form = body_schema("multipart/form-data", edit, file=True)
+
+        @router.post("/edits", summary="Edit an image", openapi_extra=form)
         async def edits(request: Request) -> Response:
             """Edits an uploaded image in turns until it meets the requirements of the prompt, or once as it says."""
             async with late_refusals(self.config.refusal_wait_s):
@@ -186,7 +188,7 @@ class ImagesApi:
         """The scene graph of a request; the parser's words count where those of the client's prompt cannot be read."""
         try:
             if body.requirements:
-                return self.vocabulary.graph([one.triple for one in body.requirements])
+                return self.vocabulary.graph([one.part for one in body.requirements])
             return self.vocabulary.read(body.prompt)
         except NotUnderstood as error:
             if self.parse_prompt is None or body.requirements:
@@ -248,10 +250,10 @@ def _json(body: dict[str, Any]) -> Response:
     return Response(text, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
-def _body(media_type: str, model: type[ImageRequest], file: bool = False) -> dict[str, Any]:
+def body_schema(media_type: str, model: type[BaseModel], file: bool = False) -> dict[str, Any]:
     """A request's body for the OpenAPI document; it is read by hand, after the access check and up to a limit."""
     schema = model.model_json_schema(ref_template=REFERENCE)
-    schema.pop("$defs")  # the document has them in one place
+    schema.pop("$defs", None)  # the document has them in one place
     content: dict[str, Any] = {"schema": schema}
     if file:
         for field in schema["properties"].values():  # a form has no null; a field is left out instead

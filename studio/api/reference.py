@@ -14,6 +14,7 @@ from typing import Any
 from presets.errors import BadInput
 from presets.places import BASE, checkout
 from scenes.whole_file import whole_file
+from serving.generation import Answer
 from studio.api.app import make_app
 from studio.api.images import ERRORS
 from studio.config import GatewayConfig
@@ -63,6 +64,11 @@ wanted = [{"subject": "red fox", "relation": "on top of", "object": "wooden tabl
 client.images.generate(model="rlrig", prompt="a fox", extra_body={"requirements": wanted})
 ```
 
+Where `relations` is null, an image may be required to show more, in a prompt or as `{"text": "two cats"}` among the
+requirements: presence (`a red fox`), a count (`two cats`), an attribute (`the table is wooden`), or a question of your
+own (`? Is the fox asleep?`). `POST /v1/requirements` tells what a prompt in any words requires, as the Actor's VLM
+reads it, and draws nothing.
+
 Control characters and marks such as `<` or `|` are refused in items and relations. An item has at most 120 characters,
 a relation 60.
 
@@ -101,6 +107,9 @@ class _NoModels:
 
     async def ready(self) -> dict[str, str]:
         return {"models": _NO_MODELS}
+
+    async def say(self, text: str) -> Answer:
+        raise ServiceUnavailable(_NO_MODELS)
 
     def episode(self, ask: Ask) -> AsyncGenerator[TurnReady | Finished, None]:
         raise ServiceUnavailable(_NO_MODELS)
@@ -170,8 +179,8 @@ def _kind(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
-    if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"])
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(map(_kind, options))
     if "const" in schema or "enum" in schema:
         return " \\| ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":

@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from scenes.requirements_reader import EXAMPLE
+from scenes.vocabulary.forms import Wanted
+from scenes.vocabulary.plain_prompt import LONGEST_TEXT
 from studio.config import GatewayConfig
 from studio.episodes.service import TRAINED_MODEL
 
@@ -47,28 +49,10 @@ WHOLE = BeforeValidator(_whole)
 PARSED = BeforeValidator(_parsed)
 Truth = Annotated[bool, BeforeValidator(_plain)]
 Word = Annotated[str, Field(max_length=64)]
-Part = Annotated[str, Field(min_length=1, max_length=200)]
 SIZE = "^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 # Fields of OpenAI's API that mean nothing here. Clients that send them to every model get their image all the same.
 IGNORED = ("output_format", "output_compression", "partial_images", "quality", "style", "background", "moderation",
            "input_fidelity", "user")  # fmt: skip
-
-
-class WantedRequirement(BaseModel):
-    """One requirement of a request, in its parts."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
-
-    subject: Part
-    """An item, as `red fox`."""
-    relation: Part
-    """How it should relate to the other, as `on top of`; one of the model's `relations` where it names some."""
-    object: Part
-    """The other item, as `wooden table`."""
-
-    @property
-    def triple(self) -> tuple[str, str, str]:
-        return (self.subject, self.relation, self.object)
 
 
 class ImageRequest(BaseModel):
@@ -79,8 +63,8 @@ class ImageRequest(BaseModel):
     prompt: str = Field(min_length=1)
     """Requirements, as `red circle left of blue square; green star above red circle`, or a sentence that says so. With
     `requirements` it is not read, and `ignored` names it."""
-    requirements: Annotated[list[WantedRequirement], Field(min_length=1), PARSED] | None = None
-    """The requirements in their parts, instead of a text; in a form, the same list as JSON."""
+    requirements: Annotated[list[Wanted], Field(min_length=1), PARSED] | None = None
+    """The requirements one by one, instead of a text; in a form, the same list as JSON."""
     model: str | None = Field(TRAINED_MODEL, max_length=64)
     """A model of `GET /v1/models`."""
     n: Annotated[int, Field(ge=1), WHOLE] | None = 1
@@ -129,7 +113,7 @@ class ImageRequest(BaseModel):
         most = config.max_requirements
         fields: dict[str, Any] = {
             "prompt": Annotated[str, Field(min_length=1, max_length=config.max_prompt_chars)],
-            "requirements": Annotated[list[WantedRequirement], Field(min_length=1, max_length=most), PARSED] | None,
+            "requirements": Annotated[list[Wanted], Field(min_length=1, max_length=most), PARSED] | None,
             "n": Annotated[int, Field(ge=1, le=config.max_n), WHOLE] | None,
             "turns": Annotated[int, Field(ge=0, le=config.max_turns), WHOLE] | None,
         }
@@ -153,3 +137,12 @@ class GenerationRequest(ImageRequest):
 class EditRequest(ImageRequest):
     """Asks for an uploaded image to be edited until it meets the requirements of a prompt. The form's fields `image`
     and `image[]` hold the file: one square PNG, JPEG or WebP."""
+
+
+class PromptRequest(BaseModel):
+    """Asks what a prompt requires of an image."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    prompt: str = Field(min_length=1, max_length=LONGEST_TEXT)
+    """An image in any words."""

@@ -6,26 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from scenes.kinds.kinds import Kind
+from scenes.vocabulary.forms import RequirementText
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class RequirementText(_Answer):
-    """One requirement of the prompt."""
-
-    kind: Kind
-    """What kind of requirement it is."""
-    text: str
-    """It in words, which can be asked for again."""
-    subject: str | None = None
-    """Of a relation: the item that is spoken of."""
-    predicate: str | None = None
-    """Of a relation: how it relates to the other one."""
-    object: str | None = None
-    """Of a relation: the other item."""
 
 
 class TurnTrace(_Answer):
@@ -156,6 +141,17 @@ class NotUnderstoodText(_Answer):
     """The words."""
     reason: str
     """Why they are no requirement."""
+
+
+class RequirementsResponse(_Answer):
+    """What a prompt requires of an image."""
+
+    prompt: str
+    """All of it, as a prompt that can be drawn."""
+    requirements: list[RequirementText]
+    """Each with its kind."""
+    unused: list[NotUnderstoodText]
+    """What else the Actor's VLM made of the prompt, and why it cannot be required."""
 
 
 class ErrorBody(_Answer):

@@ -16,8 +16,9 @@ from scenes.scene_graph import AnyRequirement
 from serving import checker as vlm_checker
 from serving.actor import ActorAnswer, read_answer
 from serving.checker import Checker
-from serving.generation import Batch, Question, Sampling
+from serving.generation import Answer, Batch, Question, Sampling
 from serving.own_checker import OwnChecker
+from serving.prompts.plain_prompts import SAMPLING, blank
 from studio.episodes.instruction import instructed
 from studio.episodes.role import Role
 from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady, TurnTimeout
@@ -118,6 +119,13 @@ class EpisodeService:
             found = {name: states[place] for name, place in places.items()}
             self._status = time.monotonic(), found
         return dict(found)
+
+    async def say(self, text: str) -> Answer:
+        """See `Service`."""
+        batch = self._batch(blank(self.image_size), [Question(text, 0, 0)], SAMPLING)
+        actor, ends = next(iter(self._lines.values())).actor, time.monotonic() + self._turn_deadline_s
+        answer: Answer = (await actor.ask(batch, ends=ends))[0][0]
+        return answer
 
     def _roles(self) -> list[Role]:
         policies = [role for line in self._lines.values() for role in (line.actor, line.editor)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from rollout.state import Episode, Frame
 from scenes.scene_graph import SceneGraph
+from serving.generation import Answer
 
 TRAINED_MODEL, RAW_MODEL = "rlrig", "rlrig-raw"
 
@@ -83,6 +84,10 @@ class Service(Protocol):
 
     async def ready(self) -> dict[str, str]:
         """By role: empty where it can answer, else why it cannot."""
+        ...
+
+    async def say(self, text: str) -> Answer:
+        """What the Actor's VLM, without what training made of it, answers to a text. Raises as `episode`."""
         ...
 
     def episode(self, ask: Ask) -> AsyncGenerator[TurnReady | Finished, None]:

@@ -26,7 +26,8 @@ from studio.pages.trajectory_view import trajectory_page
 if TYPE_CHECKING:
     from studio.config import GatewayConfig
 
-_OF_STUDIO = ("event_stream", "strip", "turns", "seeds", "history", "scene_builder", "examples", "asking", "studio")
+_OF_STUDIO = ("event_stream", "strip", "turns", "seeds", "history", "scene_builder", "examples", "asking",
+              "requirements", "studio")  # fmt: skip
 _OF_RUNS = ["charts.js", "runs.js"]
 
 

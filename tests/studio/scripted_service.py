@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from rollout.state import Episode, Frame, Unread
+from serving.generation import Answer
 from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady
 
 SECONDS = {"wait": 0.5, "draw": 1.0, "check": 0.25, "reflect": 2.0, "edit": 4.0}
@@ -43,6 +44,8 @@ class ScriptedService:
         self.holds_after, self.turn_s = holds_after, turn_s
         self.failure, self.fails_at, self.not_ready = failure, fails_at, not_ready
         self.asked: list[Ask] = []
+        self.answers: list[str] = []  # of the Actor's VLM, to `questions`
+        self.questions: list[str] = []
         self.under_way = 0
         self.versions = {"actor": 3, "editor": 5}
 
@@ -51,6 +54,10 @@ class ScriptedService:
 
     async def ready(self) -> dict[str, str]:
         return {"diffuser": "", "actor": self.not_ready}
+
+    async def say(self, text: str) -> Answer:
+        self.questions.append(text)
+        return Answer(self.answers.pop(0) if self.answers else "no", [0], [0.0], True, 0)
 
     async def episode(self, ask: Ask) -> AsyncIterator[TurnReady | Finished]:
         self.asked.append(ask)

@@ -7,7 +7,8 @@
   const free = field("relation").localName === "input"; // any relation is taken, and only the service knows what it reads
   const split = () => prompt.value.split(";").map((part) => part.trim()).filter(Boolean);
 
-  rlrig.showParts = () => {
+  /** Show the parts of the scene; `kinds` says of each what kind of requirement it is, where that is known. */
+  rlrig.showParts = (kinds = []) => {
     const relations = free ? [] : [...field("relation").options].map((option) => option.value);
     parts.replaceChildren(
       ...split().map((part, index) => {
@@ -19,7 +20,8 @@
           rlrig.showParts();
           (parts.querySelectorAll("button")[Math.min(index, left.length - 1)] || prompt).focus();
         });
-        return rlrig.make("li", { class: `part${read ? "" : " free"}` }, part, remove);
+        const kind = kinds[index] ? [rlrig.make("span", { class: "kind" }, kinds[index])] : [];
+        return rlrig.make("li", { class: `part${read ? "" : " free"}` }, ...kind, part, remove);
       }),
     );
   };
@@ -49,5 +51,5 @@
       }
     });
   }
-  prompt.addEventListener("input", rlrig.showParts);
+  prompt.addEventListener("input", () => rlrig.showParts());
 })();

@@ -187,7 +187,8 @@ def test_the_document_shows_what_can_be_asked_for() -> None:
     fields = bodies[GENERATIONS]["application/json"]["schema"]["properties"]
     assert fields["prompt"]["examples"] == [ANY_RELATION.example]
     listed = fields["requirements"]["anyOf"][0]
-    assert listed["items"] == {"$ref": "#/components/schemas/WantedRequirement"}
+    forms = ("WantedRequirement", "WantedText")
+    assert listed["items"]["oneOf"] == [{"$ref": f"#/components/schemas/{form}"} for form in forms]
     assert listed["maxItems"] == 32
     assert document["components"]["schemas"]["WantedRequirement"]["required"] == ["subject", "relation", "object"]
     form = bodies[EDITS]["multipart/form-data"]["schema"]["properties"]["requirements"]

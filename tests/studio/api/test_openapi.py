@@ -31,6 +31,8 @@ def narrowed() -> dict:
     for schema, no_model in ((generation, [None]), (edit, [])):
         schema["properties"]["prompt"] = {"enum": ["cat above dog"]}
         schema["properties"]["model"] = {"enum": ["rlrig", "rlrig-raw", *no_model]}
+    read = paths["/v1/requirements"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    read["properties"]["prompt"] = {"enum": ["cat above dog"]}
     wanted = [{"subject": "cat", "relation": "above", "object": "dog"}]
     generation["properties"]["requirements"] = {"enum": [wanted, None]}
     edit["properties"]["requirements"] = {"enum": [json.dumps(wanted)]}

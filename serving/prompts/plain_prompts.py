@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 
 import numpy as np
 
 from scenes.json_answers import UnreadableAnswer
+from scenes.requirements_reader import NotUnderstood
 from scenes.vocabulary.plain_prompt import ReadPrompt, plain_request, read_plain
 from scenes.vocabulary.vocabulary import Vocabulary
 from serving.generation import Answer, Question, Sampling, Vlm
@@ -70,6 +71,35 @@ def read_plain_prompt(vlm: Vlm, text: str, vocabulary: Vocabulary, size: int) ->
     while True:
         try:
             ((answer,),) = vlm.generate([blank(size)], [Question(question, 0, 0)], SAMPLING)
+        except ValueError as error:
+            raise _unreadable(f"cannot be asked: {error}", vocabulary) from error
+        try:
+            question = asking.send(answer)
+        except StopIteration as end:
+            found: ReadPrompt = end.value
+            return found
+
+
+async def read_prompt(say: Callable[[str], Awaitable[Answer]], text: str, vocabulary: Vocabulary) -> ReadPrompt:
+    """What a prompt requires of a picture: as the vocabulary reads it, or else a VLM.
+
+    Args:
+        say: gives the VLM's answer to a question.
+
+    Raises:
+        Impossible: the requirements cannot hold together.
+        ValueError: the prompt is empty or too long.
+        UnreadablePrompt: no answer can be used.
+        Exception: what `say` raises, but for a ValueError, which is an UnreadablePrompt then.
+    """
+    try:
+        return ReadPrompt(vocabulary.read(text))
+    except NotUnderstood:
+        asking = reading(text, vocabulary)
+    question = next(asking)
+    while True:
+        try:
+            answer = await say(question)
         except ValueError as error:
             raise _unreadable(f"cannot be asked: {error}", vocabulary) from error
         try:

@@ -10,7 +10,7 @@ from scenes.vocabulary.vocabulary import ANY_RELATION, FOUR_RELATIONS
 from serving.config import VlmConfig
 from serving.generation import Answer, Question, Sampling
 from serving.local.vlm import LocalVlm
-from serving.plain_prompts import SAMPLING, UnreadablePrompt, read_plain_prompt
+from serving.prompts.plain_prompts import SAMPLING, UnreadablePrompt, read_plain_prompt
 
 GOOD = json.dumps({"requirements": [{"kind": "count", "item": "cat", "number": 2}, {"kind": "smell"}]})
 

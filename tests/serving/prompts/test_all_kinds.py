@@ -9,7 +9,7 @@ from scenes.vocabulary.vocabulary import ANY_RELATION
 from serving.checker import Checker
 from serving.config import VlmConfig
 from serving.local.vlm import LocalVlm
-from serving.plain_prompts import UnreadablePrompt, blank, read_plain_prompt
+from serving.prompts.plain_prompts import UnreadablePrompt, blank, read_plain_prompt
 
 GRAPH = read_any("a fox on a table; a lamp; two apples; the table is wooden; ? Is the fox asleep?")
 

@@ -1,0 +1,1 @@
+"""What prompts ask for: plain ones, read by a VLM."""
