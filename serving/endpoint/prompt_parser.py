@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _NONE = "none"
-_ANY = 'RELATION is a verb or preposition in square brackets, as in "red fox [leaping over] wooden fence"'
+_ANY = (
+    'RELATION is a verb or preposition in square brackets, as in "red fox [leaping over] wooden fence". Or a line is '
+    '"a red fox", which is there; "two foxes", so many; "fox is red", an attribute; or "? Is the fox asleep?", a '
+    "question that yes answers"
+)
 _TASK = """\
 Rewrite the description of a picture as requirements, one a line, each of the form
 ITEM RELATION ITEM

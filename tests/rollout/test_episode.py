@@ -9,6 +9,7 @@ from rollout.seeds import derive_seed
 from rollout.state import State, unmet
 from scenes.dialogues.dialogue import load_dialogue
 from scenes.shape_world import sample_graphs
+from scenes.vocabulary.vocabulary import ANY_RELATION
 from tests.rollout.scripted_models import Lottery, ScriptedModels, picture
 
 GRAPHS = list(islice(sample_graphs("held_out", 0), 6))
@@ -38,6 +39,17 @@ def test_an_episode_is_asked_in_the_actors_dialogue():
     assert frames
     assert all(frame.request.startswith("The picture should meet these requirements:\n1. ") for frame in frames)
     assert not any(" unmet : " in frame.request for frame in frames)
+
+
+def test_requirements_of_every_kind_are_checked_and_told_to_the_actor():
+    graph = ANY_RELATION.read("a fox on a table; a lamp; two cats; the table is wooden; ? Is the fox asleep?")
+    models = ScriptedModels(threshold=128)
+    models.actor.dialogue = load_dialogue("general")
+    (episode,) = play(models, [graph], seed=0, turns=1)
+    assert [len(frame.satisfaction) for frame in episode.frames] == [5] * len(episode.frames)
+    request = State(graph, picture(0), [0.9] * 2 + [0.1] * 3, 0, dialogue=load_dialogue("general")).request
+    assert "3. the picture shows exactly two cats\n4. table is wooden\n" in request
+    assert "Not met yet: 3, 4, 5\n" in request
 
 
 def test_episodes_end_when_all_holds_or_after_the_last_turn():

@@ -74,3 +74,16 @@ def test_what_is_left_out_is_told_with_the_reasons(tmp_path: Path) -> None:
     ]
     file.write_text(json.dumps(records(0, 60)))
     assert load_prompts(DataConfig(source="laion_sg", path=str(file), relations=(1, 5)), seed=0).notes == ()
+
+
+def test_records_without_relations_are_prompts_where_something_else_is_required(tmp_path: Path) -> None:
+    given = [one | ({"relations": []} if k % 2 else {}) for k, one in enumerate(records(0, 40))]
+    (tmp_path / "train.json").write_text(json.dumps(given[:20]))
+    (tmp_path / "test.json").write_text(json.dumps(given[20:]))
+    data = DataConfig(source="laion_sg", path=str(tmp_path), relations=(1, 5))
+    assert len(load_prompts(data, seed=0).train) == 10
+    prompts = load_prompts(data.model_copy(update={"requirements": ("relations", "presence", "attribute")}), seed=0)
+    assert len(prompts.train) == 20
+    assert sum(not graph.relations for graph in prompts.held_out) == 10
+    assert {one.kind for graph in prompts.train for one in graph.requirements} == {"relation", "presence", "attribute"}
+    assert any("20 of the 40 have no relations" in note for note in prompts.notes)

@@ -22,7 +22,9 @@ from rollout.trajectory import (
     to_table,
     write_parquet,
 )
+from scenes.laion_sg import read_record
 from scenes.png import Picture
+from scenes.vocabulary.vocabulary import ANY_RELATION
 
 images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))).map(Picture)
 finite = st.floats(-1e6, 1e6, width=32)
@@ -213,3 +215,21 @@ def test_the_parts_of_a_reward_come_back_and_older_tables_have_none() -> None:
     for version in ("5", "4"):
         older = table.drop_columns(["reward_parts"]).replace_schema_metadata({"rlrig.version": version})
         assert [turn.reward_parts for turn in from_table(older)] == [None, None]
+
+
+@settings(max_examples=5, deadline=None)
+@given(turns)
+def test_requirements_of_every_kind_come_back_from_a_table(turn: Turn) -> None:
+    graph = ANY_RELATION.read("a fox on a table; a lamp; two cats; the table is wooden; ? Is the fox asleep?")
+    texts = [one.text for one in graph.requirements]
+    (read,) = from_table(to_table([replace(turn, scene_graph=graph.record(), requirements=texts)]))
+    again = read_record(read.scene_graph, "row 0")
+    assert again == graph
+    assert [(one.kind, one.text) for one in again.requirements] == [
+        ("relation", "fox on table"),
+        ("presence", "a lamp"),
+        ("count", "two cats"),
+        ("attribute", "table is wooden"),
+        ("question", "? Is the fox asleep?"),
+    ]
+    assert read.requirements == texts

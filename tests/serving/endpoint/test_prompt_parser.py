@@ -45,8 +45,8 @@ def test_what_the_model_says_is_read_as_requirements() -> None:
 
 
 def test_where_any_relation_is_taken_the_model_marks_it() -> None:
-    said, asked = parse("- red fox [leaping over] fence\n- lamp [behind] fence", predicates=())
-    assert ANY_RELATION.read(said).prompt == "red fox leaping over fence; lamp behind fence"
+    said, asked = parse("- red fox [leaping over] fence\n- lamp [behind] fence\n- two foxes", predicates=())
+    assert ANY_RELATION.read(said).prompt == "red fox leaping over fence; lamp behind fence; two foxes"
     task = asked["messages"][0]["content"]
     assert "RELATION is a verb or preposition in square brackets" in task
     assert "one of" not in task
