@@ -13,6 +13,7 @@ from diffusers import AutoPipelineForText2Image
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
 from actors.image_model import batches, check_calls, load_pipeline, noise_generators, step_count, to_images
+from scenes.pictures.size import PictureSize
 
 _NEGATIVE_PROMPT = " "
 
@@ -37,7 +38,7 @@ class AnyDrawer:
     def __init__(
         self,
         path: str | Path,
-        image_size: int = 64,
+        image_size: int | tuple[int, int] = 64,
         steps: int = 8,
         max_sequence_length: int = 32,
         guidance_scale: float = 1.0,
@@ -46,9 +47,9 @@ class AnyDrawer:
         dtype: str = "float32",
     ) -> None:
         self.pipe: Any = load_pipeline(AutoPipelineForText2Image, path, getattr(torch, dtype)).to(device)
-        self.image_size, self.steps, self.max_batch = image_size, steps, max_batch
+        self.size, self.steps, self.max_batch = PictureSize.of(image_size), steps, max_batch
         taken = inspect.signature(self.pipe.__call__).parameters
-        self._settings: dict[str, Any] = {"height": image_size, "width": image_size, "output_type": "np"}
+        self._settings: dict[str, Any] = {**self.size.sides, "output_type": "np"}
         if "max_sequence_length" in taken:
             self._settings["max_sequence_length"] = max_sequence_length
         if "true_cfg_scale" in taken:  # its `guidance_scale`, where it has one, is for distilled models
@@ -80,10 +81,9 @@ class AnyDrawer:
                 **negative,
             ).images
             images += to_images(np.asarray(pixels), seeds[rows])
-        size = (self.image_size, self.image_size, 3)
-        if images and images[0].shape != size:
+        if images and images[0].shape != self.size.shape:
             raise ValueError(
-                f"diffuser.image_size: {self.image_size} is refused: {type(self.pipe).__name__} makes images of shape "
-                f"{images[0].shape} then"
+                f"diffuser.image_size: {self.size} is refused: {type(self.pipe).__name__} makes images of "
+                f"{PictureSize.of_image(images[0])} then; set diffuser.width and diffuser.height so"
             )
         return images

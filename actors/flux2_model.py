@@ -73,8 +73,7 @@ class Flux2KleinModel(ImageModel):
     @property
     def call_arguments(self) -> dict[str, Any]:
         return {
-            "height": self.image_size,
-            "width": self.image_size,
+            **self.size.sides,
             "max_sequence_length": self.max_sequence_length,
             "guidance_scale": self.guidance_scale,
         }
@@ -112,21 +111,21 @@ class Flux2KleinModel(ImageModel):
 
     def _sources(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """Packed latents (B, S', C), each image encoded by itself and equal ones once, and positions (S', 4)."""
-        pipe, size = self.pipe, self.image_size
+        pipe, size = self.pipe, self.size.sides
         firsts, places = without_repeats([image.tobytes() for image in images])
         latents = []
         for first in firsts:
-            pixels = pipe.image_processor.preprocess(Image.fromarray(images[first]), height=size, width=size)
+            pixels = pipe.image_processor.preprocess(Image.fromarray(images[first]), **size)
             latents.append(pipe._encode_vae_image(pixels.to(pipe.vae.device, pipe.vae.dtype), None))
         ids = pipe._prepare_image_ids(latents[:1])[0].to(pipe.vae.device)
         return pipe._pack_latents(torch.cat(latents))[places], ids
 
     def _noise(self, seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """First latents (B, S, C), and positions (S, 4)."""
-        pipe, size = self.pipe, (self.image_size, self.image_size)
+        pipe, (width, height) = self.pipe, self.size
         channels, device = self.transformer.config.in_channels // 4, pipe.vae.device
         latents, ids = pipe.prepare_latents(
-            len(seeds), channels, *size, pipe.text_encoder.dtype, device, noise_generators(seeds)
+            len(seeds), channels, height, width, pipe.text_encoder.dtype, device, noise_generators(seeds)
         )
         return latents, ids[0]
 
@@ -139,8 +138,8 @@ class Flux2KleinModel(ImageModel):
     def _decode(self, latents: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
         """(B, H, W, 3) pixels of packed latents."""
         pipe, vae = self.pipe, self.pipe.vae
-        tokens = self.image_size // (pipe.vae_scale_factor * 2)
-        latents = pipe._unpack_latents_with_ids(latents, ids.expand(len(latents), -1, -1), tokens, tokens)
+        rows, columns = self.size.tokens(pipe.vae_scale_factor * 2)
+        latents = pipe._unpack_latents_with_ids(latents, ids.expand(len(latents), -1, -1), rows, columns)
         mean, variance = (values.view(1, -1, 1, 1).to(latents) for values in (vae.bn.running_mean, vae.bn.running_var))
         latents = latents * torch.sqrt(variance + vae.config.batch_norm_eps) + mean
         pixels = vae.decode(pipe._unpatchify_latents(latents).to(vae.dtype), return_dict=False)[0]

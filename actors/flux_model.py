@@ -74,9 +74,8 @@ class FluxModel(ImageModel):
     @property
     def call_arguments(self) -> dict[str, Any]:
         return {
-            "height": self.image_size,
-            "width": self.image_size,
-            "max_area": self.image_size**2,
+            **self.size.sides,
+            "max_area": self.size.pixels,
             "_auto_resize": False,
             "max_sequence_length": self.max_sequence_length,
             "guidance_scale": self.guidance_scale,
@@ -97,8 +96,8 @@ class FluxModel(ImageModel):
             self._source_latents(images),
             len(prompts),
             pipe.transformer.config.in_channels // 4,
-            self.image_size,
-            self.image_size,
+            self.size.height,
+            self.size.width,
             embeds.dtype,
             pipe.vae.device,
             noise_generators([0] * len(prompts)),  # the first noise is thrown away; the global stream stays as it is

@@ -24,6 +24,7 @@ from actors.edit import Edit
 from actors.flow_path import FlowOde, FlowSde
 from actors.flow_sde import FlowSdeScheduler
 from actors.gpu import avoid_cudnn_attention
+from scenes.pictures.size import PictureSize, nearest
 
 INDEX = "model_index.json"
 _SDE_STREAM = 1
@@ -42,14 +43,14 @@ class ImageModel(ABC):
 
     Args:
         path: pipeline folder, or hub id.
-        image_size: height and width in pixels, of images in and out.
+        image_size: of images in and out: pixels a side of a square, or (width, height).
         steps: denoising steps where a call names none.
         max_sequence_length: text tokens; a longer prompt is cut.
         guidance_scale: how closely an edit keeps to its prompt; each family says what it does with it.
         max_batch: samples in one pipeline call; longer requests are taken in turns.
         device: torch device.
         dtype: torch dtype, by name.
-        source_size: height and width at which the model sees the image that it edits, where that is not `image_size`.
+        source_size: side of the square with about the pixels that the model sees of its source; None: `sources_at`.
 
     Raises:
         ModelLoadError: no pipeline can be loaded from `path`; the message says why and what to do.
@@ -64,7 +65,7 @@ class ImageModel(ABC):
     def __init__(
         self,
         path: str | Path,
-        image_size: int = 64,
+        image_size: int | tuple[int, int] = 64,
         steps: int = 8,
         max_sequence_length: int = 32,
         guidance_scale: float = 1.0,
@@ -80,14 +81,15 @@ class ImageModel(ABC):
             )
         self.source_size = source_size or self.sources_at
         self.pipe: Any = self._load(path, getattr(torch, dtype)).to(device)
-        self.image_size = image_size
+        self.image_size, self.size = image_size, PictureSize.of(image_size)
         self.steps = steps
         self.max_sequence_length = max_sequence_length
         self.guidance_scale = guidance_scale
         self.max_batch = max_batch
         patch = self.pipe.vae_scale_factor * 2
-        if image_size < patch or image_size % patch:
-            raise ValueError(f"image_size is {image_size}; the model in {path} needs a multiple of {patch}")
+        for name, pixels in self.size.misfits(patch).items():
+            near = nearest(pixels, patch)
+            raise ValueError(f"{name} is {pixels}; the model in {path} needs a multiple of {patch}, as {near}")
 
     @property
     def call_arguments(self) -> dict[str, Any] | None:
@@ -124,7 +126,7 @@ class ImageModel(ABC):
         """Apply one edit prompt to each image.
 
         Args:
-            images: (H, W, 3) uint8, each of `image_size`.
+            images: (H, W, 3) uint8, each of `size`.
             prompts: edit prompts, one an image.
             seeds: one an image.
             sde: sample stochastically and return the paths, or by the ODE and return the clean latents as paths; None
@@ -204,7 +206,7 @@ class ImageModel(ABC):
         return {}
 
     def _check_image(self, index: int, image: np.ndarray) -> None:
-        expected = (self.image_size, self.image_size, 3)
+        expected = self.size.shape
         if image.shape != expected or image.dtype != np.uint8:
             raise ValueError(
                 f"image {index} is {image.dtype} of shape {image.shape}; expected uint8 of shape {expected}: "

@@ -66,7 +66,7 @@ class InverseDiffuser(Replica):
         held = self.model.transformer.state_dict(keep_vars=True)
         self._weights: WeightHolder | AdapterHolder = WeightHolder(replica, POLICY, held)
         self._at_work = threading.Lock()
-        grey = np.full((self.model.image_size, self.model.image_size, 3), 128, np.uint8)
+        grey = np.full(self.model.size.shape, 128, np.uint8)
         self._asked = self.model.conditioning([grey], ["probe"])
         if board is not None:
             from weights.board import latest_weights  # loads Ray, which a model without a board does without

@@ -21,6 +21,7 @@ from PIL import Image
 from actors.conditioning import Conditioning, Network, Rows, denoised
 from actors.image_model import ImageModel, noise_generators
 from actors.repeats import without_repeats
+from scenes.pictures.size import PictureSize, nearest
 
 _NEGATIVE_PROMPT = " "  # what the model's authors guide away from
 _SOURCE_SIZE = 1024  # of the pipeline, in pixels
@@ -88,29 +89,34 @@ class QwenImageModel(ImageModel):
     `guidance_scale` is that of true classifier-free guidance, with a second forward pass a step; 1 does without.
     Prompts are not cut: `max_sequence_length` does nothing, as in the pipeline.
 
-    VAE and text encoder see a source image at `source_size`; the pipeline scales every square image to 1024.
+    VAE and text encoder see a source image with its own ratio and about `source_size`² pixels, see
+    `PictureSize.scaled_to`; the pipeline scales every image to about 1024².
     """
 
     pipeline = QwenImageEditPipeline
     sources_at = _SOURCE_SIZE
     text_size: ClassVar[int | None] = None
-    """Pixels a side of what the text encoder sees of a source; None: `source_size`."""
+    """Side of the square with about as many pixels as the text encoder sees of a source; None: `source_size`."""
     source_size: int
 
     def __init__(self, path: str | Path, **settings: Any) -> None:
         super().__init__(path, **settings)
-        if self.source_size < self._patch or self.source_size % self._patch:
+        if self.size.is_square and self._source.misfits(self._patch):
             raise ValueError(
                 f"editor.source_size: {self.source_size} is refused: the model in {path} needs a multiple of "
-                f"{self._patch}"
+                f"{self._patch}, as {nearest(self.source_size, self._patch)}"
+            )
+        if self._source.misfits(self._patch) or not all(self._read):
+            raise ValueError(
+                f"editor.source_size: {self.source_size} is refused for pictures of {self.size}: the model in {path} "
+                f"would see them at {self._source}; take a larger one, or sides that differ less"
             )
 
     @property
     def call_arguments(self) -> dict[str, Any] | None:
         if self.source_size != _SOURCE_SIZE:  # the pipeline's own call takes no other
             return None
-        size = {"height": self.image_size, "width": self.image_size}
-        return {**size, "true_cfg_scale": self.guidance_scale, "negative_prompt": _NEGATIVE_PROMPT}
+        return {**self.size.sides, "true_cfg_scale": self.guidance_scale, "negative_prompt": _NEGATIVE_PROMPT}
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> np.ndarray:
         raise ValueError("Qwen-Image-Edit draws nothing without an image; load another pipeline to draw with")
@@ -122,8 +128,10 @@ class QwenImageModel(ImageModel):
         pipe, scheduler = self.pipe, self.pipe.scheduler
         conditioning = self._condition(images, prompts)
         channels, dtype = pipe.transformer.config.in_channels // 4, conditioning.image_latents.dtype
-        size, device = (self.image_size, self.image_size), pipe.vae.device
-        latents, _ = pipe.prepare_latents(None, len(prompts), channels, *size, dtype, device, noise_generators(seeds))
+        (width, height), device = self.size, pipe.vae.device
+        latents, _ = pipe.prepare_latents(
+            None, len(prompts), channels, height, width, dtype, device, noise_generators(seeds)
+        )
         shift = [scheduler.config.get(name, value) for name, value in _SHIFT.items()]
         mu = calculate_shift(latents.shape[1], *shift)
         return self._decode(denoised(pipe, latents, conditioning, steps, mu))
@@ -132,26 +140,34 @@ class QwenImageModel(ImageModel):
     def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> QwenImageConditioning:
         keys = [image.tobytes() for image in images]
         firsts, places = without_repeats(keys)
-        size = self.source_size
         sources = [Image.fromarray(images[first]) for first in firsts]
-        read = self._resized(sources, self.text_size or size)
+        read = self._resized(sources, self._read)
         asked, prompt_places = without_repeats(list(zip(keys, prompts, strict=True)))
         text = self._text([prompts[row] for row in asked], [read[places[row]] for row in asked])
         negative = None
         if self.guidance_scale > 1:
             negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), read), places)
-        own, source = self.image_size // self._patch, size // self._patch
         return QwenImageConditioning(
-            self._source_latents(self._resized(sources, size))[places],
+            self._source_latents(self._resized(sources, self._source))[places],
             _rows(text, prompt_places),
             negative,
-            ((1, own, own), (1, source, source)),
+            ((1, *self.size.tokens(self._patch)), (1, *self._source.tokens(self._patch))),
             self.guidance_scale,
         )
 
-    def _resized(self, images: Sequence[Image.Image], size: int) -> list[Image.Image]:
+    @property
+    def _source(self) -> PictureSize:
+        """The size at which the VAE sees a source."""
+        return self.size.scaled_to(self.source_size)
+
+    @property
+    def _read(self) -> PictureSize:
+        """The size at which the text encoder sees a source."""
+        return self.size.scaled_to(self.text_size or self.source_size)
+
+    def _resized(self, images: Sequence[Image.Image], size: PictureSize) -> list[Image.Image]:
         resize = self.pipe.image_processor.resize  # it leaves a list as it is
-        return [resize(image, size, size) for image in images]
+        return [resize(image, size.height, size.width) for image in images]
 
     def _text(self, prompts: Sequence[str], sources: Sequence[Image.Image]) -> Text:
         embeds, mask = self.pipe.encode_prompt(image=list(sources), prompt=list(prompts), device=self.pipe.vae.device)
@@ -159,8 +175,8 @@ class QwenImageModel(ImageModel):
 
     def _source_latents(self, sources: Sequence[Image.Image]) -> torch.Tensor:
         """(B, S', C), each source encoded by itself, so that none depends on the others."""
-        pipe, size = self.pipe, self.source_size
-        pixels = pipe.image_processor.preprocess(sources, size, size).unsqueeze(2)
+        pipe, size = self.pipe, self._source
+        pixels = pipe.image_processor.preprocess(sources, size.height, size.width).unsqueeze(2)
         pixels = pixels.to(pipe.vae.device, pipe.vae.dtype)
         latents = pipe._encode_vae_image(pixels, noise_generators([0] * len(sources)))
         packed: torch.Tensor = pipe._pack_latents(latents, len(latents), latents.shape[1], *latents.shape[3:])
@@ -169,7 +185,7 @@ class QwenImageModel(ImageModel):
     def _decode(self, latents: torch.Tensor) -> np.ndarray:
         """(B, H, W, 3) pixels of packed latents."""
         pipe = self.pipe
-        latents = pipe._unpack_latents(latents, self.image_size, self.image_size, pipe.vae_scale_factor)
+        latents = pipe._unpack_latents(latents, self.size.height, self.size.width, pipe.vae_scale_factor)
         latents = latents.to(pipe.vae.dtype)
         mean, std = (
             torch.tensor(values).view(1, -1, 1, 1, 1).to(latents)
@@ -187,7 +203,7 @@ class QwenImageModel(ImageModel):
 
 
 class QwenImagePlusModel(QwenImageModel):
-    """A Qwen-Image-Edit-Plus pipeline. Its text encoder sees a source image at 384 pixels a side, and its own call
+    """A Qwen-Image-Edit-Plus pipeline. Its text encoder sees a source image at about 384² pixels, and its own call
     edits one image at a time: it takes a list for several sources of one edit."""
 
     pipeline = QwenImageEditPlusPipeline

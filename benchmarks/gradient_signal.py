@@ -128,7 +128,7 @@ def measure(
 def new_policy(config: RunConfig) -> FlowPolicy:
     """The editor that the run began with, all of its transformer trained."""
     learner = config.learner.editor.model_copy(update={"lora": None, "kl_coefficient": 0.0})
-    settings = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
+    settings = {"image_size": config.diffuser.size.plain, **config.editor.model_settings}
     policy = FlowPolicy(config.models.edits_with, learner, **settings)
     policy.module.requires_grad_(True)
     return policy

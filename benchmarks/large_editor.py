@@ -103,8 +103,10 @@ def main(
     where = folder or Path(tempfile.mkdtemp()) / "flux"
     costs = measure(preset, where, measured, blocks, edits, image_size, device)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    size = costs.config.diffuser.image_size
-    measured.show(f"{name}: {blocks:g} of the blocks, {size}×{size} pixels, {edits} edits, torch {torch.__version__}")
+    size = costs.config.diffuser.size
+    measured.show(
+        f"{name}: {blocks:g} of the blocks, {size.width}×{size.height} pixels, {edits} edits, torch {torch.__version__}"
+    )
 
 
 def measure(
@@ -130,8 +132,8 @@ def measure(
         if gpus:
             torch.cuda.empty_cache()
     config = editor_config(preset, folder, image_size, gpus)
-    size = config.diffuser.image_size
-    sources = [np.random.default_rng(k % 2).integers(0, 256, (size, size, 3), dtype=np.uint8) for k in range(edits)]
+    size = config.diffuser.size
+    sources = [np.random.default_rng(k % 2).integers(0, 256, size.shape, dtype=np.uint8) for k in range(edits)]
     ray.init(num_cpus=4, num_gpus=gpus, include_dashboard=False, object_store_memory=2 << 30, log_to_driver=False)
     try:
         return _measure(config, str(folder), sources, gpus, measured, again)
@@ -143,14 +145,14 @@ def editor_config(preset: Path, folder: Path, image_size: int | None, gpus: int)
     """A preset whose editor is the pipeline in `folder`, with worker and learner alone on so many GPUs."""
     one_rank = [f"learner.editor.{value}" for value in ("ranks=1", "zero_stage=2", f"gpus_per_rank={gpus}")]
     alone = ["data.source=shape_world", "data.path=null", "placement.share=[]"]
-    sizes = [] if image_size is None else [f"diffuser.image_size={image_size}"]
+    sizes = [] if image_size is None else [f"diffuser.{key}={image_size}" for key in ("width", "height")]
     return load_config(preset, [f"models.flux={folder}", f"models.editor={folder}", *one_rank, *alone, *sizes])
 
 
 def _measure(
     config: RunConfig, folder: str, sources: list[np.ndarray], gpus: int, measured: Measured, again: bool
 ) -> Costs:
-    settings = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
+    settings = {"image_size": config.diffuser.size.plain, **config.editor.model_settings}
     sde = FlowSde(config.editor.eta, config.editor.steps, config.editor.sde_window)
     prompts = [_PROMPTS[k % 2] for k in range(len(sources))]
 

@@ -38,6 +38,7 @@ from learner.rank import LearnerRank
 from learner.ranks import Learner
 from presets.run_config import RunConfig
 from presets.run_file import load_config
+from scenes.pictures.size import PictureSize
 
 _LOOPBACK = "127.0.0.1"
 _PARTS = ("forward and loss", "backward", "clip and AdamW", "processor and batches", "checksums", "all else")
@@ -166,7 +167,7 @@ def measure(
     policy: str, config: LearnerConfig, model: str, samples: Sequence[Any], repeats: int, with_ray: bool
 ) -> tuple[dict[str, dict[str, Seconds]], int]:
     """Medians of each way's update by part after one that is not counted, and the number of passes."""
-    settings = {"image_size": len(samples[0].image)} if policy == "editor" else {}
+    settings = {"image_size": PictureSize.of_image(samples[0].image).plain} if policy == "editor" else {}
     with ExitStack() as opened:
         plain = PlainLoop(new_policy(policy, model, config, settings), samples, config)
         here = RankHere(policy, model, config, settings, samples)

@@ -49,7 +49,7 @@ def editor_batch(config: RunConfig, count: int, seed: int = 0) -> list[EditorSam
     """Edits of drawn scenes with the paths that the editor's own SDE took."""
     from actors.model_families import load_editor  # diffusers
 
-    model = load_editor(config.models.edits_with, image_size=config.diffuser.image_size)
+    model = load_editor(config.models.edits_with, image_size=config.diffuser.size.plain)
     scenes = group_scenes(count, config.rollout.group_size, seed, config.data.relations)
     images = [scene.image for scene in scenes]
     prompts = [_move(scene.graph.related[0]) for scene in scenes]

@@ -29,6 +29,7 @@ import uvicorn
 from PIL import Image
 
 from rollout.state import Episode, Frame
+from scenes.pictures.size import PictureSize
 from scenes.png import encode_png
 from serving.generation import Answer
 from serving.http_limits import LimitedProtocol
@@ -44,7 +45,7 @@ _FORM = {"prompt": _PROMPT}
 class _AtOnce:
     """A service whose episodes are the uploaded image."""
 
-    image_size = 64
+    image_size = PictureSize(64, 64)
 
     def models(self) -> list[ModelInfo]:
         return [ModelInfo("rlrig")]

@@ -19,6 +19,7 @@ from actors.model_families import load_editor
 from learner.config import LearnerConfig
 from learner.flow_policy import FlowPolicy
 from learner.samples import EditorSample
+from scenes.pictures.size import PictureSize
 
 PROMPTS = ("move the red circle left of the blue square", "make it green")
 _SEEDS = (5, 6)
@@ -38,13 +39,15 @@ class Promise:
     found: str
 
 
-def try_family(path: str, config: LearnerConfig, size: int, steps: int, settings: dict[str, Any]) -> list[Promise]:
+def try_family(
+    path: str, config: LearnerConfig, size: int | tuple[int, int], steps: int, settings: dict[str, Any]
+) -> list[Promise]:
     """Edit two noise images, rebuild what was sampled, train a step, export and load again.
 
     Args:
         path: pipeline folder, or hub id.
         config: the editor's learner; one step is made with its adapter, or with all weights.
-        size: height and width of the images.
+        size: of the images: pixels a side of a square, or (width, height).
         steps: denoising steps.
         settings: as `ImageModel` takes them besides.
 
@@ -74,9 +77,9 @@ class _Trial:
     def __init__(self, path: str, config: LearnerConfig, settings: dict[str, Any], steps: int) -> None:
         self._path, self._settings, self._config = path, settings, config
         self._sde = FlowSde(eta=_ETA, steps=steps)
-        size = settings["image_size"]
+        size = PictureSize.of(settings["image_size"])
         generator = np.random.default_rng(0)
-        self._images = [generator.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in PROMPTS]
+        self._images = [generator.integers(0, 256, size.shape, dtype=np.uint8) for _ in PROMPTS]
         self._log_prob, self._velocity, self._grey = _ROUNDING[config.dtype]
         self._samples: list[EditorSample] = []
 

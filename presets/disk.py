@@ -89,7 +89,7 @@ def trajectories_on_disk(config: RunSettings, latents: tuple[int, int] = USUAL_L
     prompts, size, turns = rollout.prompts_per_update, rollout.group_size, rollout.turns
     rows = prompts * size * turns
     starts = prompts * (turns if rollout.group == "turn" else 1 + (turns - 1) * size)
-    pixels = config.diffuser.image_size**2
+    pixels = config.diffuser.size.pixels
     sampling = config.editor.sampling(config.learner.editor.algorithm)
     start, stop = sampling.stochastic_steps if isinstance(sampling, FlowSde) else (0, 0)
     channels, side = latents

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from actors.flow_path import FlowOde, FlowSde, Sampler
 from learner.config import NumberFormat
+from scenes.pictures.size import PictureSize
 from scenes.section import OrOwn, Pair, Section
 
 
@@ -58,11 +59,11 @@ class PipelineConfig(Section):
         settings = {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
         return settings if self.family is None else {**settings, "family": self.family}
 
-    def worker_arguments(self, path: str, image_size: int) -> dict[str, Any]:
-        """What a worker is made with, but for its steps."""
+    def worker_arguments(self, path: str, size: PictureSize) -> dict[str, Any]:
+        """What a worker that makes images of this size is made with, but for its steps."""
         return {
             "path": path,
-            "image_size": image_size,
+            "image_size": size.plain,
             "device": self.device,
             "dtype": self.dtype,
             **self.model_settings,
@@ -78,7 +79,16 @@ class DiffuserConfig(PipelineConfig):
     steps: int = Field(8, ge=1)
     """Denoising steps."""
     image_size: int = Field(64, ge=16, multiple_of=8)
-    """Height and width of every image, in pixels."""
+    """Height and width of every image, in pixels, where `height` and `width` say nothing else."""
+    width: int | None = Field(None, ge=16, multiple_of=8)
+    """Width of every image, in pixels; null: `image_size`. A model may need multiples of 16."""
+    height: int | None = Field(None, ge=16, multiple_of=8)
+    """Height of every image, in pixels; null: `image_size`. A model may need multiples of 16."""
+
+    @property
+    def size(self) -> PictureSize:
+        """Of every image."""
+        return PictureSize(self.width or self.image_size, self.height or self.image_size)
 
 
 class EditorConfig(PipelineConfig):
@@ -88,7 +98,8 @@ class EditorConfig(PipelineConfig):
     """Denoising steps."""
     source_size: int | None = Field(None, ge=16)
     """Height and width, in pixels, at which Qwen-Image-Edit (2509 and 2511, too) sees the image that it edits, or
-    null: 1024, as its pipeline has it. Others see it at `diffuser.image_size`."""
+    null: 1024, as its pipeline has it. An image that is no square is seen with its own ratio and about as many pixels
+    as such a square has. Others see it at the images' own size."""
     evaluation_steps: int | None = Field(None, ge=2)
     """Denoising steps where nothing is trained on the edits, in evaluations and by `rlrig generate`; null: `steps`."""
     eta: float = Field(0.7, gt=0)

@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from scenes.pictures.size import nearest
+
 _MOST_LINES, _MOST_SHOWN = 30, 120
 _WORDS_FOR_TRUE_AND_FALSE = {"yes", "no", "on", "off", "y", "n"}
 
@@ -59,6 +61,8 @@ def _lines(mistake: Any, location: Sequence[str | int], key: str, root: type[Bas
     wrong = mistake["msg"].replace("Input should be", "must be").replace("'", "")
     options = re.findall(r"'([^']+)'", mistake["msg"]) if kind == "literal_error" else []
     hint = suggest(value, options) if isinstance(value, str) else ""
+    if kind == "multiple_of":
+        hint = f", as {nearest(value, mistake['ctx']['multiple_of'])}"
     return [f"{key}: {shown(value)} is refused: {wrong}{hint}{_remedy(kind, value)}{_describe(location, root)}"]
 
 

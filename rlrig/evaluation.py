@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from presets.choice.picture_size import check_exact_extractor
 from presets.choice.trained_models import trained_models
 from presets.errors import BadInput
 from rlrig.checks.dry_run import check_before_start
@@ -37,6 +38,7 @@ def evaluate(
     Raises:
         BadInput, RunFailed: an endpoint that `measures` asks refuses or does not answer; before any model starts.
     """
+    from measuring.image_scorer import ExactExtractor
     from measuring.truth import truth_measures
 
     config = trained_models(config, run_dir)
@@ -44,8 +46,10 @@ def evaluate(
         raise BadInput("evaluation.prompts: 0 leaves nothing to measure; give --prompts 64, for example")
     check_models(config)
     check_before_start(config)
-    progress.start("evaluate", [])
     measures = measures or truth_measures(config)
+    if isinstance(measures.extractor, ExactExtractor):
+        check_exact_extractor(config)
+    progress.start("evaluate", [])
     with progress.phase("probe"):
         measures.probe()
     from measuring.evaluation import evaluate_models, own_reward

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from presets.checks import refuse_adapters
+from presets.choice.picture_size import check_exact_extractor
 from presets.errors import RunFailed
 from presets.memory.run_devices import check_memory
 from rlrig.checks.dry_run import check_before_start, check_services
@@ -60,6 +61,8 @@ def train(
 
     refuse_adapters(config)
     check_models(config)
+    if config.data.source == "shape_world":
+        check_exact_extractor(config)
     check_adapters(config)
     check_memory(config, lambda: own_gpu_gib() if config.ray.address is None else None)
     check_before_start(config, progress.note)

@@ -256,7 +256,7 @@ class ModelStart:
             deadline_s=settings.call_deadline_s,
             restart_s=config.rollout.restart_s,
             start_deadline_s=settings.start_deadline_s,
-            **settings.worker_arguments(model_source(path), config.diffuser.image_size),
+            **settings.worker_arguments(model_source(path), config.diffuser.size),
             **more,
         )
         undo.callback(fleet.close)

@@ -132,7 +132,7 @@ class DeployedService:
             checker_settings=config.vlm.checker,
             max_tokens=config.vlm.actor.max_tokens,
             call_deadline_s=config.vlm.actor.call_deadline_s,
-            image_size=config.diffuser.image_size,
+            image_size=config.diffuser.size,
             board=self._board.name,
             limits=config.prompt_limits,
             rollout=config.rollout,
@@ -231,7 +231,7 @@ def _image_target(
     arguments: dict[str, Any],
 ) -> serve.RunTarget:
     common = {
-        "image_size": config.diffuser.image_size,
+        "image_size": config.diffuser.size.plain,
         "device": settings.device,
         "dtype": settings.dtype,
         "max_batch": gateway.max_batch,

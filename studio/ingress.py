@@ -11,6 +11,7 @@ from ray import serve
 
 from presets.settings import RolloutConfig
 from scenes.dialogues.dialogue import load_dialogue
+from scenes.pictures.size import PictureSize
 from scenes.vocabulary.vocabulary import FOUR_RELATIONS, Vocabulary
 from serving.batch_queue import Batching
 from serving.client import VlmClient
@@ -61,7 +62,7 @@ class Served:
         rollout: names the dialogue, and the checker: that VLM or code of the user's own.
         max_tokens: most tokens of one answer of the Actor.
         call_deadline_s: seconds after which a VLM replica that does not answer counts as hanging.
-        image_size: side of the images, in pixels.
+        image_size: of the images.
         board: name of the `WeightBoard`.
         limits: which prompts the models can take, as far as it is known.
         vocabulary: what can be asked for.
@@ -74,7 +75,7 @@ class Served:
     checker_settings: VlmConfig
     max_tokens: int
     call_deadline_s: float
-    image_size: int
+    image_size: PictureSize
     board: str
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     limits: PromptLimits | None = None

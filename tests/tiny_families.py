@@ -11,8 +11,10 @@ import numpy as np
 from benchmarks.tiny_families.flux import build_flux_kontext
 from benchmarks.tiny_families.flux2 import build_flux2_klein
 from benchmarks.tiny_families.qwen_image import build_qwen_image_edit
+from scenes.pictures.size import PictureSize
 
 SIZE = 64
+SQUARE, WIDE = PictureSize(SIZE, SIZE), PictureSize(96, 64)
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class EditorFamily:
     target_modules: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "to_add_out")
 
 
-def images(count: int, size: int = SIZE) -> list[np.ndarray]:
+def images(count: int, size: PictureSize = SQUARE) -> list[np.ndarray]:
     """Noise, different for each."""
-    return [np.random.default_rng(k).integers(0, 256, (size, size, 3), dtype=np.uint8) for k in range(count)]
+    return [np.random.default_rng(k).integers(0, 256, size.shape, dtype=np.uint8) for k in range(count)]
 
 
 EDITORS = {

@@ -116,7 +116,7 @@ def _begin(size: Size, device: Device, config: RunConfig) -> Found:
     sizing = SIZES[size]
     settings = {
         "preset": PRESET,
-        "image_size": config.diffuser.image_size,
+        "image_size": config.diffuser.size.plain,
         "prompts": sizing.prompts,
         "group_size": sizing.group,
         "steps": config.editor.steps,

@@ -56,7 +56,7 @@ def measure(config: RunConfig, stage: str, folder: Path) -> Table:
         describe(turns)
         samples = len(actor_samples(turns) if stage == "actor" else editor_samples(turns))
     common = clock.take()
-    title = f"{stage}: {len(turns)} turns of {config.diffuser.image_size} px, {samples} samples; driver's CPU seconds"
+    title = f"{stage}: {len(turns)} turns of {config.diffuser.size.plain} px, {samples} samples; driver's CPU seconds"
     table = Table("keep", "receive", "samples", "write", "all", "MiB", "KiB a turn", title=title)
     for kept in KEPT:
         path = folder / f"{kept}.parquet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from actors.flow_path import FlowPath, FlowSde
 from benchmarks.clock import Clock, Seconds
 from presets.run_config import RunConfig
 from rollout.trajectory import Turn, to_table
+from scenes.pictures.size import PictureSize
 from scenes.png import Picture
 
 _GRAIN = 2.5  # standard deviation of the noise in grey levels, with which a PNG is as large as that of a photograph
@@ -41,16 +43,16 @@ def turns_of(config: RunConfig, stage: str, prompts: range, seed: int = 0) -> It
     rollout = config.rollout
     for prompt in prompts:
         for turn in range(rollout.turns):
-            before = Picture(picture(rng, config.diffuser.image_size))
+            before = Picture(picture(rng, config.diffuser.size))
             for member in range(rollout.group_size):
                 path = _path(rng, config) if stage == "editor" else None
                 yield _turn(config, stage, prompt, turn, member, before, rng, path)
 
 
-def picture(rng: np.random.Generator, side: int) -> np.ndarray:
-    """uint8 (side, side, 3): soft colours and grain."""
+def picture(rng: np.random.Generator, size: PictureSize) -> np.ndarray:
+    """uint8 (height, width, 3): soft colours and grain."""
     colours = Image.fromarray(rng.integers(0, 256, (_PLACES, _PLACES, 3), dtype=np.uint8))
-    soft = np.asarray(colours.resize((side, side), Image.Resampling.BICUBIC), np.float32)
+    soft = np.asarray(colours.resize(size, Image.Resampling.BICUBIC), np.float32)
     grain = rng.standard_normal(soft.shape, dtype=np.float32) * _GRAIN
     return np.clip(soft + grain, 0, 255).astype(np.uint8)
 
@@ -59,7 +61,7 @@ def _path(rng: np.random.Generator, config: RunConfig) -> FlowPath:
     editor = config.editor
     start, stop = FlowSde(editor.eta, editor.steps, editor.sde_window).stochastic_steps
     steps = stop - start
-    tokens = (config.diffuser.image_size // _LATENT_SIDE) ** 2
+    tokens = prod(config.diffuser.size.tokens(_LATENT_SIDE))
     latents = rng.standard_normal((steps + 1, tokens, _LATENT_CHANNELS), dtype=np.float32)
     return FlowPath(latents, np.linspace(1, 0.2, steps + 1), rng.standard_normal(steps), editor.eta)
 
@@ -91,7 +93,7 @@ def _turn(
         actor_version=0,
         editor_version=0,
         image_before=before,
-        image_after=Picture(picture(rng, config.diffuser.image_size)),
+        image_after=Picture(picture(rng, config.diffuser.size)),
         request="Four things are asked for: a cup on a table, a lamp beside it. Which does the picture lack?" * 4,
         reflection="the lamp is missing",
         edit_prompt="put a lamp beside the cup",

@@ -47,7 +47,7 @@ from PIL import Image
 
 {load}
 edited = pipeline(
-    image=Image.open("picture.png").convert("RGB").resize(({size}, {size})),
+    image=Image.open("picture.png").convert("RGB").resize(({width}, {height})),
     prompt="{prompt}",
 {arguments}
     generator=torch.Generator().manual_seed(0),
@@ -119,7 +119,7 @@ def argument_lines(model: ImageModel) -> str:
 def editor_card(model: ImageModel, name: str, base: str | Path, surviving: float | None = None) -> Card:
     """Of an Inverse Diffuser as a run exports it; `surviving` is the share of an adapter's change that its whole
     weights hold."""
-    kind, size = type(model.pipe).__name__, model.image_size
+    kind = type(model.pipe).__name__
     call = (
         "No call of the pipeline alone edits as the run did; RL-RIG loads it with `actors.model_families.load_editor`."
     )
@@ -128,7 +128,7 @@ def editor_card(model: ImageModel, name: str, base: str | Path, surviving: float
         load = f'pipeline = {kind}.from_pretrained("{name}")'
         if _is_rounded(surviving):
             load = _ADAPT_PIPELINE.format(kind=kind, name=name, base=_named(base))
-        call = _PIPELINE.format(kind=kind, load=load, prompt=prompt, size=size, arguments=lines)
+        call = _PIPELINE.format(kind=kind, load=load, prompt=prompt, **model.size.sides, arguments=lines)
     what = (
         "The Inverse Diffuser of an RL-RIG run: it edits a picture as a prompt asks. Flow-GRPO trained its "
         "transformer; its other parts are the base model's."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from presets.images import EditorConfig
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 WORKER_BATCH = 16
 """Samples of a call: ImageModel's `max_batch`."""
 SOURCE_SIZE = {"QwenImageEditPipeline": 1024, "QwenImageEditPlusPipeline": 1024}
-"""Pixels a side at which an editor sees its source where `editor.source_size` says nothing; others: the image's own."""
+"""Side of the square with about as many pixels as an editor sees of its source where `editor.source_size` says nothing;
+others see it at the image's own size."""
 TEXT_SIZE = {"QwenImageEditPlusPipeline": 384}
-"""Pixels a side of what its text encoder sees; others with eyes: the source's."""
+"""The same of what its text encoder sees; others with eyes: the source's."""
 _ONE_PROMPT = ("QwenImageEditPlusPipeline",)  # encodes one prompt at a time
 _TWO_PASSES = ("QwenImageEdit", "Flux2Klein")  # guided by a second forward pass after the first
 _ONE_PASS = ("Flux", "QwenImage")  # the batch of a pass is never doubled for guidance
@@ -95,13 +97,14 @@ def worker_stages(
     doubled = 2 if settings.guidance > 1 and not model.pipeline.startswith(_ONE_PASS) else 1
     step = doubled * batch * sample.tokens * 12 * sample.width * width
     twice = "2 halves of guidance × " if doubled > 1 else ""
-    height, across = image_size(config)
+    size = config.diffuser.size
     channels = _channels(model.part("vae"))
-    decoded = _VAE_COPIES * batch * height * across * channels * width
+    decoded = _VAE_COPIES * batch * size.pixels * channels * width
+    pixels = f"{size.width}×{size.height} pixels"
     return {
         "prompts": encoding(settings, model, sample, batch, width),
         "a step": (step, f"{twice}{batch} × {sample.said} × 12 × {sample.width} channels × {width} B"),
-        "decoding": (decoded, f"{_VAE_COPIES} × {batch} × {across}×{height} pixels × {channels} channels × {width} B"),
+        "decoding": (decoded, f"{_VAE_COPIES} × {batch} × {pixels} × {channels} channels × {width} B"),
     }
 
 
@@ -163,15 +166,16 @@ def geometry(config: RunConfig, settings: PipelineConfig, model: Model) -> Geome
     """
     transformer, vae = model.part("transformer"), model.part("vae")
     pixels = 2 ** len(vae.number("block_out_channels", "dim_mult"))
-    height, across = image_size(config)
-    own, source, text = (height // pixels) * (across // pixels), 0, settings.max_prompt_tokens
+    size = config.diffuser.size
+    own, source, text = prod(size.tokens(pixels)), 0, settings.max_prompt_tokens
     if isinstance(settings, EditorConfig):
         given = settings.source_size or SOURCE_SIZE.get(model.pipeline)
-        source = own if given is None else (given // pixels) ** 2
+        source = own if given is None else prod(size.scaled_to(given).tokens(pixels))
         encoders = [part.settings for name, part in model.parts.items() if name.startswith("text_encoder")]
         for vision in [it["vision_config"] for it in encoders if it.get("vision_config")]:
             patch = int(vision.get("patch_size", 14)) * int(vision.get("spatial_merge_size", 2))
-            text += (TEXT_SIZE.get(model.pipeline, given or across) // patch) ** 2
+            side = TEXT_SIZE.get(model.pipeline, given)
+            text += prod((size if side is None else size.scaled_to(side)).tokens(patch))
     if "num_attention_heads" in transformer.settings:
         width = transformer.number("num_attention_heads") * transformer.number("attention_head_dim")
     else:
@@ -184,11 +188,6 @@ def geometry(config: RunConfig, settings: PipelineConfig, model: Model) -> Geome
 def passes(settings: PipelineConfig, model: Model) -> int:
     """Forward passes of an editor's step that a gradient flows through."""
     return 2 if settings.guidance > 1 and model.pipeline.startswith(_TWO_PASSES) else 1
-
-
-def image_size(config: RunConfig) -> tuple[int, int]:
-    """Height and width of every image, in pixels."""
-    return config.diffuser.image_size, config.diffuser.image_size
 
 
 def _channels(vae: ModelSize) -> int:

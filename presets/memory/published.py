@@ -98,7 +98,7 @@ _QWEN25_7B = _qwen25(3584, 18944, 28, 28, 4, 152064, 3420)
 _QWEN_IMAGE: dict[str, Settings] = {
     "transformer": {"_class_name": "QwenImageTransformer2DModel"},  # diffusers' defaults are its sizes
     "text_encoder": _QWEN25_7B,
-    "vae": {"_class_name": "AutoencoderKLQwenImage"},
+    "vae": {"_class_name": "AutoencoderKLQwenImage", "dim_mult": [1, 2, 4, 4]},
 }
 _Z_IMAGE: dict[str, Settings] = {  # diffusers' defaults are its transformer's sizes
     "transformer": {"_class_name": "ZImageTransformer2DModel"},

@@ -27,6 +27,7 @@ _LORA: dict[str, str | tuple[str, ...]] = {
     "editor": ("to_q", "to_k", "to_v", "to_out.0"),
 }
 _ALTERNATIVES = 3
+_SOURCE_STEP = 16  # pixels of a token's side, of which `editor.source_size` is a multiple
 
 
 def run_devices(config: RunConfig, sizes: Sizes, gpu_gib: float | None = None) -> tuple[Device, ...]:
@@ -136,8 +137,9 @@ def _changes(config: RunConfig, role: str, gpu_gib: float) -> Iterator[Change]:
         settings = getattr(config, section)
         if settings.dtype == "float32":
             yield f"{section}.dtype", "bfloat16"
-        if section == "editor" and (settings.source_size or max(SOURCE_SIZE.values())) > config.diffuser.image_size:
-            yield "editor.source_size", config.diffuser.image_size
+        side = config.diffuser.size.side_of_square(_SOURCE_STEP)
+        if section == "editor" and (settings.source_size or max(SOURCE_SIZE.values())) > side:
+            yield "editor.source_size", side
     else:
         vlm = getattr(config.vlm, role)
         if vlm.dtype == "float32":

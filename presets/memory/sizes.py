@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from presets.disk import USUAL_LATENTS
 from presets.memory.hub import INDEX, Unreachable, hub_parts, parts_of_index
@@ -148,6 +148,28 @@ def latent_shape(pipeline: str, sizes: Sizes) -> tuple[int, int]:
         vae.get("block_out_channels") or vae.get("dim_mult"),
     )
     return (channels, 2 ** (len(levels) - 1)) if channels and levels else USUAL_LATENTS
+
+
+def pipeline_settings(name: str) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
+    """Class of a pipeline, and the configurations of its VAE and transformer: of a folder, of the hub's cache, or as
+    they come with the code. The hub is not asked, and no size is worked out.
+
+    Raises:
+        UnknownSize: they are not known here.
+    """
+    key = model_source(name)
+    folder = Path(key) if Path(key).is_dir() else _cached(key)
+    try:
+        if folder is not None and (folder / INDEX).is_file():
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            files = {part: folder / part / "config.json" for part in ("vae", "transformer")}
+            settings = {part: json.loads(file.read_text(encoding="utf-8")) for part, file in files.items()}
+            return str(index.get("_class_name", "")), settings
+    except (OSError, ValueError, AttributeError) as error:
+        raise UnknownSize(f"{folder}: its configuration cannot be read: {error}") from error
+    if key not in PIPELINES:
+        raise UnknownSize(f"{key} is not on this machine, and its configuration is not published here")
+    return PIPELINES[key]
 
 
 def adapter_of(size: ModelSize, lora: LoraConfig) -> Adapter:

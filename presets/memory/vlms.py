@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from presets.memory.estimate import Estimate, Term, count, gib, unknown
-from presets.memory.image_models import image_size, parameters
+from presets.memory.image_models import parameters
 from presets.memory.model_size import DTYPE_BYTES, ModelSize, UnknownSize, setting
 from presets.memory.sizes import Sizes
+from scenes.pictures.size import PictureSize
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
@@ -90,7 +92,8 @@ def vlm_training(config: RunConfig, size: ModelSize, *, whole: bool, sees: bool)
     vision = settings.get("vision_config") or {}
     depth = vision.get("depth") or vision.get("num_hidden_layers")
     if sees and depth and {"hidden_size", "patch_size"} <= vision.keys():
-        patches = batch * (vision.get("image_size", max(image_size(config))) // vision["patch_size"]) ** 2
+        size_seen = PictureSize.of(vision["image_size"]) if "image_size" in vision else config.diffuser.size
+        patches = batch * prod(size_seen.tokens(vision["patch_size"]))
         inner = vision.get("intermediate_size", 4 * vision["hidden_size"])
         each = layer_bytes({**vision, "intermediate_size": inner}, whole=whole) * scale
         seen, said = held(patches, each, vision["hidden_size"] * width, depth, again=learner.gradient_checkpointing)

@@ -98,8 +98,7 @@ def check_services(config: RunConfig) -> None:
 
 def _example(config: RunConfig) -> tuple[np.ndarray, SceneGraph]:
     """An image of the run's size, and what it should show."""
-    size = config.diffuser.image_size
-    return np.full((size, size, 3), 127, np.uint8), parse_prompt(_EXAMPLE, PREDICATES)
+    return np.full(config.diffuser.size.shape, 127, np.uint8), parse_prompt(_EXAMPLE, PREDICATES)
 
 
 def _talk(dialogue: Dialogue, graph: SceneGraph) -> bool:

@@ -38,7 +38,7 @@ def check_family(
         promises = try_family(
             model_source(config.models.edits_with),
             learner,
-            config.diffuser.image_size,
+            config.diffuser.size.plain,
             min(_STEPS, config.editor.steps),
             config.editor.model_settings,
         )

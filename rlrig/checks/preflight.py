@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from presets.checks import own_code
+from presets.choice.picture_size import check_picture_size
 from presets.disk import trajectories_on_disk
 from presets.errors import BadInput
 from presets.memory.run_devices import check_memory
@@ -49,11 +50,12 @@ def check_own_code(config: RunConfig) -> None:
 
 
 def check_models(config: RunConfig) -> None:
-    """Look at the user's own code, at the headers and sizes of all weights, and at the form of answers.
+    """Look at the user's own code, at the headers and sizes of all weights, at the size of pictures, and at the form of
+    answers.
 
     Raises:
         BadInput: weights that are missing, damaged or cut short; the message names the key and the file. Or as
-            `check_own_code` and `check_answer_form`.
+            `check_own_code`, `check_picture_size` and `check_answer_form`.
     """
     check_own_code(config)
     models = config.models
@@ -68,6 +70,7 @@ def check_models(config: RunConfig) -> None:
                 check_model_folder(part)
             except BrokenModelFolder as error:
                 raise BadInput(f"{key}: {error}") from error
+    check_picture_size(config)
     check_answer_form(config)
 
 

@@ -41,6 +41,7 @@ def submit(
                 f"{preset}: is outside of --working-dir {working_dir.resolve()}, which is all that travels; copy it "
                 "there, with its models"
             )
+        from presets.choice.picture_size import check_picture_size
         from presets.memory.run_devices import check_memory
         from rlrig.cluster import submission
 
@@ -48,6 +49,7 @@ def submit(
         relative = preset.resolve().relative_to(working_dir.resolve())
         job = submission.Job(working_dir.resolve(), relative, tuple(set_ or ()), folder, resume)
         submission.check_job(job, config)
+        check_picture_size(config)
         check_memory(config, lambda: None)
         client = submission.connect(address)
         if wait:

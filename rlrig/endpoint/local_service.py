@@ -56,7 +56,7 @@ class LocalService:
             self._role("diffuser"),
             self._role("checker"),
             lines,
-            image_size=config.diffuser.image_size,
+            image_size=config.diffuser.size,
             max_tokens=config.vlm.actor.max_tokens,
             checks=new_checker(rollout.checker, vlm, config.dialogue, rollout.least_mass),
             dialogue=config.dialogue,

@@ -99,14 +99,14 @@ def _same_vlm(config: RunConfig) -> bool:
 def _diffuser(config: RunConfig) -> Drawer:
     from actors.diffuser import Diffuser
 
-    settings = config.diffuser.worker_arguments(model_source(config.models.flux), config.diffuser.image_size)
+    settings = config.diffuser.worker_arguments(model_source(config.models.flux), config.diffuser.size)
     return Diffuser(steps=config.diffuser.steps, **settings)
 
 
 def _editor(config: RunConfig, version: int) -> InverseDiffuser:
     from actors.inverse_diffuser import InverseDiffuser
 
-    settings = config.editor.worker_arguments(model_source(config.models.edits_with), config.diffuser.image_size)
+    settings = config.editor.worker_arguments(model_source(config.models.edits_with), config.diffuser.size)
     editor = InverseDiffuser(steps=config.editor.ode_steps, draw_steps=config.diffuser.steps, **settings)
     if (adapter := _adapter(config, "editor", version)) is not None:
         editor.apply_weights(adapter)

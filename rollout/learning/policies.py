@@ -56,8 +56,8 @@ class Policies:
             "answer_form": config.rollout.answer_form,
         }
         if policy == "editor":
-            size, steps = config.diffuser.image_size, config.editor.ode_steps
-            fixed = {"image_size": size, "steps": steps, "sampler": config.editor.sampler}
+            size, steps = config.diffuser.size, config.editor.ode_steps
+            fixed = {"image_size": size.plain, "steps": steps, "sampler": config.editor.sampler}
             settings = {**fixed, **config.editor.model_settings}
         options = config.placement.actor_options("learner")
         with self._devices.learning():

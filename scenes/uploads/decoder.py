@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scenes.pictures.size import PictureSize
 from scenes.uploads.refusal import UploadRefused
 from scenes.uploads.worker import ANSWER, READY, REQUEST
 
@@ -62,17 +63,17 @@ class UploadDecoder:
         self._lock, self._pending = threading.Lock(), 0
         weakref.finalize(self, _end_all, self._processes)
 
-    async def read(self, data: bytes, size: int) -> np.ndarray:
-        """The image as uint8 of shape (size, size, 3); see `read_picture`.
+    async def read(self, data: bytes, size: PictureSize) -> np.ndarray:
+        """The image as uint8 (height, width, 3); see `read_picture`.
 
         Raises:
             UploadRefused: it cannot be decoded, or not within the limits.
             DecoderBusy: too many others wait.
         """
         pixels = await asyncio.wrap_future(self._submit(data, size))
-        return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
+        return np.frombuffer(pixels, np.uint8).reshape(size.shape)
 
-    def _submit(self, data: bytes, size: int) -> Future[bytes]:
+    def _submit(self, data: bytes, size: PictureSize) -> Future[bytes]:
         with self._lock:
             if self._pending >= self._limits.workers + self._limits.queue:
                 raise DecoderBusy(f"{self._pending} uploads wait to be decoded")
@@ -85,7 +86,7 @@ class UploadDecoder:
         with self._lock:
             self._pending -= 1
 
-    def _decode(self, data: bytes, size: int) -> bytes:
+    def _decode(self, data: bytes, size: PictureSize) -> bytes:
         """The RGB bytes that this thread's process answers."""
         process = self._process()
         with _ended_after(process, self._limits.deadline_s) as overdue:
@@ -158,17 +159,17 @@ def _ended_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[t
         timer.join()
 
 
-def _ask(process: subprocess.Popen[bytes], data: bytes, size: int) -> tuple[bool, bytes] | None:
+def _ask(process: subprocess.Popen[bytes], data: bytes, size: PictureSize) -> tuple[bool, bytes] | None:
     """Whether the process could read the file, and what it answers; None where it ended before it did."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):
-        process.stdin.write(REQUEST.pack(len(data), size) + data)
+        process.stdin.write(REQUEST.pack(len(data), *size) + data)
         process.stdin.flush()
         head = process.stdout.read(ANSWER.size)
         if len(head) == ANSWER.size:
             read, length = ANSWER.unpack(head)
-            expected = length == size * size * 3 if read else length <= _MAX_REFUSAL
+            expected = length == size.pixels * 3 if read else length <= _MAX_REFUSAL
             answer = process.stdout.read(length) if expected else b""
             if expected and len(answer) == length:
                 return bool(read), answer

@@ -10,6 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from scenes.pictures.size import PictureSize
 from scenes.uploads.refusal import UploadRefused
 from scenes.uploads.structure import check_structure
 
@@ -23,24 +24,25 @@ _READERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
-def read_picture(data: bytes, max_pixels: int, size: int) -> bytes:
-    """The uploaded image as the RGB bytes of a square of `size` pixels, row by row: turned as its EXIF data says,
-    transparency laid over white, scaled to `size`.
+def read_picture(data: bytes, max_pixels: int, size: PictureSize) -> bytes:
+    """The uploaded image as RGB bytes, row by row: turned as its EXIF data says, transparency laid over white, scaled
+    to `size`.
 
     Raises:
         UploadRefused: more than `max_pixels` pixels or too many parts, anything but PNG, JPEG and WebP, a file that is
-            damaged, animated or not square.
+            damaged or animated, or whose sides have another ratio than `size`: a square must be one, others may be off
+            by a pixel of `size`.
     """
     kind = next((name for name, start in _FORMATS.items() if data.startswith(start)), None)
     if kind is None or (kind == "WEBP" and data[8:12] != b"WEBP"):
         raise UploadRefused("unsupported_image", "the file is not PNG, JPEG or WebP; convert it to PNG")
     check_structure(kind, data)
     if kind == "WEBP":  # its decoder takes memory for all pixels when it opens a file
-        _check_dimensions(*_webp_dimensions(data), max_pixels)
+        _check_dimensions(*_webp_dimensions(data), max_pixels, size)
     try:
         # Not by `Image.open`, which warns of many pixels, with its own path, before they can be refused here.
         with _READERS[kind](io.BytesIO(data)) as image:
-            _check_dimensions(*image.size, max_pixels)
+            _check_dimensions(*image.size, max_pixels, size)
             if kind != "JPEG" and getattr(image, "is_animated", False):
                 raise UploadRefused("animated_image", "the file is animated; send one image")
             if image.mode not in _MODES:
@@ -52,22 +54,32 @@ def read_picture(data: bytes, max_pixels: int, size: int) -> bytes:
         raise
     except Exception as error:  # decoders raise many kinds of error on damaged files; the file is at fault in all cases
         raise UploadRefused("invalid_image", f"the file is not a whole {kind} image; save it anew") from error
+    _check_ratio(PictureSize(*turned.size), size)
     white = Image.new("RGBA", turned.size, "white")
     flat = Image.alpha_composite(white, turned).convert("RGB")
-    return (flat.resize((size, size), Image.Resampling.LANCZOS) if flat.width != size else flat).tobytes()
+    return (flat.resize(size, Image.Resampling.LANCZOS) if flat.size != size else flat).tobytes()
 
 
-def _check_dimensions(width: int, height: int, max_pixels: int) -> None:
+def _check_dimensions(width: int, height: int, max_pixels: int, size: PictureSize) -> None:
     if width < 1 or height < 1:
         raise UploadRefused("invalid_image", f"the image has {width}×{height} pixels; send at least one")
     if width * height > max_pixels:
         raise UploadRefused(
             "image_too_large", f"the image has {width}×{height} pixels; send at most {max_pixels} in all"
         )
-    if width != height:
+    if size.is_square and width != height:
         raise UploadRefused(
             "image_not_square", f"the image has {width}×{height} pixels; crop or pad it to a square"
         )  # fmt: skip
+
+
+def _check_ratio(sent: PictureSize, size: PictureSize) -> None:
+    """After it was turned: before, width and height may be the other way round."""
+    if abs(sent.height * size.width - sent.width * size.height) > max(sent):
+        what = f"the image has {sent.width}×{sent.height} pixels"
+        raise UploadRefused(
+            "image_of_other_ratio", f"{what}; crop or pad it to the ratio of {size.width}×{size.height}"
+        )
 
 
 def _webp_dimensions(data: bytes) -> tuple[int, int]:

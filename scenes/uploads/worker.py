@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import BinaryIO
 
-REQUEST = struct.Struct("<II")  # the file's bytes, the side of the square that is asked for; then the file
+REQUEST = struct.Struct("<III")  # the file's bytes, the width and height that are asked for; then the file
 ANSWER = struct.Struct("<BI")  # whether it could be read, the bytes that follow: RGB, or a refusal's code and message
 READY = b"!"  # comes first, once
 _KINDNESS = 10  # lower priority than the process that answers requests
@@ -25,6 +25,7 @@ def main(arguments: list[str], requests: BinaryIO, answers: BinaryIO) -> None:
     os.nice(_KINDNESS)
     from PIL import Image  # noqa: F401 -- what the libraries map counts as memory, too; so they come first
 
+    from scenes.pictures.size import PictureSize
     from scenes.uploads.picture import read_picture
     from scenes.uploads.refusal import UploadRefused
 
@@ -33,11 +34,11 @@ def main(arguments: list[str], requests: BinaryIO, answers: BinaryIO) -> None:
     answers.write(READY)
     answers.flush()
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
-        length, size = REQUEST.unpack(head)
+        length, *size = REQUEST.unpack(head)
         data = requests.read(length)
         _allow_more(cpu_s)
         try:
-            read, answer = True, read_picture(data, max_pixels, size)
+            read, answer = True, read_picture(data, max_pixels, PictureSize(*size))
         except UploadRefused as error:
             read, answer = False, f"{error.code}\n{error.message}".encode()
         except MemoryError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rewards.satisfaction import reward_of
 from rollout.state import Frame, unmet
+from scenes.pictures.size import PictureSize
 from scenes.png import data_uri, encode_png
 from scenes.vocabulary.forms import RequirementText
 from studio.api.types import CompletedEvent, ImageItem, Trace, TurnEvent, TurnTrace, UnreadAnswer
@@ -26,9 +27,9 @@ def image_item(ask: Ask, end: Finished, response_format: str, trace_images: bool
     return ImageItem(**fields, rlrig=_trace(ask, end, trace_images, ignored)).model_dump(exclude_unset=True)
 
 
-def images_response(items: list[dict[str, Any]], size: int) -> dict[str, Any]:
+def images_response(items: list[dict[str, Any]], size: PictureSize) -> dict[str, Any]:
     """The body of an answer that holds all images."""
-    return {"created": int(time.time()), "data": items, "output_format": "png", "size": f"{size}x{size}"}
+    return {"created": int(time.time()), "data": items, "output_format": "png", "size": str(size)}
 
 
 def turn_event(kind: EventKind, item: int, ask: Ask, index: int, frame: Frame) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def turn_event(kind: EventKind, item: int, ask: Ask, index: int, frame: Frame) -
 
 
 def completed_event(
-    kind: EventKind, item: int, ask: Ask, end: Finished, size: int, trace_images: bool, ignored: list[str]
+    kind: EventKind, item: int, ask: Ask, end: Finished, size: PictureSize, trace_images: bool, ignored: list[str]
 ) -> dict[str, Any]:
     """The data of the event for the end of one episode. Encodes images, so it belongs into a thread."""
     return CompletedEvent(
@@ -53,7 +54,7 @@ def completed_event(
         created_at=int(time.time()),
         output_format="png",
         background="opaque",
-        size=f"{size}x{size}",
+        size=str(size),
         rlrig=_trace(ask, end, trace_images, ignored),
     ).model_dump(exclude_unset=True)
 

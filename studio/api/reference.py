@@ -13,6 +13,7 @@ from typing import Any
 
 from presets.errors import BadInput
 from presets.places import BASE, checkout
+from scenes.pictures.size import PictureSize
 from scenes.whole_file import whole_file
 from serving.generation import Answer
 from studio.api.app import make_app
@@ -73,8 +74,9 @@ Control characters and marks such as `<` or `|` are refused in items and relatio
 a relation 60.
 
 An uploaded image is turned as its EXIF data says, laid over white where it is transparent, and scaled to the size that
-the models make. It must be a square, because cropping could remove an item that a requirement speaks of. A process of
-its own decodes it; a file that takes too long, or has too many scans or chunks, is refused.
+the models make. It must have the ratio of that size, a square where the models make squares, because cropping could
+remove an item that a requirement speaks of. A process of its own decodes it; a file that takes too long, or has too
+many scans or chunks, is refused.
 
 Fields of OpenAI's API that mean nothing here (`quality`, `style`, `user` and others) are taken, and `rlrig.ignored`
 names them in the answer. So is a `size` that the models do not make; the answer has the real one.
@@ -100,7 +102,7 @@ _WORDS = {"integer": "whole number", "number": "number", "string": "text", "bool
 class _NoModels:
     """Enough of a service for its app to be described."""
 
-    image_size = 64
+    image_size = PictureSize(64, 64)
 
     def models(self) -> list[ModelInfo]:
         return []

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from scenes.pictures.size import PictureSize
 from scenes.requirements_reader import EXAMPLE
 from scenes.vocabulary.forms import Wanted
 from scenes.vocabulary.plain_prompt import LONGEST_TEXT
@@ -101,14 +102,14 @@ class ImageRequest(BaseModel):
     user: str | None = Field(None, max_length=256)
     """Ignored; a name for the end user."""
 
-    def ignored(self, image_size: int) -> list[str]:
+    def ignored(self, size: PictureSize) -> list[str]:
         """The fields that were given and change nothing."""
         given = [name for name in IGNORED if getattr(self, name) is not None]
         given = ["prompt", *given] if self.requirements else given
-        return given if self.size in (None, "auto", f"{image_size}x{image_size}") else [*given, "size"]
+        return given if self.size in (None, "auto", str(size)) else [*given, "size"]
 
     @classmethod
-    def limited(cls, config: GatewayConfig, image_size: int, example: str = EXAMPLE) -> type[ImageRequest]:
+    def limited(cls, config: GatewayConfig, size: PictureSize, example: str = EXAMPLE) -> type[ImageRequest]:
         """This request with the limits of an endpoint, so that its OpenAPI document tells them."""
         most = config.max_requirements
         fields: dict[str, Any] = {
@@ -118,7 +119,7 @@ class ImageRequest(BaseModel):
             "turns": Annotated[int, Field(ge=0, le=config.max_turns), WHOLE] | None,
         }
         if config.strict:
-            fields["size"] = Literal["auto", f"{image_size}x{image_size}"] | None
+            fields["size"] = Literal["auto", str(size)] | None
         examples = {"prompt": [example]}
         fields = {k: (kind, _unlimited(cls.model_fields[k], examples.get(k))) for k, kind in fields.items()}
         return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
@@ -136,7 +137,7 @@ class GenerationRequest(ImageRequest):
 
 class EditRequest(ImageRequest):
     """Asks for an uploaded image to be edited until it meets the requirements of a prompt. The form's fields `image`
-    and `image[]` hold the file: one square PNG, JPEG or WebP."""
+    and `image[]` hold the file: one PNG, JPEG or WebP of the models' ratio, a square where they make squares."""
 
 
 class PromptRequest(BaseModel):

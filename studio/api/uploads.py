@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from scenes.pictures.size import PictureSize
 from scenes.uploads.decoder import DecoderBusy, DecoderLimits, UploadDecoder
 from scenes.uploads.refusal import UploadRefused
 from studio.config import GatewayConfig
@@ -44,13 +45,14 @@ async def late_refusals(seconds: float) -> AsyncIterator[None]:
         raise
 
 
-async def read_upload(data: bytes, decoder: UploadDecoder, max_bytes: int, size: int) -> np.ndarray:
-    """The uploaded image as uint8 of shape (size, size, 3): turned as its EXIF data says, transparency laid over white,
+async def read_upload(data: bytes, decoder: UploadDecoder, max_bytes: int, size: PictureSize) -> np.ndarray:
+    """The uploaded image as uint8 (height, width, 3): turned as its EXIF data says, transparency laid over white,
     scaled to `size`.
 
     Raises:
         ApiError: 413 for more than `max_bytes` bytes or too many pixels, 415 for anything but PNG, JPEG and WebP, 400
-            for a file that is damaged, animated, not square or too costly to decode, 429 where too many others wait.
+            for a file that is damaged, animated, of another ratio or too costly to decode, 429 where too many others
+            wait.
     """
     try:
         if len(data) > max_bytes:

@@ -12,6 +12,7 @@ from rollout.course import Change, Check, Course, Draw, Reflect, Request, course
 from rollout.seeds import derive_seed
 from rollout.state import Episode
 from scenes.dialogues.dialogue import SHAPES, Dialogue
+from scenes.pictures.size import PictureSize
 from scenes.scene_graph import AnyRequirement
 from serving import checker as vlm_checker
 from serving.actor import ActorAnswer, read_answer
@@ -53,7 +54,7 @@ class EpisodeService:
     Args:
         diffuser, checker: roles that all models share.
         lines: by the name of a model.
-        image_size: side of the images, in pixels.
+        image_size: of the images.
         max_tokens: most tokens of one answer of the Actor.
         dialogue: with Actor and Checker.
         drawings: first images at most, of which the Checker chooses.
@@ -71,7 +72,7 @@ class EpisodeService:
         checker: Role,
         lines: Mapping[str, Line],
         *,
-        image_size: int,
+        image_size: PictureSize,
         max_tokens: int,
         checks: Checker | OwnChecker,
         dialogue: Dialogue = SHAPES,

@@ -87,7 +87,7 @@ class RunFollower:
             update={"kl_coefficient": 0.0, "gpus_per_rank": 0, "gradient_checkpointing": False}
         )
         source = config.models.actor if policy == "actor" else config.models.edits_with
-        image = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
+        image = {"image_size": config.diffuser.size.plain, **config.editor.model_settings}
         loaded = new_policy(policy, model_source(source), settings, image if policy == "editor" else {})
         try:
             if settings.zero_stage == 3:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from rollout.state import Episode, Frame
+from scenes.pictures.size import PictureSize
 from scenes.scene_graph import SceneGraph
 from serving.generation import Answer
 
@@ -74,8 +75,8 @@ class Service(Protocol):
     """Makes images, each with the turns that led to it."""
 
     @property
-    def image_size(self) -> int:
-        """The side of its square images in pixels."""
+    def image_size(self) -> PictureSize:
+        """Of its images."""
         ...
 
     def models(self) -> list[ModelInfo]:

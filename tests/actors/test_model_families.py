@@ -8,24 +8,19 @@ import pytest
 import torch
 from diffusers import Flux2KleinPipeline, FluxPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
-from PIL import Image
 
 from actors.conditioning import velocity
 from actors.diffuser import Diffuser
 from actors.flow_path import FlowSde
 from actors.flow_sde import sde_log_prob
-from actors.flux2_model import Flux2KleinModel
-from actors.flux_model import FluxModel
 from actors.image_model import ImageModel, ModelLoadError
 from actors.model_families import FAMILIES, family_of, load_drawer, load_editor
 from actors.qwen_image_model import QwenImageModel, QwenImagePlusModel
 from benchmarks.tiny_families.flux import build_flux
 from benchmarks.tiny_families.flux2 import build_flux2_klein
+from tests.pipeline_edits import PROMPTS, SEEDS, STEPS, apart, pipelines_edit
 from tests.tiny_families import EDITORS, SIZE, images
 
-PROMPTS = ["move the red circle left of the blue square", "make it green"]
-SEEDS = [5, 6]
-STEPS = 5
 SDE = FlowSde(eta=0.9, steps=STEPS)
 
 
@@ -33,39 +28,6 @@ SDE = FlowSde(eta=0.9, steps=STEPS)
 def editor(request, tmp_path_factory) -> ImageModel:
     family = EDITORS[request.param]
     return load_editor(family.build(tmp_path_factory.mktemp(request.param) / "model"), **family.settings)
-
-
-def pipelines_edit(editor: ImageModel, monkeypatch, row: int, steps: int = STEPS) -> tuple[np.ndarray, torch.Tensor]:
-    """What the family's own pipeline makes of one image and one prompt: pixels, and the latents after each step."""
-    pipe, latents = editor.pipe, []
-    settings = {
-        "image": Image.fromarray(images(2)[row]),
-        "prompt": PROMPTS[row],
-        "height": SIZE,
-        "width": SIZE,
-        "num_inference_steps": steps,
-        "generator": torch.Generator().manual_seed(SEEDS[row]),
-        "callback_on_step_end": lambda pipe, step, t, tensors: latents.append(tensors["latents"]) or {},
-    }
-    if isinstance(editor, FluxModel):
-        settings |= {
-            "guidance_scale": editor.guidance_scale,
-            "max_sequence_length": editor.max_sequence_length,
-            "max_area": SIZE * SIZE,
-            "_auto_resize": False,
-        }
-    elif isinstance(editor, Flux2KleinModel):
-        settings |= {"guidance_scale": editor.guidance_scale, "max_sequence_length": editor.max_sequence_length}
-    else:
-        settings |= {"true_cfg_scale": editor.guidance_scale, "negative_prompt": " "}
-        size = editor.source_size  # the pipeline's own is 1024, which takes minutes here
-        monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *_: (size, size, None))
-        monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", size * size)
-    return np.asarray(pipe(**settings).images[0]), torch.stack(latents)
-
-
-def apart(a: np.ndarray, b: np.ndarray) -> int:
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def test_an_edit_is_that_of_the_diffusers_pipeline_to_one_grey_level(editor, monkeypatch):
@@ -168,7 +130,7 @@ def test_flux2_klein_draws_as_its_own_pipeline_and_distilled_without_guidance(tm
         expected = pipe(prompt=PROMPTS[row], guidance_scale=4.0, generator=generator, **call).images[0]
         assert apart(image, np.asarray(expected)) <= 1
     (unguided,) = Diffuser(folder, **{**settings, "guidance_scale": 1.0}).draw(PROMPTS[:1], [3], steps=4)
-    assert (apart(unguided, drawn[0]) == 0) == distilled
+    assert (apart(unguided, drawn[0]) <= 1) == distilled  # it was drawn in another batch
 
 
 def test_an_editor_that_cannot_draw_is_refused_as_the_diffuser(tmp_path):

@@ -8,6 +8,7 @@ from benchmarks.trajectories.update import picture, turns_of
 from presets.disk import trajectories_on_disk
 from presets.run_file import load_config
 from rollout.trajectory import write_parquet
+from scenes.pictures.size import PictureSize
 from scenes.png import encode_png
 from tests.places import ROOT
 
@@ -20,7 +21,7 @@ def config():
 
 
 def test_pictures_take_as_many_bytes_as_photographs():
-    png = encode_png(picture(np.random.default_rng(0), 512))
+    png = encode_png(picture(np.random.default_rng(0), PictureSize(512, 512)))
     assert 1.3 < len(png) / 512**2 < 1.9
 
 

@@ -12,7 +12,8 @@ import torch
 from actors.flux_model import FluxConditioning, FluxModel
 from learner.config import LearnerConfig
 from measuring.family_contract import try_family
-from tests.tiny_families import EDITORS, SIZE
+from scenes.pictures.size import PictureSize
+from tests.tiny_families import EDITORS, SIZE, WIDE
 
 WHAT = [
     "a sample does not depend on its batch",
@@ -71,19 +72,20 @@ def kontext(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return EDITORS["flux-kontext"].build(tmp_path_factory.mktemp("models") / "kontext")
 
 
-def tried(folder: Path, name: str, family: str | None = None) -> list[Any]:
+def tried(folder: Path, name: str, family: str | None = None, size: int | PictureSize = SIZE) -> list[Any]:
     torch.set_num_threads(1)
     known = EDITORS[name]
     lora = {"rank": 2, "alpha": 4.0, "target_modules": list(known.target_modules)}
     settings = {key: value for key, value in known.settings.items() if key != "image_size"}
     if family is not None:
         settings["family"] = f"{__name__}:{family}"
-    return try_family(str(folder), LearnerConfig(lora=lora), SIZE, 3, settings)
+    return try_family(str(folder), LearnerConfig(lora=lora), size, 3, settings)
 
 
+@pytest.mark.parametrize("size", [SIZE, WIDE])
 @pytest.mark.parametrize("name", list(EDITORS))
-def test_every_known_family_keeps_what_it_promises(name: str, tmp_path: Path) -> None:
-    promises = tried(EDITORS[name].build(tmp_path / "model"), name)
+def test_every_known_family_keeps_what_it_promises(name: str, size: int | PictureSize, tmp_path: Path) -> None:
+    promises = tried(EDITORS[name].build(tmp_path / "model"), name, size=size)
     assert [promise.what for promise in promises] == WHAT
     assert all(promise.holds for promise in promises), promises
 

@@ -57,6 +57,16 @@ def test_the_clean_latent_of_an_edit_takes_the_place_of_its_path() -> None:
     assert path == 6 * clean  # five stochastic steps
 
 
+def test_pictures_and_latents_take_the_true_width_and_height() -> None:
+    def editor(*overrides: str) -> PolicyDisk:
+        return trajectories_on_disk(large("cluster", *overrides)).policies[1]
+
+    square, wide = editor("diffuser.image_size=512"), editor("diffuser.width=1024", "diffuser.height=256")
+    assert wide == square == editor("diffuser.width=256", "diffuser.height=1024")
+    wider = editor("diffuser.width=768")
+    assert (wider.images, wider.latents) == pytest.approx((1.5 * square.images, 1.5 * square.latents))
+
+
 def test_episodes_as_groups_store_more_starts() -> None:
     images = [
         trajectories_on_disk(load_config(PRESET, [f"rollout.group={group}", "rollout.turns=3"])).policies[0].images

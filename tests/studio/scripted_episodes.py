@@ -8,6 +8,7 @@ import numpy as np
 
 from scenes.dialogue import Reflection
 from scenes.dialogues.dialogue import SHAPES, Dialogue
+from scenes.pictures.size import PictureSize
 from scenes.scene_graph import parse_prompt
 from scenes.shape_world import PREDICATES
 from serving.batch_queue import Batching
@@ -53,7 +54,7 @@ class Scripted:
             Role("diffuser", ScriptedHandle(draw=self._draw), row_calls.draw, ALONE),
             checker,
             {"rlrig": line},
-            image_size=64,
+            image_size=PictureSize(64, 64),
             max_tokens=48,
             checks=checks or Checker(SimpleNamespace(role="checker"), dialogue),
             dialogue=dialogue,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from rollout.state import Episode, Frame, Unread
+from scenes.pictures.size import PictureSize
 from serving.generation import Answer
 from studio.episodes.service import Ask, Finished, ModelInfo, TurnReady
 
@@ -29,7 +30,7 @@ class ScriptedService:
         unread: answers that led to no image, in every episode.
     """
 
-    image_size = 64
+    image_size = PictureSize(64, 64)
 
     def __init__(
         self,

@@ -52,7 +52,11 @@
       write(heads[k], top);
       pen.fillStyle = one.holds ? YES : NO;
       pen.fillRect(left - 3, top + above - 3, SIDE + 6, SIDE + 6);
-      pen.drawImage(images[k], left, top + above, SIDE, SIDE);
+      pen.fillStyle = "#ffffff";
+      pen.fillRect(left, top + above, SIDE, SIDE);
+      const scale = SIDE / Math.max(images[k].width, images[k].height);
+      const [width, height] = [images[k].width * scale, images[k].height * scale];
+      pen.drawImage(images[k], left + (SIDE - width) / 2, top + above + (SIDE - height) / 2, width, height);
       write(feet[k], top + above + SIDE + 8);
     });
     return canvas.toDataURL("image/png");

@@ -222,6 +222,27 @@ def test_a_worker_grows_with_batch_and_size_and_an_editor_holds_more_than_a_diff
     assert worker(batch, size) <= worker(batch, 2 * size)
 
 
+def test_a_plan_takes_the_true_width_and_height():
+    def activations(name: str, *changes: str) -> float:
+        return image_worker(preset(name, *changes), "editor", SIZES).parts()["activations"]
+
+    sides = ("diffuser.width=1024", "diffuser.height=256")
+    assert activations("cluster", *sides) == activations("cluster", "diffuser.image_size=512")
+    assert activations("cluster", "diffuser.width=768") == 1.5 * activations("cluster")  # decoding
+
+
+def test_a_source_of_qwen_image_edit_keeps_the_pictures_ratio():
+    def sample(*changes: str) -> image_models.Geometry:
+        config = preset("qwen-image-edit", "editor.source_size=512", *changes)
+        return image_models.geometry(config, config.editor, SIZES.model(config.models.edits_with))
+
+    square, wide = sample(), sample("diffuser.width=768")
+    assert (square.own, square.source) == (32 * 32, 32 * 32)
+    assert (wide.own, wide.source) == (48 * 32, (640 // 16) * (416 // 16))  # of 627×418 pixels
+    seen = wide.text - square.text
+    assert seen == (480 // 28) * (320 // 28) - (384 // 28) ** 2
+
+
 def test_sizes_are_those_of_the_code_that_runs():
     from actors.image_model import ImageModel
     from actors.model_families import FAMILIES

@@ -118,6 +118,17 @@ def test_settings_that_change_nothing_are_not_told():
     assert said(refused(edits, 62.0)["editor"]) == ["editor.dtype=bfloat16", "editor.source_size=512"]
 
 
+def test_a_source_that_is_no_square_is_told_the_side_of_the_square_with_as_many_pixels():
+    alone = (
+        "placement.share=[]",
+        "editor.gpus=1",
+        "editor.source_size=null",
+        "models.editor=hf://Qwen/Qwen-Image-Edit",
+    )
+    wide = preset("qwen-image-edit", "editor.dtype=float32", "diffuser.width=768", *alone)
+    assert said(refused(wide, 64.0)["editor"]) == ["editor.dtype=bfloat16", "editor.source_size=624"]
+
+
 def test_what_no_setting_makes_fit_says_so():
     line = refused(preset("cluster"), 16.0)["diffuser"]
     assert line.endswith("No setting makes it fit: take a smaller model, or GPUs with more memory (needs.gpu_gib)")

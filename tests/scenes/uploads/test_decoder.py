@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scenes.pictures.size import PictureSize
 from scenes.uploads.decoder import DecoderBusy, DecoderLimits, UploadDecoder
 from scenes.uploads.refusal import UploadRefused
+
+SIZE = PictureSize(64, 64)
 
 
 def png(size: int = 64) -> bytes:
@@ -22,7 +25,7 @@ def png(size: int = 64) -> bytes:
 
 def read(decoder: UploadDecoder, *files: bytes) -> list:
     async def all_() -> list:
-        return await asyncio.gather(*(decoder.read(data, 64) for data in files), return_exceptions=True)
+        return await asyncio.gather(*(decoder.read(data, SIZE) for data in files), return_exceptions=True)
 
     return asyncio.run(all_())
 
@@ -64,7 +67,7 @@ def test_a_process_that_dies_of_a_file_costs_that_file() -> None:
     async def shoot() -> list:
         (pid,) = processes(decoder)
         os.kill(pid, signal.SIGSTOP)
-        asked = asyncio.gather(decoder.read(png(), 64), return_exceptions=True)
+        asked = asyncio.gather(decoder.read(png(), SIZE), return_exceptions=True)
         await asyncio.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
         return await asked
@@ -105,7 +108,7 @@ def test_a_client_that_goes_leaves_its_place() -> None:
     decoder = UploadDecoder(DecoderLimits(max_pixels=65_536, workers=1, queue=1, deadline_s=2.0))
 
     async def leave() -> None:
-        tasks = [asyncio.create_task(decoder.read(png(), 64)) for _ in range(2)]
+        tasks = [asyncio.create_task(decoder.read(png(), SIZE)) for _ in range(2)]
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()

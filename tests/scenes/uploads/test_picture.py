@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scenes.pictures.size import PictureSize
 from scenes.uploads.picture import read_picture
 from scenes.uploads.refusal import UploadRefused
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS, SIZE = 65_536, 64
+MAX_PIXELS, SIZE = 65_536, PictureSize(64, 64)
 
 
 def encoded(kind: str, size: tuple[int, int] = (64, 64), mode: str = "RGB", **options) -> bytes:
@@ -23,13 +24,13 @@ def encoded(kind: str, size: tuple[int, int] = (64, 64), mode: str = "RGB", **op
     return buffer.getvalue()
 
 
-def read(data: bytes) -> np.ndarray:
-    return np.frombuffer(read_picture(data, MAX_PIXELS, SIZE), np.uint8).reshape(SIZE, SIZE, 3)
+def read(data: bytes, size: PictureSize = SIZE) -> np.ndarray:
+    return np.frombuffer(read_picture(data, MAX_PIXELS, size), np.uint8).reshape(size.shape)
 
 
-def refusal(data: bytes) -> UploadRefused:
+def refusal(data: bytes, size: PictureSize = SIZE) -> UploadRefused:
     with pytest.raises(UploadRefused) as caught:
-        read(data)
+        read(data, size)
     return caught.value
 
 
@@ -87,6 +88,29 @@ def test_exif_turns_the_image() -> None:
 )
 def test_what_is_no_single_square_image_is_refused(data: bytes, code: str) -> None:
     assert refusal(data).code == code
+
+
+WIDE = PictureSize(96, 64)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("sent", [(96, 64), (192, 128), (200, 133)])  # the last: 133.3 would be exact
+def test_where_models_make_no_squares_an_image_has_their_ratio(kind: str, sent: tuple[int, int]) -> None:
+    assert read(encoded(kind, sent), WIDE).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("sent", [(64, 64), (64, 96), (192, 120), (96, 1), (255, 200)])
+def test_an_image_of_another_ratio_is_refused(sent: tuple[int, int]) -> None:
+    problem = refusal(encoded("PNG", sent), WIDE)
+    assert problem.code == "image_of_other_ratio"
+    assert problem.message == f"the image has {sent[0]}×{sent[1]} pixels; crop or pad it to the ratio of 96×64"
+
+
+def test_the_ratio_is_that_of_the_turned_image() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    assert read(encoded("JPEG", (64, 96), exif=exif), WIDE).shape == (64, 96, 3)
+    assert refusal(encoded("JPEG", (96, 64), exif=exif), WIDE).code == "image_of_other_ratio"
 
 
 def bomb(width: int, height: int) -> bytes:

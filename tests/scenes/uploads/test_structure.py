@@ -8,6 +8,7 @@ import zlib
 import pytest
 from PIL import Image
 
+from scenes.pictures.size import PictureSize
 from scenes.uploads.picture import read_picture
 from scenes.uploads.refusal import UploadRefused
 from scenes.uploads.structure import MAX_SCANS
@@ -64,7 +65,7 @@ ANIMATED = b"RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02\x00\x00\x00" + b"\
 def test_files_that_cost_much_are_refused_at_once(data: bytes, code: str, words: str) -> None:
     started = time.process_time()
     with pytest.raises(UploadRefused, match=words) as caught:
-        read_picture(data, 4_194_304, 64)
+        read_picture(data, 4_194_304, PictureSize(64, 64))
     assert caught.value.code == code
     assert time.process_time() - started < 0.25
 
@@ -81,4 +82,4 @@ def test_files_that_cost_much_are_refused_at_once(data: bytes, code: str, words:
     ids=["progressive", "quality", "comment", "texts", "webp"],
 )
 def test_files_as_programs_write_them_are_read(data: bytes) -> None:
-    assert len(read_picture(data, 4_194_304, 64)) == 64 * 64 * 3
+    assert len(read_picture(data, 4_194_304, PictureSize(64, 64))) == 64 * 64 * 3

@@ -1,0 +1,1 @@
+"""Pictures: how wide and how high they are."""
