@@ -19,6 +19,7 @@ from PIL import Image
 from actors.conditioning import Conditioning, Network, Rows, denoised
 from actors.image_model import ImageModel, noise_generators
 from actors.repeats import without_repeats
+from scenes.pictures.sources import sources_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Flux2Conditioning(Conditioning):
     """What a FLUX.2 transformer is given besides latents and σ, for B samples.
 
     Attributes:
-        image_latents: (B, S', C) packed latents of the source images; S' is 0 where an image is drawn.
+        image_latents: (B, S', C) packed latents of the source images, one after the other; S' is 0 where an image is
+            drawn.
         text: (B, L, D) embeddings of the prompts.
         negative: (B, L, D) of the empty prompt; None where there is no guidance.
         text_ids: (L, 4) positions of the text tokens.
@@ -40,6 +42,10 @@ class Flux2Conditioning(Conditioning):
     text_ids: torch.Tensor
     latent_ids: torch.Tensor
     guidance: float
+
+    def zeros(self) -> torch.Tensor:
+        own = int((self.latent_ids[:, 0] == 0).sum())  # sources lie at the times 10, 20 and so on
+        return self.image_latents.new_zeros(len(self), own, self.image_latents.shape[-1])
 
     def take(self, rows: Rows) -> Flux2Conditioning:
         negative = None if self.negative is None else self.negative[rows]
@@ -69,6 +75,7 @@ class Flux2KleinModel(ImageModel):
     1 does without, and so do the distilled models, whatever it is."""
 
     pipeline = Flux2KleinPipeline
+    most_sources = 4
 
     @property
     def call_arguments(self) -> dict[str, Any]:
@@ -110,15 +117,18 @@ class Flux2KleinModel(ImageModel):
         return embeds, ids[0]
 
     def _sources(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Packed latents (B, S', C), each image encoded by itself and equal ones once, and positions (S', 4)."""
+        """Packed latents (B, S', C) of each edit's images, one after the other, and positions (S', 4). Each image is
+        encoded by itself, and equal ones once."""
         pipe, size = self.pipe, self.size.sides
-        firsts, places = without_repeats([image.tobytes() for image in images])
+        count, every = len(sources_of(images[0])), [one for image in images for one in sources_of(image)]
+        firsts, places = without_repeats([image.tobytes() for image in every])
         latents = []
         for first in firsts:
-            pixels = pipe.image_processor.preprocess(Image.fromarray(images[first]), **size)
+            pixels = pipe.image_processor.preprocess(Image.fromarray(every[first]), **size)
             latents.append(pipe._encode_vae_image(pixels.to(pipe.vae.device, pipe.vae.dtype), None))
-        ids = pipe._prepare_image_ids(latents[:1])[0].to(pipe.vae.device)
-        return pipe._pack_latents(torch.cat(latents))[places], ids
+        ids = pipe._prepare_image_ids(latents[:1] * count)[0].to(pipe.vae.device)
+        packed = pipe._pack_latents(torch.cat(latents))[places]
+        return packed.reshape(len(images), -1, packed.shape[-1]), ids
 
     def _noise(self, seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """First latents (B, S, C), and positions (S, 4)."""

@@ -25,6 +25,7 @@ from actors.flow_path import FlowOde, FlowSde
 from actors.flow_sde import FlowSdeScheduler
 from actors.gpu import avoid_cudnn_attention
 from scenes.pictures.size import PictureSize, nearest
+from scenes.pictures.sources import check_sources
 
 INDEX = "model_index.json"
 _SDE_STREAM = 1
@@ -61,6 +62,8 @@ class ImageModel(ABC):
     """The pipeline whose arithmetic the family follows."""
     sources_at: ClassVar[int | None] = None
     """`source_size` where none is given; None: the model sees the image that it edits at `image_size`."""
+    most_sources: ClassVar[int] = 1
+    """Images that an edit may be given: the one that it edits, and others that the model sees beside it."""
 
     def __init__(
         self,
@@ -126,7 +129,8 @@ class ImageModel(ABC):
         """Apply one edit prompt to each image.
 
         Args:
-            images: (H, W, 3) uint8, each of `size`.
+            images: (H, W, 3) uint8, each of `size`; or (K, H, W, 3), where the model takes `most_sources` > 1: what is
+                edited, and other images that it sees.
             prompts: edit prompts, one an image.
             seeds: one an image.
             sde: sample stochastically and return the paths, or by the ODE and return the clean latents as paths; None
@@ -138,8 +142,7 @@ class ImageModel(ABC):
             FloatingPointError: as `draw`.
         """
         check_calls(prompts, seeds, images)
-        for i, image in enumerate(images):
-            self._check_image(i, image)
+        check_sources(images, self.size, self.most_sources)
         if sde is not None and steps not in (None, sde.steps):
             raise ValueError(f"steps is {steps} and sde.steps is {sde.steps}; leave steps out where sde is given")
         count = step_count(steps if sde is None else sde.steps, self.steps)
@@ -163,8 +166,7 @@ class ImageModel(ABC):
         check_calls(prompts, None, images)
         if not prompts:
             raise ValueError("conditioning needs at least one image; got none")
-        for i, image in enumerate(images):
-            self._check_image(i, image)
+        check_sources(images, self.size, self.most_sources)
         return self._condition(images, prompts)
 
     @abstractmethod
@@ -204,14 +206,6 @@ class ImageModel(ABC):
     def _parts(cls, path: str | Path) -> dict[str, Any]:
         """Components that diffusers would not load by itself."""
         return {}
-
-    def _check_image(self, index: int, image: np.ndarray) -> None:
-        expected = self.size.shape
-        if image.shape != expected or image.dtype != np.uint8:
-            raise ValueError(
-                f"image {index} is {image.dtype} of shape {image.shape}; expected uint8 of shape {expected}: "
-                "resize it, or set image_size to what the model was trained for"
-            )
 
 
 def load_pipeline(

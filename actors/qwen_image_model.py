@@ -22,6 +22,7 @@ from actors.conditioning import Conditioning, Network, Rows, denoised
 from actors.image_model import ImageModel, noise_generators
 from actors.repeats import without_repeats
 from scenes.pictures.size import PictureSize, nearest
+from scenes.pictures.sources import sources_of
 
 _NEGATIVE_PROMPT = " "  # what the model's authors guide away from
 _SOURCE_SIZE = 1024  # of the pipeline, in pixels
@@ -36,17 +37,17 @@ class QwenImageConditioning(Conditioning):
     """What a Qwen-Image transformer is given besides latents and σ, for B samples.
 
     Attributes:
-        image_latents: (B, S', C) packed latents of the source images.
+        image_latents: (B, S', C) packed latents of the source images, one after the other.
         text: of the prompts, with their images.
         negative: of the negative prompt with each image; None where there is no guidance.
-        grids: (frames, height, width) in tokens, of the latents and of the source.
+        grids: (frames, height, width) in tokens, of the latents and of each source.
         guidance: true classifier-free guidance scale.
     """
 
     image_latents: torch.Tensor
     text: Text
     negative: Text | None
-    grids: tuple[tuple[int, int, int], tuple[int, int, int]]
+    grids: tuple[tuple[int, int, int], ...]
     guidance: float
 
     def take(self, rows: Rows) -> QwenImageConditioning:
@@ -140,18 +141,18 @@ class QwenImageModel(ImageModel):
     def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> QwenImageConditioning:
         keys = [image.tobytes() for image in images]
         firsts, places = without_repeats(keys)
-        sources = [Image.fromarray(images[first]) for first in firsts]
-        read = self._resized(sources, self._read)
+        sources = [[Image.fromarray(one) for one in sources_of(images[first])] for first in firsts]
+        read = [self._resized(each, self._read) for each in sources]
         asked, prompt_places = without_repeats(list(zip(keys, prompts, strict=True)))
         text = self._text([prompts[row] for row in asked], [read[places[row]] for row in asked])
         negative = None
         if self.guidance_scale > 1:
             negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), read), places)
         return QwenImageConditioning(
-            self._source_latents(self._resized(sources, self._source))[places],
+            self._source_latents([self._resized(each, self._source) for each in sources])[places],
             _rows(text, prompt_places),
             negative,
-            ((1, *self.size.tokens(self._patch)), (1, *self._source.tokens(self._patch))),
+            ((1, *self.size.tokens(self._patch)), *[(1, *self._source.tokens(self._patch))] * len(sources[0])),
             self.guidance_scale,
         )
 
@@ -169,18 +170,19 @@ class QwenImageModel(ImageModel):
         resize = self.pipe.image_processor.resize  # it leaves a list as it is
         return [resize(image, size.height, size.width) for image in images]
 
-    def _text(self, prompts: Sequence[str], sources: Sequence[Image.Image]) -> Text:
-        embeds, mask = self.pipe.encode_prompt(image=list(sources), prompt=list(prompts), device=self.pipe.vae.device)
+    def _text(self, prompts: Sequence[str], sources: Sequence[Sequence[Image.Image]]) -> Text:
+        every = [image for each in sources for image in each]
+        embeds, mask = self.pipe.encode_prompt(image=every, prompt=list(prompts), device=self.pipe.vae.device)
         return embeds, torch.ones(embeds.shape[:2], device=embeds.device).bool() if mask is None else mask.bool()
 
-    def _source_latents(self, sources: Sequence[Image.Image]) -> torch.Tensor:
-        """(B, S', C), each source encoded by itself, so that none depends on the others."""
-        pipe, size = self.pipe, self._source
-        pixels = pipe.image_processor.preprocess(sources, size.height, size.width).unsqueeze(2)
+    def _source_latents(self, sources: Sequence[Sequence[Image.Image]]) -> torch.Tensor:
+        """(B, S', C) of each edit's sources, every one encoded by itself, so that none depends on the others."""
+        pipe, size, every = self.pipe, self._source, [image for each in sources for image in each]
+        pixels = pipe.image_processor.preprocess(every, size.height, size.width).unsqueeze(2)
         pixels = pixels.to(pipe.vae.device, pipe.vae.dtype)
-        latents = pipe._encode_vae_image(pixels, noise_generators([0] * len(sources)))
+        latents = pipe._encode_vae_image(pixels, noise_generators([0] * len(every)))
         packed: torch.Tensor = pipe._pack_latents(latents, len(latents), latents.shape[1], *latents.shape[3:])
-        return packed
+        return packed.reshape(len(sources), -1, packed.shape[-1])
 
     def _decode(self, latents: torch.Tensor) -> np.ndarray:
         """(B, H, W, 3) pixels of packed latents."""
@@ -207,9 +209,10 @@ class QwenImagePlusModel(QwenImageModel):
     edits one image at a time: it takes a list for several sources of one edit."""
 
     pipeline = QwenImageEditPlusPipeline
+    most_sources = 3
     text_size = 384
 
-    def _text(self, prompts: Sequence[str], sources: Sequence[Image.Image]) -> Text:
+    def _text(self, prompts: Sequence[str], sources: Sequence[Sequence[Image.Image]]) -> Text:
         alone = super()._text
         found = [alone([prompt], [source]) for prompt, source in zip(prompts, sources, strict=True)]
         longest = max(embeds.shape[1] for embeds, _ in found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.flow_path import FlowPath
+from scenes.pictures.sources import sources_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class ActorSample:
 
 @dataclass(frozen=True)
 class EditorSample:
-    """One edit of the Inverse Diffuser: the source `image` (H, W, 3) uint8, the edit prompt, the sampled path or clean
-    latent, and the seed of what the learner draws for it.
+    """One edit of the Inverse Diffuser: the source `image` (H, W, 3) uint8, (K, H, W, 3) of several, the edit prompt,
+    the sampled path or clean latent, and the seed of what the learner draws for it.
 
     Raises:
         ValueError: a path that is neither, a value that is not finite, or a wrong image.
@@ -56,7 +57,8 @@ class EditorSample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_image(self.image)
+        for source in sources_of(self.image):
+            _check_image(source)
         _check_finite("advantage", [self.advantage])
         if len(self.path) == 0 and not self.path.is_clean:
             raise ValueError("EditorSample.path has no stochastic step; sample the edit with the SDE to train on it")

@@ -62,6 +62,7 @@ def try_family(
         ("image and prompt matter", trial.what_matters),
         ("rows of a conditioning are its samples", trial.rows),
         ("the learner finds the rollout's log-probabilities", trial.log_probs),
+        ("each image of an edit matters, and the learner sees it", trial.several),
         ("a step of training changes the policy", trial.training),
         ("an exported model computes the same", trial.export),
     ):
@@ -125,6 +126,19 @@ class _Trial:
         apart = self._mismatch()
         return apart <= self._log_prob, f"{apart:.2g} apart"
 
+    def several(self) -> tuple[bool, str]:
+        """A family that takes several images sees the second one, too, and the learner rebuilds the edits with both."""
+        if (most := self.policy.model.most_sources) == 1:
+            return True, "it takes one"
+        pairs = [np.stack(pair) for pair in (self._images, self._images[::-1])]
+        same = [np.stack([pair[0], pair[0]]) for pair in pairs]
+        by_second = _most(self._predicted(pairs[:1], PROMPTS[:1]) - self._predicted(same[:1], PROMPTS[:1]))
+        edits: list[Edit] = self.policy.model.edit(pairs, PROMPTS, _SEEDS, self._sde)
+        found = zip(pairs, PROMPTS, edits, strict=True)
+        apart = self._mismatch([EditorSample(pair, prompt, _path_of(edit), 0.0) for pair, prompt, edit in found])
+        holds = by_second > _SHOWS and apart <= self._log_prob
+        return holds, f"of at most {most} the second changes velocities by {by_second:.2g}; log-probs {apart:.2g} apart"
+
     def training(self) -> tuple[bool, str]:
         """A step on what was sampled moves weights and log-probabilities."""
         untrained = self._mismatch()
@@ -168,12 +182,12 @@ class _Trial:
     def _noise(like: torch.Tensor) -> torch.Tensor:
         return torch.randn(like.shape, generator=torch.Generator().manual_seed(2)).to(like)
 
-    def _mismatch(self) -> float:
+    def _mismatch(self, samples: Sequence[EditorSample] | None = None) -> float:
         policy = self.policy
         with torch.no_grad():
             return max(
                 float(policy.mismatch(batch, policy.anchor(policy.evaluate(policy.module, batch))).max())
-                for batch in policy.batches(self._samples)
+                for batch in policy.batches(samples or self._samples)
             )
 
 

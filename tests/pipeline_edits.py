@@ -21,12 +21,14 @@ STEPS = 5
 
 
 def pipelines_edit(
-    editor: ImageModel, monkeypatch: pytest.MonkeyPatch, row: int, steps: int = STEPS
+    editor: ImageModel, monkeypatch: pytest.MonkeyPatch, row: int, steps: int = STEPS, beside: np.ndarray | None = None
 ) -> tuple[np.ndarray, torch.Tensor]:
-    """What the family's own pipeline makes of one image and one prompt: pixels, and the latents after each step."""
+    """What the family's own pipeline makes of one image, or of it with another `beside` it, and one prompt: pixels, and
+    the latents after each step."""
     pipe, latents = editor.pipe, list[torch.Tensor]()
+    image = Image.fromarray(images(2, editor.size)[row])
     settings: dict[str, Any] = {
-        "image": Image.fromarray(images(2, editor.size)[row]),
+        "image": image if beside is None else [image, Image.fromarray(beside)],
         "prompt": PROMPTS[row],
         "height": editor.size.height,
         "width": editor.size.width,

@@ -20,6 +20,7 @@ WHAT = [
     "image and prompt matter",
     "rows of a conditioning are its samples",
     "the learner finds the rollout's log-probabilities",
+    "each image of an edit matters, and the learner sees it",
     "a step of training changes the policy",
     "an exported model computes the same",
 ]
