@@ -12,7 +12,9 @@ import torch
 from diffusers import AutoPipelineForText2Image
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
-from actors.image_model import batches, check_calls, load_pipeline, noise_generators, step_count, to_images
+from actors.image_model import batches, check_calls, noise_generators, step_count, to_images
+from actors.pipelines.folder import load_pipeline
+from actors.pipelines.text_encoders import Offload, place
 from scenes.pictures.size import PictureSize
 
 _NEGATIVE_PROMPT = " "
@@ -45,8 +47,10 @@ class AnyDrawer:
         max_batch: int = 16,
         device: str = "cpu",
         dtype: str = "float32",
+        text_offload: Offload = "none",
     ) -> None:
-        self.pipe: Any = load_pipeline(AutoPipelineForText2Image, path, getattr(torch, dtype)).to(device)
+        self.pipe: Any = load_pipeline(AutoPipelineForText2Image, path, getattr(torch, dtype))
+        self.texts = place(self.pipe, device, text_offload)
         self.size, self.steps, self.max_batch = PictureSize.of(image_size), steps, max_batch
         taken = inspect.signature(self.pipe.__call__).parameters
         self._settings: dict[str, Any] = {**self.size.sides, "output_type": "np"}

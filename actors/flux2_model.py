@@ -18,6 +18,7 @@ from PIL import Image
 
 from actors.conditioning import Conditioning, Network, Rows, denoised
 from actors.image_model import ImageModel, noise_generators
+from actors.pipelines.encodings import Encoding
 from actors.repeats import without_repeats
 from scenes.pictures.sources import sources_of
 
@@ -111,9 +112,16 @@ class Flux2KleinModel(ImageModel):
 
     def _text(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (B, L, D) and positions (L, 4)."""
-        embeds, ids = self.pipe.encode_prompt(
-            prompt=list(prompts), max_sequence_length=self.max_sequence_length, device=self.pipe.vae.device
-        )
+
+        def encode(rows: list[int]) -> Encoding:
+            embeds, ids = self.pipe.encode_prompt(
+                prompt=[prompts[row] for row in rows],
+                max_sequence_length=self.max_sequence_length,
+                device=self.pipe.vae.device,
+            )
+            return embeds, ids
+
+        embeds, ids = self._encoded(prompts, encode)
         return embeds, ids[0]
 
     def _sources(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,10 +16,9 @@ from diffusers import FluxKontextPipeline
 from PIL import Image
 
 from actors.conditioning import Conditioning, Network, Rows
-from actors.image_model import ImageModel, ModelLoadError, noise_generators
+from actors.image_model import ImageModel, noise_generators
+from actors.pipelines.encodings import Encoding
 from actors.repeats import without_repeats
-
-__all__ = ["FluxConditioning", "FluxModel", "ModelLoadError"]
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,18 @@ class FluxModel(ImageModel):
     def _prompt_embeds(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """T5 embeddings (B, L, D), CLIP's (B, P) and positions (L, 3). Equal prompts are encoded once."""
         firsts, places = without_repeats(prompts)
-        embeds, pooled, text_ids = self.pipe.encode_prompt(
-            prompt=[prompts[first] for first in firsts],
-            max_sequence_length=self.max_sequence_length,
-            device=self.pipe.vae.device,
-        )
-        return embeds[places], pooled[places], text_ids
+        asked = [prompts[first] for first in firsts]
+
+        def encode(rows: list[int]) -> Encoding:
+            embeds, pooled, text_ids = self.pipe.encode_prompt(
+                prompt=[asked[row] for row in rows],
+                max_sequence_length=self.max_sequence_length,
+                device=self.pipe.vae.device,
+            )
+            return embeds, pooled, text_ids.expand(len(rows), -1, -1)
+
+        embeds, pooled, text_ids = self._encoded(asked, encode)
+        return embeds[places], pooled[places], text_ids[0]
 
     def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, **kwargs: Any) -> np.ndarray:
         embeds, pooled, _ = self._prompt_embeds(prompts)

@@ -7,32 +7,26 @@ the learner uses it to rebuild what the editor saw.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from diffusers import DiffusionPipeline, ModelMixin
-from safetensors import SafetensorError
 
 from actors.conditioning import Conditioning
 from actors.edit import Edit
 from actors.flow_path import FlowOde, FlowSde
 from actors.flow_sde import FlowSdeScheduler
-from actors.gpu import avoid_cudnn_attention
+from actors.pipelines.encodings import Encoding, Encodings
+from actors.pipelines.folder import check_index, load_pipeline
+from actors.pipelines.text_encoders import Offload, place
 from scenes.pictures.size import PictureSize, nearest
 from scenes.pictures.sources import check_sources
 
-INDEX = "model_index.json"
 _SDE_STREAM = 1
-
-
-class ModelLoadError(RuntimeError):
-    """A model folder is missing, incomplete, damaged, or of a kind that cannot be used."""
 
 
 class ImageModel(ABC):
@@ -52,6 +46,7 @@ class ImageModel(ABC):
         device: torch device.
         dtype: torch dtype, by name.
         source_size: side of the square with about the pixels that the model sees of its source; None: `sources_at`.
+        text_offload: `cpu`: text encoders are in CPU memory but for when they encode, see `TextEncoders`.
 
     Raises:
         ModelLoadError: no pipeline can be loaded from `path`; the message says why and what to do.
@@ -76,6 +71,7 @@ class ImageModel(ABC):
         device: str = "cpu",
         dtype: str = "float32",
         source_size: int | None = None,
+        text_offload: Offload = "none",
     ) -> None:
         if source_size is not None and self.sources_at is None:
             raise ValueError(
@@ -83,7 +79,9 @@ class ImageModel(ABC):
                 "at diffuser.image_size. Leave it out"
             )
         self.source_size = source_size or self.sources_at
-        self.pipe: Any = self._load(path, getattr(torch, dtype)).to(device)
+        self.pipe: Any = self._load(path, getattr(torch, dtype))
+        self.texts = place(self.pipe, device, text_offload)
+        self.encodings = Encodings()
         self.image_size, self.size = image_size, PictureSize.of(image_size)
         self.steps = steps
         self.max_sequence_length = max_sequence_length
@@ -183,6 +181,13 @@ class ImageModel(ABC):
     def _condition(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Conditioning:
         """`conditioning` of at least one checked image."""
 
+    def _encoded(self, keys: Sequence[Hashable], encode: Callable[[list[int]], Encoding]) -> Encoding:
+        """What the text encoders make of prompts, a row for each; see `Encodings.batch`, which keeps them where text
+        encoders come and go."""
+        if self.texts is None:
+            return encode(list(range(len(keys))))
+        return self.encodings.batch(keys, encode, self.pipe.vae.device)
+
     @contextmanager
     def _sampler(self, sde: FlowSde | FlowOde | None, seeds: Sequence[int]) -> Iterator[FlowSdeScheduler | None]:
         """Let the pipeline's scheduler be one that takes SDE steps, where `sde` asks for it."""
@@ -208,25 +213,6 @@ class ImageModel(ABC):
         return {}
 
 
-def load_pipeline(
-    kind: Any, path: str | Path, dtype: torch.dtype, parts: Callable[[], dict[str, Any]] = dict
-) -> DiffusionPipeline:
-    """A pipeline, loaded by `kind`, diffusers' class, with the `parts` that it would not load by itself.
-
-    Raises:
-        ModelLoadError: it cannot be loaded from `path`; the message says why and what to do.
-    """
-    avoid_cudnn_attention()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        pipe = kind.from_pretrained(str(path), dtype=dtype, **parts())
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelLoadError(f"model path {str(path)!r} cannot be loaded: {error}; {_REMEDY}") from error
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def batches(count: int, most: int) -> list[slice]:
     """The rows of `count` samples, `most` at a time."""
     return [slice(i, min(i + most, count)) for i in range(0, count, most)]
@@ -238,21 +224,6 @@ def step_count(steps: int | None, default: int) -> int:
     if count < 1:
         raise ValueError(f"steps is {count}; it must be at least 1")
     return count
-
-
-_REMEDY = "give a folder that a diffusers pipeline's save_pretrained wrote, or a hub id that can be reached"
-
-
-def check_index(path: str | Path) -> None:
-    """Refuse a folder that holds no pipeline; a hub id is left to the hub.
-
-    Raises:
-        ModelLoadError: it does not exist, or has no index.
-    """
-    folder = Path(path)
-    if not (folder / INDEX).is_file() and (folder.exists() or len(folder.parts) != 2):
-        what = f"has no {INDEX}" if folder.is_dir() else "does not exist"
-        raise ModelLoadError(f"model path {str(path)!r} {what}; {_REMEDY}")
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -13,7 +13,8 @@ from diffusers import DiffusionPipeline
 from actors.any_drawer import AnyDrawer, draws
 from actors.flux2_model import Flux2KleinModel
 from actors.flux_model import FluxModel
-from actors.image_model import INDEX, ImageModel, ModelLoadError, check_index
+from actors.image_model import ImageModel
+from actors.pipelines.folder import INDEX, ModelLoadError, check_index
 from actors.qwen_image_model import QwenImageModel, QwenImagePlusModel
 from scenes.entry_point import load_entry_point
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,10 +145,20 @@ class QwenImageModel(ImageModel):
         sources = [[Image.fromarray(one) for one in sources_of(images[first])] for first in firsts]
         read = [self._resized(each, self._read) for each in sources]
         asked, prompt_places = without_repeats(list(zip(keys, prompts, strict=True)))
-        text = self._text([prompts[row] for row in asked], [read[places[row]] for row in asked])
+        known = [sha256(keys[first]).digest() for first in firsts]  # short, as it may be kept
+
+        def text_of(prompts: Sequence[str], sources: Sequence[int]) -> Text:
+            def encode(rows: list[int]) -> Text:
+                return self._text([prompts[row] for row in rows], [read[sources[row]] for row in rows])
+
+            told = [(prompt, known[source]) for prompt, source in zip(prompts, sources, strict=True)]
+            embeds, mask = self._encoded(told, encode)
+            return embeds, mask
+
+        text = text_of([prompts[row] for row in asked], [places[row] for row in asked])
         negative = None
         if self.guidance_scale > 1:
-            negative = _rows(self._text([_NEGATIVE_PROMPT] * len(firsts), read), places)
+            negative = _rows(text_of([_NEGATIVE_PROMPT] * len(firsts), range(len(firsts))), places)
         return QwenImageConditioning(
             self._source_latents([self._resized(each, self._source) for each in sources])[places],
             _rows(text, prompt_places),

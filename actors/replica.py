@@ -48,11 +48,17 @@ class Replica:
         """Leave the GPU, for others that work there: the model waits in CPU memory."""
         if self._left is None:
             self._left = self.model.pipe.device
-            self.model.pipe.to("cpu")
+            _move(self.model.pipe, "cpu")
             release_gpu_memory()
 
     def wake(self) -> None:
         """Be back where the model was before `sleep`."""
         if self._left is not None:
-            self.model.pipe.to(self._left)
+            _move(self.model.pipe, self._left)
             self._left = None
+
+
+def _move(pipe: Any, device: str | torch.device) -> None:
+    from actors.pipelines.text_encoders import move  # loads torch, which whoever holds a handle does not need
+
+    move(pipe, device)

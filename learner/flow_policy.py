@@ -16,6 +16,7 @@ from actors.conditioning import Conditioning, Network, velocity
 from actors.flow_path import Sampler
 from actors.flow_sde import gaussian_log_prob, sde_log_prob, sde_mean_std
 from actors.model_families import load_editor
+from actors.pipelines.text_encoders import move
 from learner.config import EditorLearnerConfig, LearnerConfig
 from learner.flow_loss import Guard, flow_loss, gaussian_divergence
 from learner.samples import EditorSample
@@ -100,7 +101,7 @@ class FlowPolicy:
 
     def to(self, device: str) -> None:
         """Move all that it holds, the frozen parts of the pipeline included."""
-        self.model.pipe.to(device)
+        move(self.model.pipe, device)
         if self.reference is not None:
             self.reference.to(device)
 

@@ -40,6 +40,10 @@ class PipelineConfig(Section):
     offload: Literal["none", "cpu"] = "none"
     """Where a worker's model is while the learner works: on its GPU, or in CPU memory (`cpu`), so that roles on the
     same GPU fit there by turns."""
+    text_offload: Literal["none", "cpu"] = "none"
+    """Where the pipeline's text encoders are but for when they encode: on its GPU, or in CPU memory (`cpu`). They then
+    come for prompts that they have not seen lately and leave before the first denoising step. `editor.text_offload`
+    holds for the ranks of its learner, too."""
     start_deadline_s: float = Field(300.0, gt=0)
     """Seconds from starting the workers until every one of them must have loaded."""
 
@@ -56,8 +60,15 @@ class PipelineConfig(Section):
     @property
     def model_settings(self) -> dict[str, Any]:
         """What the workers' pipeline and that of the learner have in common."""
-        settings = {"guidance_scale": self.guidance, "max_sequence_length": self.max_prompt_tokens}
-        return settings if self.family is None else {**settings, "family": self.family}
+        settings: dict[str, Any] = {
+            "guidance_scale": self.guidance,
+            "max_sequence_length": self.max_prompt_tokens,
+        }
+        if self.family is not None:
+            settings["family"] = self.family
+        if self.text_offload != "none":
+            settings["text_offload"] = self.text_offload
+        return settings
 
     def worker_arguments(self, path: str, size: PictureSize) -> dict[str, Any]:
         """What a worker that makes images of this size is made with, but for its steps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -23,8 +24,11 @@ others see it at the image's own size."""
 TEXT_SIZE = {"QwenImageEditPlusPipeline": 384}
 """The same of what its text encoder sees; others with eyes: the source's."""
 _ONE_PROMPT = ("QwenImageEditPlusPipeline",)  # encodes one prompt at a time
+_APART = ("FluxPipeline", "FluxKontextPipeline", "Flux2KleinPipeline", "QwenImageEditPipeline", *_ONE_PROMPT)
+"""Encode each prompt by itself where text encoders leave the GPU (`actors.pipelines.encodings`)."""
 _TWO_PASSES = ("QwenImageEdit", "Flux2Klein")  # guided by a second forward pass after the first
 _ONE_PASS = ("Flux", "QwenImage")  # the batch of a pass is never doubled for guidance
+_TEXT_ENCODER = "text_encoder"
 _VAE_COPIES = 4
 
 
@@ -62,7 +66,7 @@ def image_worker(config: RunConfig, role: str, sizes: Sizes, *, batch: int = WOR
     """A Diffuser (`diffuser`) or an Inverse Diffuser (`editor`): all parts of its pipeline in the role's number format,
     and the largest of its stages for `batch` samples:
 
-    - prompts: see `encoding`;
+    - prompts: see `encoding`; with `text_offload` the text encoders' weights are there meanwhile, and only then;
     - a step: tokens·(4h + 8h) elements, a block's residual stream, queries, keys, values and both sides of an MLP of
       width 4h, without gradients; where a pipeline runs both halves of classifier-free guidance at once, twice that;
     - decoding: 4·H·W·c elements with the c channels that come into the VAE's last block at full size: what comes in,
@@ -77,7 +81,7 @@ def image_worker(config: RunConfig, role: str, sizes: Sizes, *, batch: int = WOR
     except UnknownSize as error:
         return Estimate(unknown(error, "weights", "activations"))
     width = DTYPE_BYTES[settings.dtype]
-    weights = weights_terms(model, width)
+    weights = weights_terms(model, width, visitors(settings, model))
     try:
         stages = worker_stages(config, settings, model, batch, width)
     except UnknownSize as error:
@@ -115,13 +119,20 @@ def largest(stages: dict[str, tuple[float, str]]) -> Term:
     return Term("activations", stages[name][0], f"{name}, {stages[name][1]}{f' ({others})' if others else ''}")
 
 
-def weights_terms(model: Model, width: int, left_out: str | None = None) -> tuple[Term, ...]:
-    """A term for the weights of each part but `left_out`."""
+def weights_terms(model: Model, width: int, left_out: Container[str] = ()) -> tuple[Term, ...]:
+    """A term for the weights of each part but those `left_out`."""
     return tuple(
         Term("weights", size.parameters * width, f"{name}, {parameters(size)} × {width} B")
         for name, size in model.parts.items()
-        if name != left_out
+        if name not in left_out
     )
+
+
+def visitors(settings: PipelineConfig, model: Model) -> frozenset[str]:
+    """The parts that are on the device only while prompts are encoded."""
+    if settings.text_offload == "none":
+        return frozenset()
+    return frozenset(name for name in model.parts if name.startswith(_TEXT_ENCODER))
 
 
 def parameters(size: ModelSize) -> str:
@@ -132,11 +143,13 @@ def parameters(size: ModelSize) -> str:
 
 def encoding(settings: PipelineConfig, model: Model, sample: Geometry, batch: int, width: int) -> tuple[float, str]:
     """Bytes and arithmetic of the text encoder that holds most. A language model gives the states of all its layers,
-    and logits that nobody asks for: tokens·(h·(layers + 1) + words); an encoder one layer: tokens·(4h + 2f)."""
-    prompts = 1 if model.pipeline in _ONE_PROMPT else batch
+    and logits that nobody asks for: tokens·(h·(layers + 1) + words); an encoder one layer: tokens·(4h + 2f). Text
+    encoders that come for it add their weights."""
+    coming = visitors(settings, model)
+    prompts = 1 if model.pipeline in (_APART if coming else _ONE_PROMPT) else batch
     found = (0.0, "none")
     for name, size in model.parts.items():
-        if not name.startswith("text_encoder"):
+        if not name.startswith(_TEXT_ENCODER):
             continue
         text = size.text
         hidden = setting(text, "hidden_size", "d_model")
@@ -152,6 +165,11 @@ def encoding(settings: PipelineConfig, model: Model, sample: Geometry, batch: in
         nbytes = prompts * tokens * each * width
         if nbytes > found[0]:
             found = (nbytes, f"{name}, {prompts} × {tokens} tokens × {said} × {width} B")
+    if coming:
+        sizes = [model.parts[name] for name in sorted(coming)]
+        weights = sum(size.parameters for size in sizes) * width
+        told = " + ".join(map(parameters, sizes))
+        return weights + found[0], f"text encoders that come, ({told}) × {width} B + {found[1]}"
     return found
 
 
@@ -171,7 +189,7 @@ def geometry(config: RunConfig, settings: PipelineConfig, model: Model) -> Geome
     if isinstance(settings, EditorConfig):
         given = settings.source_size or SOURCE_SIZE.get(model.pipeline)
         source = own if given is None else prod(size.scaled_to(given).tokens(pixels))
-        encoders = [part.settings for name, part in model.parts.items() if name.startswith("text_encoder")]
+        encoders = [part.settings for name, part in model.parts.items() if name.startswith(_TEXT_ENCODER)]
         for vision in [it["vision_config"] for it in encoders if it.get("vision_config")]:
             patch = int(vision.get("patch_size", 14)) * int(vision.get("spatial_merge_size", 2))
             side = TEXT_SIZE.get(model.pipeline, given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from presets.memory.estimate import Estimate, Term, count, unknown
-from presets.memory.image_models import geometry, largest, parameters, passes, weights_terms, worker_stages
+from presets.memory.image_models import geometry, largest, parameters, passes, visitors, weights_terms, worker_stages
 from presets.memory.model_size import DTYPE_BYTES, ModelSize, UnknownSize
 from presets.memory.sizes import Adapter, Model, Sizes
 from presets.memory.vlms import held, vlm_training
@@ -32,7 +32,8 @@ def learner_rank(config: RunConfig, policy: str, sizes: Sizes) -> Estimate:
     except UnknownSize as error:
         return Estimate(unknown(error, "weights", "gradients", "optimizer", "activations"))
     width = DTYPE_BYTES[learner.dtype]
-    terms = [*weights_terms(model, width, left_out=part)]
+    coming = frozenset() if policy == "actor" else visitors(config.editor, model)
+    terms = [*weights_terms(model, width, {part, *coming})]
     adapter: Adapter | None = None
     try:
         adapter = None if learner.lora is None else sizes.adapter(name, part, learner.lora)

@@ -131,6 +131,9 @@ def _changes(config: RunConfig, role: str, gpu_gib: float) -> Iterator[Change]:
     by_turns = role in shared and not config.rollout.max_staleness
     if by_turns and not (section == "learner" and getattr(config.learner, policy).zero_stage == 3):
         yield f"{key}.offload", "cpu"
+    images = {"diffuser": "diffuser", "editor": "editor", "learner.editor": "editor"}.get(role)
+    if images is not None and getattr(config, images).text_offload == "none":
+        yield f"{images}.text_offload", "cpu"
     if section == "learner":
         yield from _of_learner(config, policy)
     elif section in ("diffuser", "editor"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from presets.settings import RunSettings
 
-CALLED_ALIKE = ("guidance", "max_prompt_tokens", "dtype", "family")
+CALLED_ALIKE = ("guidance", "max_prompt_tokens", "dtype", "family", "text_offload")
 """How a pipeline is called that one process holds once."""
 
 _PROCESSES = ("workers", "max_workers", "cpus", "gpus", "offload")

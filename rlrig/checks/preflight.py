@@ -34,8 +34,8 @@ def check_own_code(config: RunConfig) -> None:
     for key, value in own_code(config).items():
         try:
             if key.endswith(".family"):
-                from actors.image_model import ModelLoadError  # these load torch
                 from actors.model_families import own_drawer, own_editor
+                from actors.pipelines.folder import ModelLoadError  # these load torch
 
                 try:
                     (own_drawer if key == "diffuser.family" else own_editor)(value)

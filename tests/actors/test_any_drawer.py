@@ -17,8 +17,8 @@ from diffusers import (
 from transformers import Qwen2_5_VLProcessor
 
 from actors.diffuser import Diffuser
-from actors.image_model import ModelLoadError
 from actors.model_families import load_drawer, load_editor
+from actors.pipelines.folder import ModelLoadError
 from benchmarks.tiny_families.qwen_vl import VLM_WIDTH, qwen_vl_model, qwen_vl_processor, spread, vivid
 from benchmarks.tiny_families.z_image import build_z_image
 

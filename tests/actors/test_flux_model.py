@@ -8,7 +8,8 @@ from PIL import Image
 
 from actors.conditioning import velocity
 from actors.flow_sde import FlowSde, sde_log_prob
-from actors.flux_model import FluxModel, ModelLoadError
+from actors.flux_model import FluxModel
+from actors.pipelines.folder import ModelLoadError
 from learner.pretraining.flux_model import new_pipeline
 
 PROMPTS = [

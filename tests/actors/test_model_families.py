@@ -13,8 +13,9 @@ from actors.conditioning import velocity
 from actors.diffuser import Diffuser
 from actors.flow_path import FlowSde
 from actors.flow_sde import sde_log_prob
-from actors.image_model import ImageModel, ModelLoadError
+from actors.image_model import ImageModel
 from actors.model_families import FAMILIES, family_of, load_drawer, load_editor
+from actors.pipelines.folder import ModelLoadError
 from actors.qwen_image_model import QwenImageModel, QwenImagePlusModel
 from benchmarks.tiny_families.flux import build_flux
 from benchmarks.tiny_families.flux2 import build_flux2_klein

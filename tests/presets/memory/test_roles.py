@@ -162,9 +162,8 @@ def test_the_arithmetic_is_shown_a_line_a_part():
 
 def test_guidance_is_a_second_pass_for_the_editors_that_have_one():
     def trained(name: str, *changes: str) -> float:
-        return learner_rank(preset(name, "learner.editor.gradient_checkpointing=false", *changes), "editor", SIZES).of(
-            ("activations",)
-        )
+        stays = ("learner.editor.gradient_checkpointing=false", "editor.text_offload=none")
+        return learner_rank(preset(name, *stays, *changes), "editor", SIZES).of(("activations",))
 
     for guidance, passes in ((1.0, 1), (4.0, 2)):
         assert trained("qwen-image-edit", f"editor.guidance={guidance}") == pytest.approx(
@@ -192,7 +191,7 @@ def rank(name: str, policy: str, size: int, values: dict) -> float:
     return learner_rank(changed, policy, SIZES).known
 
 
-CONFIGS = {name: preset(name) for name in ("cluster", "qwen-image-edit")}
+CONFIGS = {name: preset(name, "editor.text_offload=none") for name in ("cluster", "qwen-image-edit")}
 
 
 @CHECKED
@@ -252,3 +251,29 @@ def test_sizes_are_those_of_the_code_that_runs():
     assert {name: size for name, size in sources.items() if size} == image_models.SOURCE_SIZE
     texts = {name: getattr(family.model, "text_size", None) for name, family in FAMILIES.items()}
     assert {name: size for name, size in texts.items() if size} == image_models.TEXT_SIZE
+
+
+def test_text_encoders_that_leave_are_counted_only_while_they_encode():
+    """Then the encoders' weights and one prompt's activations are held; else those of a step or of the decoding."""
+    for role in ("diffuser", "editor"):
+        stays, leaves = (
+            image_worker(preset("eight-gpus", f"{role}.text_offload={place}"), role, SIZES) for place in ("none", "cpu")
+        )
+        text = sum(term.nbytes for term in stays.having("weights") if term.how.startswith("text_encoder"))
+        assert text > 9e9
+        assert stays.parts()["weights"] - leaves.parts()["weights"] == text
+        assert leaves.parts()["activations"] >= text
+        assert stays.known - 0.9 * text < leaves.known < stays.known - 4 * GIB
+        assert leaves.having("activations")[0].how.startswith("prompts, text encoders that come, (")
+    assert "1 × 512 tokens" in leaves.having("activations")[0].how
+    assert "16 × 512 tokens" in stays.having("activations")[0].how or "a step" in stays.having("activations")[0].how
+
+
+def test_a_learner_of_an_editor_whose_text_encoders_leave_has_their_memory_for_its_forward_pass():
+    stays, leaves = (
+        learner_rank(preset("eight-gpus", f"editor.text_offload={place}"), "editor", SIZES) for place in ("none", "cpu")
+    )
+    text = sum(term.nbytes for term in stays.having("weights") if term.how.startswith("text_encoder"))
+    assert stays.parts()["weights"] - leaves.parts()["weights"] == text
+    assert leaves.known < stays.known
+    assert leaves.parts()["optimizer"] == stays.parts()["optimizer"]
