@@ -29,6 +29,9 @@ class LearnerConfig(Section):
     """AdamW's decay rates of the two moments."""
     epsilon: float = Field(1e-8, gt=0)
     """What AdamW adds to the root of the second moment before it divides by it."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of what trains, taken after each update: held-out evaluation and the
+    exported models have the average, rollouts the weights themselves. Flow-GRPO has 0.9; 0 keeps no average."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are scaled down to this global L2 norm."""
 

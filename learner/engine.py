@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from learner.config import LearnerConfig
 from learner.saving.state import with_safe_files
-from weights.parts import whole_numel
+from weights.parts import distinct, whole_numel
 
 WHOLE_ELEMENTS = 8192
 """With ZeRO-3, parameters of at most so many elements (norms, biases) stay whole on every rank."""
@@ -76,6 +77,20 @@ def frozen_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
     engine, *_ = _quiet_deepspeed().initialize(model=module, config=settings)
     module.eval()
     return engine
+
+
+def exact_weights(engine: Any, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Those of the tensors that train, each once, in float32 as the optimizer has them: with bfloat16, ZeRO keeps more
+    of them than the model shows. A call of all ranks, which must go through all."""
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    for name, tensor in trained(tensors).items():
+        yield name, safe_get_full_fp32_param(tensor) if engine.zero_optimization() else tensor.detach()
+
+
+def trained(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Those of the tensors that train, each once."""
+    return {name: tensor for name, tensor in distinct(tensors)[0].items() if tensor.requires_grad}
 
 
 def step(engine: Any, terms: int, learning_rate: float) -> float:

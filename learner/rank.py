@@ -13,12 +13,14 @@ from typing import Any
 import torch
 
 from actors.gpu import gpu_uuid, peak_gpu_bytes
+from learner.average import PolicyAverage
 from learner.config import LearnerConfig
 from learner.engine import frozen_engine, join, listen, new_engine, step
 from learner.offload import come_back, leave
 from learner.policy import new_policy
 from learner.samples import ActorSample, EditorSample
 from learner.saving.atomic_directory import atomic_directory
+from learner.saving.identity import identity, refuse_other
 from learner.saving.shards import write_shards
 from learner.stats import RankStats
 from weights.checksums import checksums_digest, tensor_checksums
@@ -58,6 +60,7 @@ class LearnerRank:
         self._engine = new_engine(self._policy.module, self._config)
         if self._policy.reference is not None and self._config.zero_stage == 3:
             self._policy.reference = frozen_engine(self._policy.reference, self._config)
+        self._average = PolicyAverage(self._engine, self._policy.weights, self._config.ema, self._rank)
         return sum(whole_numel(p) for p in self._policy.module.parameters() if p.requires_grad)
 
     def add(self, samples: Sequence[ActorSample | EditorSample]) -> None:
@@ -104,6 +107,7 @@ class LearnerRank:
                 f"{sorted(advantages)[:4]}, gradient norm {stats.gradient_norms}"
             )
         self._version, self._held = self._version + 1, after
+        self._average.add()
         stats.seconds += time.monotonic() - began
         stats.gpu_bytes = peak_gpu_bytes()
         return stats
@@ -121,6 +125,11 @@ class LearnerRank:
             pass
         return None
 
+    def averaged_weights(self, version: int | None) -> WeightUpdate | None:
+        """As `weights`, their average where there is one."""
+        with self._average.in_place():
+            return self.weights(version)
+
     def save(self, folder: str) -> None:
         """Write this rank's part of the resumable state: trained weights, optimizer, version."""
         self._engine.save_checkpoint(folder, tag=_TAG, exclude_frozen_parameters=True)
@@ -129,6 +138,7 @@ class LearnerRank:
             write_shards(Path(folder) / _SENT if self._rank == 0 else None, "weights", sent)
         state = {**self._identity(), "version": self._version, "digest": checksums_digest(self._checksums())}
         if self._rank == 0:
+            state |= self._average.save(Path(folder))
             (Path(folder) / _STATE).write_text(json.dumps(state, indent=2))
 
     def load(self, folder: str) -> int:
@@ -142,11 +152,7 @@ class LearnerRank:
         if not path.is_file():
             raise FileNotFoundError(f"{folder}: there is no {_STATE}; give a folder that Learner.save wrote")
         state = json.loads(path.read_text())
-        for field, value in self._identity().items():
-            if state.get(field) != value:
-                raise ValueError(
-                    f"{folder}: it was saved with {field} {state.get(field)!r}, this learner has {value!r}"
-                )
+        refuse_other(folder, state, self._identity())
         self._engine.zero_grad()
         self._forget_batch()
         # What an adapter leaves as it is was not saved; the digest tells whether all that trains was loaded.
@@ -155,16 +161,18 @@ class LearnerRank:
         if checksums_digest(self._held) != state["digest"]:
             raise ValueError(f"{folder}: its weights are not those that were saved; the checkpoint is damaged")
         self._version = state["version"]
+        self._average.load(Path(folder), state)
         return self._version
 
     def export(self, folder: str) -> None:
-        """Write the policy in its ecosystem's format, in one piece; rank 0 writes, the others help to gather."""
-        if self._rank:
-            self._policy.export(None)
-            return
-        size = sum(whole_nbytes(parameter) for parameter in self._policy.module.parameters())
-        with atomic_directory(Path(folder), needed_bytes=size) as staging:
-            self._policy.export(staging)
+        """Write the policy, averaged where it is, in its ecosystem's format, in one piece; rank 0 writes."""
+        with self._average.in_place():
+            if self._rank:
+                self._policy.export(None)
+                return
+            size = sum(whole_nbytes(parameter) for parameter in self._policy.module.parameters())
+            with atomic_directory(Path(folder), needed_bytes=size) as staging:
+                self._policy.export(staging)
 
     def sleep(self) -> None:
         """Leave the GPU, for others that work there: model and optimizer wait in CPU memory."""
@@ -184,15 +192,7 @@ class LearnerRank:
             torch.distributed.destroy_process_group()
 
     def _identity(self) -> dict[str, Any]:
-        """What a saved state and the learner that loads it must have in common."""
-        spec = self._policy.weights.spec()
-        return {
-            "policy": self._policy_name,
-            "ranks": self._config.ranks,
-            "zero_stage": self._config.zero_stage,
-            "lora": self._config.lora and self._config.lora.model_dump(mode="json"),
-            "base": spec and spec.base,
-        }
+        return identity(self._policy_name, self._config, self._policy.weights.spec())
 
     @property
     def _one_step(self) -> bool:

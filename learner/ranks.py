@@ -131,14 +131,14 @@ class Learner:
         seconds = time.monotonic() - started
         return merge(ranks, self.policy, self.version, samples, self.config.kl_coefficient, seconds)
 
-    def weights(self, version: int | None = None) -> WeightUpdate:
+    def weights(self, version: int | None = None, averaged: bool = False) -> WeightUpdate:
         """What trains now, all weights or an adapter, with its manifest; the buckets are references into the object
-        store.
+        store. `averaged`: its average over the updates, with `config.ema`.
 
         Raises:
             ValueError: `version` is given and is not the learner's.
         """
-        update: WeightUpdate = self._all("weights", version)[0]
+        update: WeightUpdate = self._all("averaged_weights" if averaged else "weights", version)[0]
         return update
 
     def sleep(self) -> None:
@@ -160,6 +160,7 @@ class Learner:
             DiskFull: no space; the state saved before is unchanged.
         """
         size = self.parameters * 4 * 5  # float32 weights and two moments, with ZeRO a flat copy, and some room
+        size += self.parameters * 4 if self.config.ema else 0
         with atomic_directory(Path(folder).resolve(), needed_bytes=size) as staging:
             self._all("save", str(staging))
 
@@ -177,7 +178,7 @@ class Learner:
 
     def export(self, folder: str | Path) -> Path:
         """Write the policy as a transformers folder (Actor) or a complete diffusers pipeline folder (editor). An
-        adapter is added to its weights, and lies alone in the subfolder `lora`.
+        adapter is added to its weights, and lies alone in the subfolder `lora`. With `config.ema` they are the average.
 
         Raises:
             DiskFull: no space; a folder exported before is unchanged.

@@ -198,8 +198,9 @@ class Training:
         from reports.before_after.rows import MOST_ROWS, before_after
         from reports.episode_folder import write_episode
         from reports.held_out import write_held_out
+        from rlrig.averaged import averaged_weights
 
-        with self._progress.phase("evaluate"):
+        with self._progress.phase("evaluate"), averaged_weights(algorithm):
             graphs = algorithm.prompts.held_out[: config.evaluation.prompts]
             measures, reward = truth_measures(config), own_reward(config.rollout.reward)
             metrics, episodes, scores = evaluate_models(

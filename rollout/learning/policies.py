@@ -63,8 +63,8 @@ class Policies:
         with self._devices.learning():
             learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
             self._learners[policy] = learner
-            if self._state(policy).exists():
-                learner.load(self._state(policy))
+            if self.state(policy).exists():
+                learner.load(self.state(policy))
             self._devices.prove(learner)
             self._devices.rest(learner)
         return learner
@@ -81,7 +81,7 @@ class Policies:
                     living.save(folder / policy)
             else:
                 with atomic_directory(folder / policy) as staging:
-                    shutil.copytree(self._state(policy), staging, dirs_exist_ok=True)
+                    shutil.copytree(self.state(policy), staging, dirs_exist_ok=True)
 
     def load(self, folder: Path, versions: dict[str, int], trust_pickles: bool = False) -> None:
         """Take over the states that `save` wrote.
@@ -92,11 +92,11 @@ class Policies:
         self._settle()
         self.abandon()
         self.versions = dict(versions)
-        for old in (*map(self._state, versions), *map(self._exported, versions)):
+        for old in (*map(self.state, versions), *map(self._exported, versions)):
             if old.exists():
                 shutil.rmtree(old)
         for policy in self.trained():
-            with atomic_directory(self._state(policy)) as staging:
+            with atomic_directory(self.state(policy)) as staging:
                 shutil.copytree(folder / policy, staging, dirs_exist_ok=True)
                 if trust_pickles:
                     unpickle(staging)
@@ -125,7 +125,7 @@ class Policies:
         learner = self._learners[policy]
         if learner.version > 0:
             with self._devices.learning(learner):
-                learner.save(self._state(policy))
+                learner.save(self.state(policy))
                 if not self._trains_again(policy):
                     learner.export(self._exported(policy))
         self._settle()
@@ -135,7 +135,8 @@ class Policies:
     def _trains_again(self, policy: str) -> bool:
         return policy in self._config.schedule.policies_from(sum(self.versions.values()))
 
-    def _state(self, policy: str) -> Path:
+    def state(self, policy: str) -> Path:
+        """Where the state of a policy lies whose learner is closed."""
         return self._folder / policy
 
     def _exported(self, policy: str) -> Path:

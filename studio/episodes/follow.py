@@ -70,13 +70,14 @@ class RunFollower:
         return {policy: self._state(path)["version"] for policy, path in states.items() if path.parent.is_dir()}
 
     def update(self, checkpoint: Path, policy: str) -> WeightUpdate:
-        """What the learner of this policy would send to the replicas, with buckets in local memory. The model that the
-        run started from is loaded for it, on the CPU.
+        """What the learner of this policy would send to the replicas, or the average where it keeps one, with buckets
+        in local memory. The model that the run started from is loaded for it, on the CPU.
 
         Raises:
             CheckpointGone: it is not there any more.
             WeightMismatch: the weights that were read are not those that the learner saved.
         """
+        from learner.average import averaged_update, read_average
         from learner.policy import new_policy
         from learner.saving.state import NotASavedState
         from weights.manifest import WeightMismatch, pack
@@ -111,7 +112,8 @@ class RunFollower:
                 f"{folder}: the weights read from it have digest {update.manifest.digest}, the learner saved "
                 f"{state['digest']}"
             )
-        return update
+        average = read_average(folder)
+        return update if average is None else averaged_update(update, average)
 
     def _state(self, path: Path) -> dict[str, Any]:
         try:

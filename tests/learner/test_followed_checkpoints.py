@@ -21,7 +21,7 @@ TWO_RANKS = {"ranks": 2, "cpus_per_rank": 0.5, "micro_batch": 2}
     [
         ("actor", {}),
         ("actor", {"zero_stage": 3, "lora": VLM_LORA.model_dump(mode="json"), "kl_coefficient": 0.1, **TWO_RANKS}),
-        ("editor", {"zero_stage": 2, "lora": EDITOR_LORA.model_dump(mode="json"), **TWO_RANKS}),
+        ("editor", {"zero_stage": 2, "lora": EDITOR_LORA.model_dump(mode="json"), "ema": 0.5, **TWO_RANKS}),
     ],
 )
 def test_a_checkpoint_holds_what_the_learner_would_send(
@@ -34,7 +34,8 @@ def test_a_checkpoint_holds_what_the_learner_would_send(
     with Learner(policy, model, getattr(config.learner, policy)) as learner:
         learner.update(samples)
         learner.save(checkpoint / "policies" / policy)
-        sent = learner.weights(1)
+        sent = learner.weights(1, averaged=True)
+        assert (sent.manifest.digest == learner.weights(1).manifest.digest) == ("ema" not in settings)
         tensors = dict(unpack(sent))
     follower = RunFollower(tmp_path / "run", config)
     assert follower.versions(checkpoint) == {policy: 1}
