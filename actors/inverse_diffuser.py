@@ -68,6 +68,8 @@ class InverseDiffuser(Replica):
         self._at_work = threading.Lock()
         grey = np.full(self.model.size.shape, 128, np.uint8)
         self._asked = self.model.conditioning([grey], ["probe"])
+        if self.model.texts is not None:
+            self.model.texts.leave()  # no denoising step follows
         if board is not None:
             from weights.board import latest_weights  # loads Ray, which a model without a board does without
 

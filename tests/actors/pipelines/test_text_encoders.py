@@ -135,6 +135,7 @@ def test_a_pipeline_without_a_family_draws_the_same(tmp_path: Path):
 def test_a_worker_sleeps_and_wakes_with_its_text_encoders_away(tmp_path: Path):
     family = EDITORS["flux2-klein"]
     worker = InverseDiffuser(family.build(tmp_path / "model"), text_offload="cpu", **family.settings)
+    assert (worker.model.texts.visits, worker.model.texts.here) == (1, frozenset())  # its probe was encoded
     before = worker.edit(images(1), PROMPTS[:1], [1], SDE)
     worker.sleep()
     worker.wake()
