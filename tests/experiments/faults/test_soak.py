@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.soak import DRIVER, OTHERS, STORE, courses, memory_by_process, memory_by_role, samples_in
+from experiments.faults.soak import DRIVER, OTHERS, STORE, courses, memory_by_process, memory_by_role, samples_in
 
 
 def test_a_role_that_grows_is_not_flat_and_one_that_settles_after_the_warm_up_is() -> None:

@@ -1,6 +1,6 @@
 """What uploads that are made to cost much cost another client: its latency when it is alone and during the attack.
 
-    .venv/bin/python -m benchmarks.upload_attack [FILE] [--attackers 7] [--seconds 10] [--url http://127.0.0.1:8000]
+    .venv/bin/python -m experiments.faults.upload_attack [FILE] [--attackers 7] [--seconds 10] [--url http://127.0.0.1:8000]
 
 FILE is what the attackers upload, by default a JPEG of 11,000 scans. Without `--url` the endpoint runs in this process
 over a service that answers at once, so that nothing but the endpoint's own work is measured; with it, this is the one

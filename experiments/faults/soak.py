@@ -1,7 +1,7 @@
 """Whether memory stays flat: trains for a while and watches every process of the run and the object store.
 
-    .venv/bin/python -m benchmarks.soak [--minutes 120] [--out runs/soak]
-    .venv/bin/python -m benchmarks.soak --kept runs/soak.memory.jsonl
+    .venv/bin/python -m experiments.faults.soak [--minutes 120] [--out runs/soak]
+    .venv/bin/python -m experiments.faults.soak --kept runs/soak.memory.jsonl
 
 Both policies train in alternation, so that learners are started and ended again and again; they are told apart by the
 policy that they train. After every update the memory that each process has for itself (its unique set size) is added up

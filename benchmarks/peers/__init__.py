@@ -1,0 +1,1 @@
+"""This system's updates beside those of others on the same work, by turns."""
