@@ -23,7 +23,7 @@ from scenes.harmless_text import harmless
 if TYPE_CHECKING:
     from learner.samples import ActorSample
     from presets.run_config import RunConfig
-    from rollout.lessons import Lessons
+    from reports.reading.lessons import Lessons
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def tune(
     """
     from transformers import AutoProcessor
 
+    from reports.reading.lessons import of_file, of_trajectories, samples_of
     from rlrig.checks.preflight import check_adapters, check_models
-    from rollout.lessons import of_file, of_trajectories, samples_of
 
     check_models(config)
     check_adapters(config)
@@ -148,8 +148,8 @@ def _taught(config: RunConfig, teacher: str, model: str, prompts: int, console: 
 
     from pydantic import ValidationError
 
+    from reports.reading.lessons import of_episodes
     from rollout.episode import play
-    from rollout.lessons import of_episodes
     from rollout.models import start_models
     from rollout.progress import Progress
     from rollout.prompts import load_prompts

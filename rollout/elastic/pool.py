@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from rollout.elastic.demand import Range, Sizing
+from presets.planning.demand import Range, Sizing
 
 W = TypeVar("W", bound=Hashable)
 _PAUSE_S = 30.0  # after a worker that could not start: the next one may fail in the same way

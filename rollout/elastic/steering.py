@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rollout.elastic.demand import ranges
+from presets.planning.demand import ranges
 from rollout.elastic.pool import Pool, Workers
 from rollout.elastic.replicas import Replicas
 from rollout.elastic.runners import Runners

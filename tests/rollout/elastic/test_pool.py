@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.elastic.demand import Range
+from presets.planning.demand import Range
 from rollout.elastic.pool import Pool, WorkerGone
 
 IDLE_S, DRAIN_S, RESTART_S = 60.0, 20.0, 90.0

@@ -14,7 +14,7 @@ import torch
 
 from actors.fleet import Fleet
 from actors.replica import Replica
-from rollout.elastic.demand import Range
+from presets.planning.demand import Range
 from rollout.elastic.pool import Pool
 from rollout.elastic.replicas import Replicas
 from tests.local_cluster import shared_ray, step_until

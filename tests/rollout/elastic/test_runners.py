@@ -12,8 +12,8 @@ import ray
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 
 from presets.data import DataConfig
+from presets.planning.demand import Range
 from presets.settings import RolloutConfig
-from rollout.elastic.demand import Range
 from rollout.elastic.pool import Pool
 from rollout.elastic.runners import Runners
 from rollout.groups.schedule import new_scheduler

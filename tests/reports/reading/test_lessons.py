@@ -14,8 +14,8 @@ from learner.config import LearnerConfig
 from learner.vlm_policy import VlmPolicy
 from presets.errors import BadInput
 from presets.keep import KeepConfig
+from reports.reading.lessons import NO_BETTER, NOT_KEPT, of_episodes, of_file, of_trajectories, samples_of
 from rollout.episode import play
-from rollout.lessons import NO_BETTER, NOT_KEPT, of_episodes, of_file, of_trajectories, samples_of
 from rollout.trajectory import write_parquet
 from scenes.dialogues.general import General
 from scenes.png import Picture

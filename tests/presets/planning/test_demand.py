@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presets.planning.demand import Range, Sizing, ranges
 from presets.run_file import load_config
-from rollout.elastic.demand import Range, Sizing, ranges
 
 RANGES = st.builds(
     lambda least, more, prompt, worker: Range(least, least + more, prompt, worker),
