@@ -32,7 +32,7 @@ from presets.run_file import load_config
 from reports.intervals import Bootstrap, Scores
 from rewards.satisfaction import improves
 from rollout.seeds import derive_seed
-from rollout.truth import holds_in
+from rewards.truth import holds_in
 from scenes.dialogue import edit_prompt
 from scenes.shape_world import draw
 
