@@ -31,8 +31,8 @@ from presets.run_config import RunConfig
 from presets.run_file import load_config
 from reports.intervals import Bootstrap, Scores
 from rewards.satisfaction import improves
-from rollout.seeds import derive_seed
 from rewards.truth import holds_in
+from rollout.seeds import derive_seed
 from scenes.dialogue import edit_prompt
 from scenes.shape_world import draw
 

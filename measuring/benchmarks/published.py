@@ -92,7 +92,7 @@ def _geneval_graph(key: str, record: _GenEval) -> SceneGraph | None:
     items = tuple(
         Item(k, clause.name, () if clause.color is None else (clause.color,)) for k, clause in enumerate(record.include)
     )
-    return WordedGraph(key, number_repeated_names(items), relations, record.prompt)
+    return WordedGraph(key, number_repeated_names(items), relations, words=record.prompt)
 
 
 def read_t2i_spatial(path: Path) -> list[Task]:

@@ -41,4 +41,4 @@ class Task:
 def related(key: str, text: str, subject: str, predicate: str, other: str) -> WordedGraph:
     """The scene graph of two items in one relation."""
     items = number_repeated_names((Item(0, subject), Item(1, other)))
-    return WordedGraph(key, items, (Relation(0, predicate, 1),), text)
+    return WordedGraph(key, items, (Relation(0, predicate, 1),), words=text)

@@ -71,7 +71,7 @@ def requirements_of(config: RunConfig, prompt: str, on_ray: bool = False) -> Rea
         raise BadInput(str(error)) from error
     with actor_of(config, on_ray) as vlm:
         try:
-            return read_plain_prompt(vlm, prompt, config.vocabulary, config.diffuser.image_size)
+            return read_plain_prompt(vlm, prompt, config.vocabulary, config.diffuser.size)
         except ValueError as error:
             raise BadInput(str(error)) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Generator
 import numpy as np
 
 from scenes.json_answers import UnreadableAnswer
+from scenes.pictures.size import PictureSize
 from scenes.requirements_reader import NotUnderstood
 from scenes.vocabulary.plain_prompt import ReadPrompt, plain_request, read_plain
 from scenes.vocabulary.vocabulary import Vocabulary
@@ -22,9 +23,9 @@ class UnreadablePrompt(ValueError):
     """The VLM made no requirements of a prompt; the message says what its answer lacked."""
 
 
-def blank(size: int) -> np.ndarray:
-    """The picture beside the question, as a VLM always gets one: one grey, (size, size, 3) uint8."""
-    return np.full((size, size, 3), 127, np.uint8)
+def blank(size: PictureSize) -> np.ndarray:
+    """The picture beside the question, as a VLM always gets one: one grey, uint8 of `size.shape`."""
+    return np.full(size.shape, 127, np.uint8)
 
 
 def reading(text: str, vocabulary: Vocabulary) -> Generator[str, Answer, ReadPrompt]:
@@ -55,11 +56,11 @@ def _unreadable(what: str, vocabulary: Vocabulary) -> UnreadablePrompt:
     )
 
 
-def read_plain_prompt(vlm: Vlm, text: str, vocabulary: Vocabulary, size: int) -> ReadPrompt:
+def read_plain_prompt(vlm: Vlm, text: str, vocabulary: Vocabulary, size: PictureSize) -> ReadPrompt:
     """What a plain prompt requires of a picture, as a VLM reads it.
 
     Args:
-        size: side of the run's pictures, in pixels.
+        size: of the run's pictures.
 
     Raises:
         ValueError: the prompt is empty or too long.

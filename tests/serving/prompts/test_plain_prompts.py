@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from presets.places import BASE
+from scenes.pictures.size import PictureSize
 from scenes.vocabulary.vocabulary import ANY_RELATION, FOUR_RELATIONS
 from serving.config import VlmConfig
 from serving.generation import Answer, Question, Sampling
@@ -31,7 +32,7 @@ class ListedAnswers:
 
 def test_the_requirements_of_an_answer_are_read_and_the_rest_is_said() -> None:
     vlm = ListedAnswers(GOOD)
-    found = read_plain_prompt(vlm, "Two cats", ANY_RELATION, 32)
+    found = read_plain_prompt(vlm, "Two cats", ANY_RELATION, PictureSize(32, 32))
     assert found.graph is not None
     assert found.graph.prompt == "two cats"
     assert found.unused == (("smell", "it has no item"),)
@@ -39,7 +40,7 @@ def test_the_requirements_of_an_answer_are_read_and_the_rest_is_said() -> None:
 
 def test_an_answer_without_json_is_asked_for_again_with_what_was_wrong() -> None:
     vlm = ListedAnswers("Two cats, I think.", GOOD)
-    found = read_plain_prompt(vlm, "Two cats", ANY_RELATION, 32)
+    found = read_plain_prompt(vlm, "Two cats", ANY_RELATION, PictureSize(32, 32))
     assert found.graph is not None
     assert "earlier answer" not in vlm.asked[0]
     assert "An earlier answer could not be used: there is no JSON object in the answer." in vlm.asked[1]
@@ -47,11 +48,11 @@ def test_an_answer_without_json_is_asked_for_again_with_what_was_wrong() -> None
 
 def test_after_two_tries_the_prompt_is_refused_with_the_last_problem() -> None:
     with pytest.raises(UnreadablePrompt, match=r"in 2 tries; at last: 'smell': it has no item\. Write"):
-        read_plain_prompt(ListedAnswers("no", '{"kind": "smell"}'), "Two cats", ANY_RELATION, 32)
+        read_plain_prompt(ListedAnswers("no", '{"kind": "smell"}'), "Two cats", ANY_RELATION, PictureSize(32, 32))
 
 
 def test_a_model_that_cannot_do_it_is_no_crash() -> None:
     """The small Actor knows the words of its own dialogue alone."""
     vlm = LocalVlm("actor", VlmConfig(model=str(BASE / "presets" / "tiny" / "models" / "actor"), max_model_len=100))
     with pytest.raises(UnreadablePrompt, match=r"cannot be asked: a question to the actor is \d+ tokens"):
-        read_plain_prompt(vlm, "A red circle left of a blue square", FOUR_RELATIONS, 64)
+        read_plain_prompt(vlm, "A red circle left of a blue square", FOUR_RELATIONS, PictureSize(64, 64))
