@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.number import Number
-from reports.starts import seconds_of, values_by_update
+from reports.provenance.starts import seconds_of, values_by_update
 from reports.tables import clock_text
 from rollout.update_record import numbers_of
 from scenes.harmless_text import harmless

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from presets.errors import BadInput
 from reports.held_out import read_held_out
 from reports.prompt_sums import PromptSums, read_prompt_sums
+from reports.provenance.starts import Start, read_starts
 from reports.reading.metrics import read_metrics
 from reports.reading.settings import read_settings
 from reports.reading.summary import is_evaluation, read_summary
 from reports.reading.text_file import read_text
 from reports.reading.values import is_count
-from reports.starts import Start, read_starts
 from scenes.harmless_text import harmless, name_of
 
 if TYPE_CHECKING:

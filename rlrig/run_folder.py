@@ -12,8 +12,8 @@ from learner.saving.atomic_directory import atomic_directory, recover
 from presets.errors import BadInput
 from presets.run_file import dump_config
 from presets.yaml_text import parse_yaml
-from reports.starts import STARTS
-from rlrig.checks.surroundings import surroundings
+from reports.provenance.starts import STARTS
+from reports.provenance.surroundings import surroundings
 from rollout.checkpoint import HEAD, OLD_HEAD
 from scenes.whole_file import whole_file
 from weights.inventory import damage, write_inventory

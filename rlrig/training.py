@@ -198,7 +198,7 @@ class Training:
         from reports.before_after.rows import MOST_ROWS, before_after
         from reports.episode_folder import write_episode
         from reports.held_out import write_held_out
-        from rlrig.averaged import averaged_weights
+        from rollout.averaged import averaged_weights
 
         with self._progress.phase("evaluate"), averaged_weights(algorithm):
             graphs = algorithm.prompts.held_out[: config.evaluation.prompts]

@@ -7,7 +7,7 @@ Mask2Former, and CLIP for colours; T2I-CompBench: UniDet; VISOR: OWL-ViT), so th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from scenes.detected.boxes import Box, Detection, distinct, overlap
 from scenes.detected.colours import colours_in, plain_colour
 from scenes.detected.reading import phrases_of, read
 from scenes.detected.relations import relations
+from scenes.scene_graph_iou import SCORES
 
 NEAR_PIXELS = 150.0
 MOST_IOU = 0.1
@@ -172,7 +173,7 @@ def laion_sg(task: Task, image: np.ndarray, detections: Sequence[Detection]) -> 
     if scores is None:
         return Verdict({}, "boxes decide none of its requirements")
     why = "; ".join(one.reason for one in reading.verdicts if one.holds is False)
-    return Verdict({f"our_{name}": value for name, value in asdict(scores).items()}, why)
+    return Verdict({f"our_{name}": getattr(scores, name) for name in SCORES}, why)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from threading import Lock
 
 from reports.before_after.picture import THUMBNAIL
 from reports.before_after.verdict import held_out_score
+from reports.provenance.starts import STARTS, read_starts
 from reports.reading.picture import Pictures
 from reports.reading.settings import read_settings
 from reports.reading.summary import summary_of
@@ -18,7 +19,6 @@ from reports.reading.tail import Line, MetricsTail
 from reports.reading.text_file import bytes_of, end_of, read_text
 from reports.reading.values import Values
 from reports.run_record import RunRecord
-from reports.starts import STARTS, read_starts
 from reports.status.reader import LOG, PROGRESS, live_record
 from reports.tables import clock_text, metric_label
 from scenes.harmless_text import name_of

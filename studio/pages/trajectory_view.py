@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reports.drawing.latent_strip import Latent, strip_of
+from reports.episodes.token_texts import tokenizer_of
 from reports.gallery import NOT_KEPT, Chip, chips, finite, title_of, without_image
 from reports.reading.picture import Pictures
 from reports.reading.table import Row
@@ -15,7 +16,6 @@ from reports.reading.tokens import TOKENIZERS, NoTokenizer
 from reports.reading.trajectories import LIGHT
 from rollout.trajectory import SCHEMA
 from studio.pages.run_index import NotThere
-from studio.pages.token_texts import tokenizer_of
 from studio.pages.trajectory_file import key_of, read_rows
 
 if TYPE_CHECKING:

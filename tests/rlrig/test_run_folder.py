@@ -5,7 +5,7 @@ import pytest
 
 from presets.errors import BadInput
 from presets.run_file import load_config
-from reports.starts import read_starts
+from reports.provenance.starts import read_starts
 from rlrig.run_folder import RunFolder
 from rollout.trajectory import read_parquet
 from tests.rollout.test_trajectory import example

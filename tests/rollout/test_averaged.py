@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import rlrig.averaged
+import rollout.averaged
 from learner.average import WeightAverage
 from presets.errors import RunFailed
-from rlrig.averaged import averaged_weights
+from rollout.averaged import averaged_weights
 from weights.manifest import WeightUpdate, pack, unpack
 
 
@@ -52,7 +52,7 @@ def update(policy: str, value: float) -> WeightUpdate:
 
 @pytest.fixture(autouse=True)
 def board(monkeypatch) -> None:
-    monkeypatch.setattr(rlrig.averaged, "latest_weights", lambda board, policy, deadline_s: board[policy])
+    monkeypatch.setattr(rollout.averaged, "latest_weights", lambda board, policy, deadline_s: board[policy])
 
 
 def test_replicas_have_the_average_meanwhile_and_their_weights_again_whatever_happens(tmp_path):

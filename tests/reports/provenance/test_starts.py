@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.starts import STARTS, Start, read_starts, seconds_of, values_by_update
+from reports.provenance.starts import STARTS, Start, read_starts, seconds_of, values_by_update
 
 
 def start(update: int, rate: float, seconds: float | None = None) -> Start:

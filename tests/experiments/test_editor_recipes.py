@@ -8,7 +8,7 @@ import torch
 from typer import Typer
 from typer.testing import CliRunner
 
-from benchmarks.editor_recipes.__main__ import Recipe, cases, main, told
+from experiments.editor_recipes.__main__ import Recipe, cases, main, told
 from learner.nft.policy import NftPolicy
 from presets.run_file import load_config
 from tests.places import PRESET

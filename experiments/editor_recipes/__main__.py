@@ -1,6 +1,6 @@
 """What updates of the editor gain by its recipe, in one process: no engine, and the exact extractor as reward.
 
-    .venv/bin/python -m benchmarks.editor_recipes 'flow_grpo:' 'nft: learner.editor.algorithm=nft' [--updates 8]
+    .venv/bin/python -m experiments.editor_recipes 'flow_grpo:' 'nft: learner.editor.algorithm=nft' [--updates 8]
 
 A recipe is a name and settings of the run file. Every recipe starts from the same editor, sees the same drawn scenes in
 the same order, each with an edit prompt for one of its unmet requirements, and takes its updates with AdamW as the

@@ -1,8 +1,8 @@
 import pytest
 
+from reports.episodes.token_texts import tokenizer_of
 from reports.reading.tokens import NoTokenizer, Tokenizers
 from reports.run_record import RunRecord
-from studio.pages.token_texts import tokenizer_of
 from tests.studio.pages.sample_runs import TOKENIZER
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rlrig.checks.surroundings import code_version, command_text, surroundings
+from reports.provenance.surroundings import code_version, command_text, surroundings
 
 
 def test_a_run_knows_its_code_packages_machine_and_command() -> None:

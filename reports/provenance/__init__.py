@@ -1,0 +1,1 @@
+"""What a run was made with, at each of its starts."""
