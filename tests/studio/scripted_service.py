@@ -64,7 +64,7 @@ class ScriptedService:
         self.asked.append(ask)
         self.under_way += 1
         try:
-            first = picture(ask.seed % 200) if ask.image is None else ask.image
+            first = np.full(self.image_size.shape, ask.seed % 200, np.uint8) if ask.image is None else ask.image
             episode = Episode(ask.graph, unread=self.unread)
             for index in range(ask.turns + 1):
                 await asyncio.sleep(self.turn_s)

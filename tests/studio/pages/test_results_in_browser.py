@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scenes.pictures.size import PictureSize
 from tests.studio.loopback import wait_for
 from tests.studio.pages.drawing import SCENE, draw
 from tests.studio.scripted_service import ScriptedService
@@ -107,6 +108,24 @@ def test_the_whole_strip_is_saved_as_one_picture(studio, tmp_path):
         pixels = np.asarray(strip.convert("RGB"))
     for grey in (50, 51, 52):
         assert (pixels == grey).all(axis=-1).sum() == 256 * 256
+
+
+def test_pictures_that_are_no_squares_keep_their_ratio_on_the_page_and_in_the_strip(studio, tmp_path):
+    service = ScriptedService(holds_after=0)
+    service.image_size = PictureSize(96, 64)
+    page = studio(service)
+    draw(page, seed="50")
+    page.get_by_text("Done.").wait_for()
+    shown = page.locator("img.big").first
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [96, 64]
+    assert shown.evaluate("image => getComputedStyle(image).objectFit") == "contain"
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save the strip").click()
+    saved.value.save_as(tmp_path / "strip.png")
+    with Image.open(tmp_path / "strip.png") as strip:
+        rows, columns = np.nonzero((np.asarray(strip.convert("RGB")) == 50).all(axis=-1))
+    assert np.ptp(columns) + 1 == 256
+    assert np.ptp(rows) + 1 in (170, 171)  # 256 · 64 / 96
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
