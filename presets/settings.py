@@ -62,6 +62,9 @@ class RolloutConfig(Section):
     drawings: int = Field(1, ge=1)
     """First images at most, of which the Checker's choice goes on; no more are drawn once one meets every requirement.
     With more of them, fewer `diffuser.steps` may do."""
+    draw_ahead: bool = False
+    """Draw and check first images before their prompts are sampled, also while the learner works: prompts whose images
+    meet every requirement then leave no gap in a job. What is learned from stays the same."""
     env_runners: int = Field(1, ge=1)
     """RLlib EnvRunners that collect at the same time, or the least number where `max_env_runners` says more."""
     max_env_runners: int | None = Field(None, ge=1)

@@ -22,8 +22,8 @@ from presets.truth.source import truth_source
 from rollout.elastic.steering import Elastic
 from rollout.env_runner import ReflectEditRunner
 from rollout.groups.batches import actor_samples, editor_samples, scaled_by_batch
+from rollout.groups.job import Drawn, Job
 from rollout.groups.rejection import poisoned
-from rollout.groups.sampler import Job
 from rollout.groups.schedule import new_scheduler
 from rollout.groups.stream import GroupStream
 from rollout.learning.devices import Devices
@@ -144,6 +144,7 @@ class ReflectionGRPO(ResumableAlgorithm):
     @override(Algorithm)
     def training_step(self) -> None:
         stage, started = self.stage, time.monotonic()
+        self.stream.draws_ahead = not self.devices.in_turns and self.updates + 1 < len(self.schedule)
         if not self.devices.in_turns:
             self._pump(stage)  # the first prompts are sampled while the learner starts
         if not self.policies.alive(stage):
@@ -230,8 +231,9 @@ class ReflectionGRPO(ResumableAlgorithm):
             RunFailed: they hold it longer than `rollout.deadline_s` and the time to be ended allow.
         """
         ends = time.monotonic() + self.run.rollout.deadline_s + self.run.rollout.restart_s
-        while held := self.stream.in_flight:
+        while self.stream.in_flight_before(self.stream.jobs):
             if time.monotonic() > ends:
+                held = self.stream.in_flight
                 raise RunFailed(f"{held} prompts are still sampled, so that no other role can have their GPUs")
             self._pump(self.stage, _POLL_S)
 
@@ -256,5 +258,5 @@ class ReflectionGRPO(ResumableAlgorithm):
         super().cleanup()
 
 
-def _sample(runner: ReflectEditRunner, job: Job, *, models: Models, run: RunConfig) -> pa.Table:
+def _sample(runner: ReflectEditRunner, job: Job, *, models: Models, run: RunConfig) -> pa.Table | Drawn:
     return runner.sample(job=job, models=models, run=run)

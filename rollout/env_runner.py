@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -10,7 +11,8 @@ import pyarrow as pa
 from ray.rllib.env.env_runner import EnvRunner
 
 from rewards.reward import Reward
-from rollout.groups.sampler import GroupSampler, Job
+from rollout.groups.job import Drawn, Job
+from rollout.groups.sampler import GroupSampler
 from rollout.incidents import Incidents
 from rollout.trajectory import to_table
 
@@ -35,14 +37,17 @@ class ReflectEditRunner(EnvRunner):
         """RLlib's check that the constructor has finished."""
         assert self.config is not None
 
-    def sample(self, *, job: Job, models: Models, run: RunConfig, **_: Any) -> pa.Table:
-        """All turns of a job, as a trajectory table (`rollout.trajectory.SCHEMA`), and beside it its `Incidents`."""
+    def sample(self, *, job: Job, models: Models, run: RunConfig, **_: Any) -> pa.Table | Drawn:
+        """All turns of a job, as a trajectory table (`rollout.trajectory.SCHEMA`), and beside it its `Incidents`; or
+        its first images, where these are all that is asked for."""
         before = Incidents.so_far(models)
         if self._reward is None or not self._reward.fits(run.rollout, run.rewards):
             self._reward = Reward(run.rollout, run.rewards)
         self._reward.fleets = models.scorers
-        settings = (run.rollout, run.editor, self._reward, run.learner.editor.algorithm)
-        table = to_table(GroupSampler(models, *settings).sample(job))
+        sampler = GroupSampler(models, run.rollout, run.editor, self._reward, run.learner.editor.algorithm)
+        if job.ahead:
+            return replace(sampler.draw(job), incidents=Incidents.so_far(models) - before)
+        table = to_table(sampler.sample(job))
         return (Incidents.so_far(models) - before).put_beside(table)
 
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:

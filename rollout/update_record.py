@@ -49,6 +49,8 @@ def update_record(
         truth: what measures it, None for nothing.
         rewards: the scorers of the run.
     """
+    waited, drawing = stream.first_images.seconds()
+    walls, computed = rollout_seconds(turns), rollout_seconds(turns, "compute_seconds")
     return {
         "update": number,
         "stage": stage,
@@ -63,8 +65,8 @@ def update_record(
         "requeued": stream.requeued,
         **asdict(stream.incidents + Incidents.so_far(models)),
         "logprob_mismatch": stats.logprob_mismatch_max,
-        "seconds": {**rollout_seconds(turns), **seconds},
-        "compute_seconds": {**rollout_seconds(turns, "compute_seconds"), "learn": stats.compute_seconds},
+        "seconds": {**walls, "draw": walls["draw"] + waited, **seconds},
+        "compute_seconds": {**computed, "draw": computed["draw"] + drawing, "learn": stats.compute_seconds},
         "learner": stats.as_dict(),
         "weights": describe_weights(update, receipts),
         "answer_tokens": sum(len(turn.token_ids) for turn in turns),

@@ -4,53 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors.repeats import without_repeats
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
-from rewards.combination import Scale
 from rewards.judge import Judge, Result
 from rewards.part import Worth
 from rewards.reward import Reward
-from rollout.episode import draw_states
 from rollout.groups.comparison import compared
 from rollout.groups.editing import Editing
+from rollout.groups.first_images import first_images
+from rollout.groups.job import Drawn, Job
 from rollout.groups.rejection import rejection
 from rollout.seeds import derive_seed
 from rollout.state import State
 from rollout.trajectory import Turn, TurnSeconds
 from scenes.png import Picture
-from scenes.scene_graph import SceneGraph
 from serving.actor import ActorAnswer
 
 if TYPE_CHECKING:
     from rollout.models import Models
-
-
-@dataclass(frozen=True)
-class Started:
-    """A prompt that is being sampled: its position in the run's stream of prompts, and the updates that were complete
-    when it was started."""
-
-    prompt: int
-    graph: SceneGraph
-    version: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one EnvRunner is asked to sample: these prompts, for the policy that trains.
-
-    What is sampled for a prompt follows from the run's `seed` and the prompt's position alone, whichever job it is
-    part of. `scales` are those of the scorers' values in the updates so far."""
-
-    run: str
-    stage: str
-    prompts: tuple[Started, ...]
-    seed: int
-    scales: Mapping[str, Scale] = field(default_factory=dict)
 
 
 class GroupSampler:
@@ -78,13 +53,7 @@ class GroupSampler:
         """All turns of all groups of a job, with advantages."""
         started, before = time.monotonic(), self._computed()
         self.judge = Judge(self.reward, job.stage, job.scales, self.settings.reward_of)
-        seeds = [derive_seed(job.seed, "draw", one.prompt) for one in job.prompts]
-        drawings = draw_states(self.models, [one.graph for one in job.prompts], seeds, self.settings.drawings)
-        states = [
-            replace(state, prompt=one.prompt)
-            for one, state in zip(job.prompts, drawings, strict=True)
-            if not state.done
-        ]
+        states = [state for state in first_images(self.models, job, self.settings.drawings) if not state.done]
         drawn, computed = time.monotonic() - started, self._computed() - before
         turns = self._by_turn(job, states) if self.settings.group == "turn" else self._by_trajectory(job, states)
         versions = {one.prompt: one.version for one in job.prompts}
@@ -97,6 +66,13 @@ class GroupSampler:
             )
             for turn in turns
         ]
+
+    def draw(self, job: Job) -> Drawn:
+        """The first images of a job, which is `ahead`."""
+        before = self._computed()
+        states = first_images(self.models, job, self.settings.drawings)
+        computed = self._computed() - before
+        return Drawn(states, computed.draw + computed.check)
 
     def _by_turn(self, job: Job, states: list[State]) -> list[Turn]:
         rows: list[Turn] = []

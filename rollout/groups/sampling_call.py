@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from actors.site import Site, said, this_site
-from rollout.groups.sampler import Job
+from rollout.groups.job import Drawn, Job
 
-Sample = Callable[[Any, Job], pa.Table]
+Sample = Callable[[Any, Job], pa.Table | Drawn]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class SamplingCall:
     def __init__(self, sample: Sample, job: Job) -> None:
         self._sample, self._job = sample, job
 
-    def __call__(self, runner: Any) -> pa.Table | SamplingError:
-        """The trajectory table, or what went wrong."""
+    def __call__(self, runner: Any) -> pa.Table | Drawn | SamplingError:
+        """What was asked for, or what went wrong."""
         try:
             return self._sample(runner, self._job)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +17,11 @@ from ray.rllib.utils.actor_manager import FaultTolerantActorManager
 from actors.site import end_of
 from presets.errors import RunFailed
 from rewards.scales import Scales
+from rollout.groups.first_images import FirstImages
+from rollout.groups.job import Drawn, Job
 from rollout.groups.no_signal import SignalWatch, teaches
-from rollout.groups.sampler import Job, Started
-from rollout.groups.sampling_call import Sample, SamplingCall, SamplingError, site_of
+from rollout.groups.presence import Presence
+from rollout.groups.sampling_call import Sample, SamplingCall, SamplingError
 from rollout.incidents import Incidents
 from rollout.scheduling.assignment import Assignment, Outcome
 from rollout.scheduling.scheduler import Scheduler
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
     from scenes.scene_graph import SceneGraph
 
 _TAG = "sample"
-_READMIT_EVERY_S = 1.0
-_PING_S = 0.5
 
 
 class GroupStream:
@@ -54,6 +55,8 @@ class GroupStream:
         incidents: what their jobs met and mended so far.
         requeued: prompts so far that had to be sampled anew.
         scales: means and deviations of the scorers' values in the updates so far.
+        first_images: those that were drawn before their prompts are sampled.
+        draws_ahead: whether EnvRunners that have nothing to do may draw.
     """
 
     def __init__(
@@ -67,8 +70,7 @@ class GroupStream:
         settings: RolloutConfig,
     ) -> None:
         self._runners, self._scheduler = runners, scheduler
-        self._prompt_at, self._sample = prompt_at, sample
-        self._run, self._seed, self._settings = run, seed, settings
+        self._sample, self._run, self._seed, self._settings = sample, run, seed, settings
         self._waiting: dict[int, list[Assignment[int]]] = {}  # assigned to a runner that is busy
         self._sent: dict[int, list[Assignment[int]]] = {}
         self._numbers: dict[int, int] = {}  # of the job that a runner holds
@@ -77,13 +79,11 @@ class GroupStream:
         self._failing: set[int] = set()  # the last job of these has failed
         self._signal = SignalWatch(settings)
         self._last_error = "none of them answered"
-        self._without_runner_since: float | None = None
-        self._next_readmission = 0.0
         self._admitted: set[int] = set()
-        self._sites: dict[int, ray.ObjectRef] = {}
+        self._presence = Presence(runners, settings.deadline_s)
         self.jobs = self.restarts = self.requeued = 0
-        self.incidents = Incidents()
-        self.scales = Scales()
+        self.incidents, self.scales = Incidents(), Scales()
+        self.first_images, self.draws_ahead = FirstImages(settings.prompts_per_update, prompt_at), True
 
     @property
     def ready(self) -> bool:
@@ -114,9 +114,9 @@ class GroupStream:
         """
         self._readmit()
         self._scheduler.gate.horizon = horizon
-        for assignment in self._scheduler.dispatch(time.monotonic()):
-            self._waiting.setdefault(assignment.worker, []).append(assignment)
-        for runner in [runner for runner in self._waiting if runner not in self._sent]:
+        self._assign()
+        asked = self._admitted if self._settings.draw_ahead else self._waiting
+        for runner in [runner for runner in asked if runner not in self._sent]:
             self._send(runner, stage)
         self._receive(wait_s)
         for assignment in {late.worker: late for late in self._scheduler.late(time.monotonic())}.values():
@@ -152,11 +152,12 @@ class GroupStream:
         """The turns that update number `update` trains on, in the order of the prompts, and those of prompts without a
         signal that were sampled since the last one."""
         batch = self._scheduler.take_batch()
-        dropped = self._signal.taken()
         self.requeued += len(batch.overtaken) + len(batch.expired)
-        used = [turn for group in batch.groups for turn in _marked(group.result, update)]
+        used = [replace(turn, update=update) for group in batch.groups for turn in group.result]
+        dropped = [replace(turn, update=update) for turn in self._signal.taken()]
+        self.first_images.used(len({turn.prompt for turn in (*used, *dropped)}))
         self.scales.see((turn.stage, turn.reward_parts) for turn in (*used, *dropped))
-        return used, _marked(dropped, update)
+        return used, dropped
 
     def trained(self) -> None:
         """The update is complete and its weights are in place."""
@@ -168,10 +169,35 @@ class GroupStream:
             write_parquet(group.result, folder / f"{group.ticket}.parquet")
         return self._scheduler.state() | {"scales": self.scales.state()}
 
+    def _assign(self) -> None:
+        """Give prompts to EnvRunners. One whose first image holds is done, and another one takes its place."""
+        while True:
+            for assignment in self._scheduler.dispatch(time.monotonic()):
+                self._waiting.setdefault(assignment.worker, []).append(assignment)
+            held = [a for every in self._waiting.values() for a in every if self.first_images.holds(a.prompt.number)]
+            if not held:
+                break
+            for assignment in held:
+                self._waiting[assignment.worker].remove(assignment)
+                self._finish([assignment], [])
+        self._waiting = {runner: assignments for runner, assignments in self._waiting.items() if assignments}
+
     def _send(self, runner: int, stage: str) -> None:
-        assignments = self._waiting.pop(runner)
-        prompts = tuple(Started(a.prompt.number, self._prompt_at(a.prompt.number), a.version) for a in assignments)
-        job = Job(self._run, stage, prompts, self._seed, self.scales.of(stage))
+        """Give an EnvRunner without a job one, or what is to be drawn before it."""
+        waiting = self._waiting.get(runner, [])
+        if self._settings.draw_ahead:
+            ahead = self.draws_ahead and runner not in self._closed
+            numbers = [assignment.prompt.number for assignment in waiting]
+            if asked := self.first_images.ask(runner, numbers, self._scheduler.next_prompt, ahead):
+                prompts = self.first_images.started((number, -1) for number in asked)
+                self._call(runner, [], Job(self._run, stage, prompts, self._seed, ahead=True))
+                return
+        if waiting:
+            del self._waiting[runner]
+            prompts = self.first_images.started((a.prompt.number, a.version) for a in waiting)
+            self._call(runner, waiting, Job(self._run, stage, prompts, self._seed, self.scales.of(stage)))
+
+    def _call(self, runner: int, assignments: list[Assignment[int]], job: Job) -> None:
         sent = self._runners.foreach_actor_async(SamplingCall(self._sample, job), tag=_TAG, remote_actor_ids=[runner])
         if sent != 1:
             raise RuntimeError(f"EnvRunner {runner} takes no call although it holds none and is healthy")
@@ -182,8 +208,16 @@ class GroupStream:
         for result in self._runners.fetch_ready_async_reqs(tags=_TAG, timeout_seconds=wait_s):
             assignments = self._sent.pop(result.actor_id, [])
             answer = result.get()
+            if isinstance(answer, Drawn):
+                since = min((a.started for a in self._waiting.get(result.actor_id, [])), default=math.inf)
+                self.first_images.put(result.actor_id, answer, max(0.0, time.monotonic() - since))
+                self.incidents += answer.incidents
+                continue
+            if self.first_images.gave_up(result.actor_id):
+                self.first_images.failed()
+                assignments += self._waiting.pop(result.actor_id, [])
             if isinstance(answer, SamplingError):
-                place = self._place(result.actor_id)
+                place = self._presence.place(result.actor_id)
                 self._fail(assignments, f"EnvRunner {result.actor_id} ({place}): {answer.text}")
                 self._blame(result.actor_id)
             elif result.ok:
@@ -200,36 +234,35 @@ class GroupStream:
         for assignment in assignments:
             mine = by_prompt[assignment.prompt.number]
             dropped = self._settings.drop_equal_groups and not any(teaches(turn, self._settings) for turn in mine)
+            self.first_images.forget(assignment.prompt.number)
             outcome = self._scheduler.finished(assignment.ticket, mine, dropped=dropped or not mine)
             if outcome is Outcome.DROPPED:
                 self._signal.missed(mine)
         self._signal.refuse_in_vain(turns)
 
     def _fail(self, assignments: list[Assignment[int]], reason: str) -> None:
-        self._last_error = reason
-        logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), reason)
         for assignment in assignments:
             self._scheduler.failed(assignment.ticket)
-            self._count_attempt(assignment)
+        self._count_attempts(assignments, reason)
 
     def _lose(self, runner: int, assignments: list[Assignment[int]], error: Exception) -> None:
         cause = self._late.pop(runner, None) or (end_of(error) if isinstance(error, RayError) else str(error))
-        self._last_error = f"EnvRunner {runner} ({self._place(runner)}) ended: {cause}"
-        logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), self._last_error)
+        reason = f"EnvRunner {runner} ({self._presence.place(runner)}) ended: {cause}"
         self.restarts += 1
         self._admitted.discard(runner)
         self._scheduler.remove_worker(runner)
-        for assignment in (*assignments, *self._waiting.pop(runner, [])):
-            self._count_attempt(assignment)
+        self._count_attempts([*assignments, *self._waiting.pop(runner, [])], reason)
 
-    def _count_attempt(self, assignment: Assignment[int]) -> None:
-        self.requeued += 1
-        attempts = assignment.prompt.attempts + 1
-        if attempts >= self._settings.max_attempts:
-            raise RunFailed(
-                f"prompt {assignment.prompt.number} failed {attempts} times (rollout.max_attempts); the last time: "
-                f"{self._last_error}"
-            )
+    def _count_attempts(self, assignments: list[Assignment[int]], reason: str) -> None:
+        self._last_error = reason
+        logging.getLogger(__name__).warning("%d prompts are sampled anew: %s", len(assignments), reason)
+        self.requeued += len(assignments)
+        for prompt in (assignment.prompt for assignment in assignments):
+            if prompt.attempts + 1 >= self._settings.max_attempts:
+                raise RunFailed(
+                    f"prompt {prompt.number} failed {prompt.attempts + 1} times (rollout.max_attempts); the last time: "
+                    f"{reason}"
+                )
 
     def _end(self, assignment: Assignment[int]) -> None:
         """End the EnvRunner of a late group. Its call then fails, and `_lose` does the rest."""
@@ -243,9 +276,7 @@ class GroupStream:
             self._failing.add(runner)
             return
         self._last_error += "; it was ended, since its job before had failed, too"
-        ray.kill(self._runners.actors()[runner], no_restart=False)
-        self._runners.set_actor_state(runner, healthy=False)
-        self._next_readmission = time.monotonic() + _READMIT_EVERY_S  # the old process may answer for a moment
+        self._presence.end(runner)
 
     def _part_with(self, runner: int) -> None:
         held = (*self._sent.pop(runner, []), *self._waiting.pop(runner, []))
@@ -254,43 +285,16 @@ class GroupStream:
             self._scheduler.remove_worker(runner, blameless=True)
         self._admitted.discard(runner)
         self._late.pop(runner, None)
-
-    def _place(self, runner: int) -> str:
-        """Where the EnvRunner runs, or ran, as it said when it was taken into service."""
-        answer = self._sites.get(runner)
-        if answer is None or not ray.wait([answer], timeout=0)[0]:
-            return "it has not said where it runs"
-        try:
-            return str(ray.get(answer, timeout=_PING_S))
-        except RayError as error:
-            return f"it ended before it could say where it runs: {type(error).__name__}"
+        self.first_images.gave_up(runner)
 
     def _readmit(self) -> None:
         """Take EnvRunners that are new or were started again into service; give up where none is left for too long."""
-        healthy = set(self._runners.healthy_actor_ids())
-        for runner in sorted(self._admitted - healthy):  # another call than a job failed: RLlib has forgotten its job
-            self.restarts += 1
+        for runner in sorted(self._admitted - self._presence.now()):
+            self.restarts += 1  # another call than a job failed: RLlib has forgotten its job
             self._part_with(runner)
-        now = time.monotonic()
-        if len(healthy) < self._runners.num_actors() and now >= self._next_readmission:
-            self._runners.probe_unhealthy_actors(timeout_seconds=_PING_S, mark_healthy=True)
-            self._next_readmission = time.monotonic() + _READMIT_EVERY_S
-            healthy = set(self._runners.healthy_actor_ids())
-        for runner in sorted(healthy - self._admitted - self._closed):  # RLlib itself may have found it again, too
+        for runner in sorted(self._presence.probed() - self._admitted - self._closed):  # RLlib may have found it, too
             self._admitted.add(runner)
             self._failing.discard(runner)
-            self._sites[runner] = self._runners.actors()[runner].apply.remote(site_of)
+            self._presence.arrived(runner)
             self._scheduler.add_worker(runner, slots=self._settings.prompts_per_update)
-        if healthy:
-            self._without_runner_since = None
-            return
-        self._without_runner_since = self._without_runner_since or now
-        if now - self._without_runner_since > self._settings.deadline_s:
-            raise RunFailed(
-                f"no EnvRunner has been there for rollout.deadline_s = {self._settings.deadline_s} s; "
-                f"{self._last_error}"
-            )
-
-
-def _marked(turns: list[Turn], update: int) -> list[Turn]:
-    return [replace(turn, update=update) for turn in turns]
+        self._presence.refuse_absence(self._last_error)

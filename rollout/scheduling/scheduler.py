@@ -56,6 +56,11 @@ class Scheduler(Generic[W, R]):
         self._finished: set[int] = set()  # those among them that are finished nevertheless
         self._told: set[int] = set()  # tickets that `settled` has told
 
+    @property
+    def next_prompt(self) -> int:
+        """The first prompt that was never assigned."""
+        return self._next_prompt
+
     def add_worker(self, worker: W, slots: int = 1) -> None:
         """A worker that can hold `slots` groups at the same time is there.
 

@@ -13,7 +13,8 @@ from presets.settings import RolloutConfig
 from rewards.reward import Reward
 from rewards.satisfaction import reward_of
 from rollout.groups.batches import groups_of
-from rollout.groups.sampler import GroupSampler, Job, Started
+from rollout.groups.job import Job, Started
+from rollout.groups.sampler import GroupSampler
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels
 

@@ -21,7 +21,8 @@ from rewards.fleet.worker import ScorerWorker
 from rewards.numbers import describe_parts
 from rewards.reward import Reward
 from rollout.groups.batches import describe, groups_of
-from rollout.groups.sampler import GroupSampler, Job, Started
+from rollout.groups.job import Job, Started
+from rollout.groups.sampler import GroupSampler
 from rollout.trajectory import Turn
 from scenes.shape_world import sample_graphs
 from tests.local_cluster import shared_ray

@@ -7,7 +7,8 @@ import pytest
 from presets.images import EditorConfig
 from presets.settings import RolloutConfig
 from rewards.scorers.checker import load_reading
-from rollout.groups.sampler import GroupSampler, Job, Started
+from rollout.groups.job import Job, Started
+from rollout.groups.sampler import GroupSampler
 from scenes.entry_point import EntryPointError
 from scenes.shape_world import sample_scene
 from tests.rollout.scripted_models import ScriptedModels

@@ -10,8 +10,9 @@ from presets.settings import RolloutConfig
 from rewards.part import Worth
 from rollout.groups.batches import actor_samples, describe, editor_samples
 from rollout.groups.comparison import compared
+from rollout.groups.job import Job, Started
 from rollout.groups.rejection import poisoned, rejection, rejections
-from rollout.groups.sampler import GroupSampler, Job, Started
+from rollout.groups.sampler import GroupSampler
 from scenes.png import Picture
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import ScriptedModels

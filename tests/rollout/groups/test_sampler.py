@@ -8,7 +8,8 @@ from presets.images import EditorConfig
 from presets.settings import RolloutConfig
 from rewards.satisfaction import improves, reward_of
 from rollout.groups.batches import actor_samples, describe, editor_samples, groups_of, rollout_seconds, scaled_by_batch
-from rollout.groups.sampler import GroupSampler, Job, Started
+from rollout.groups.job import Job, Started
+from rollout.groups.sampler import GroupSampler
 from rollout.trajectory import TurnSeconds
 from scenes.shape_world import sample_graphs
 from tests.rollout.scripted_models import Lottery, ScriptedModels, picture

@@ -34,7 +34,9 @@ def cluster():
 
 
 def settings_with(**settings) -> RolloutConfig:
-    return RolloutConfig(**{"prompts_per_update": 4, "group_size": 4, "turns": 1, "reward": "hard"} | settings)
+    return RolloutConfig(
+        **{"prompts_per_update": 4, "group_size": 4, "turns": 1, "reward": "hard", "draw_ahead": True} | settings
+    )
 
 
 def stream_of(runners: int, settings: RolloutConfig, scheduler=None, **sampling) -> GroupStream:
@@ -60,8 +62,8 @@ def content(turns):
 
 def test_without_staleness_an_update_learns_from_the_same_turns_however_many_runners_there_are_and_however_slow():
     seen = []
-    for runners, wait_s in ((1, 0.0), (3, 0.3)):
-        stream = stream_of(runners, settings_with(), wait_s=wait_s)
+    for runners, wait_s, ahead in ((1, 0.0, False), (3, 0.3, True)):
+        stream = stream_of(runners, settings_with(draw_ahead=ahead), wait_s=wait_s)
         updates = []
         for update in range(3):
             used, _ = collect(stream, update)
@@ -139,8 +141,10 @@ def test_prompts_of_a_runner_that_dies_or_hangs_are_sampled_anew_and_none_twice(
 def test_runners_that_rllib_finds_unhealthy_by_another_call_lose_their_prompts_and_no_attempt_has_failed():
     settings = settings_with(max_attempts=1, concurrency=2)
     stream, undisturbed = stream_of(2, settings, wait_s=0.4), stream_of(2, settings)
-    stream.pump("actor", 99)
-    assert stream.in_flight == 2
+    ends = time.monotonic() + END_S
+    while stream.in_flight < 2:
+        assert time.monotonic() < ends, "no job is sent"
+        stream.pump("actor", 99, 0.01)
     for runner in stream._runners.actor_ids():  # RLlib forgets what they hold
         stream._runners.set_actor_state(runner, healthy=False)
     used, _ = collect(stream, 0)
