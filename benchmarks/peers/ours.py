@@ -35,6 +35,10 @@ class Ours:
         """Seconds by phase, as the metrics of the run have them, and of the whole `update`, its files written."""
         began = time.perf_counter()
         self._algorithm.train()
+        stream, done = self._algorithm.stream, self._algorithm.updates
+        stream.draws_ahead = False
+        while stream.in_flight_before(stream.jobs):  # what is drawn ahead is work of this side, too
+            stream.pump(self._algorithm.stage, done, 0.05)
         found = self._algorithm.last_update
         self._folder.add_update(found, self._algorithm.last_turns, self._config.keep)
         seconds = {phase: found["seconds"].get(_NAMES.get(phase, phase), 0.0) for phase in PHASES}
