@@ -16,6 +16,7 @@ from learner.ranks import Learner
 from presets.checks import refuse_adapters
 from presets.errors import RunFailed
 from presets.places import TINY
+from presets.planning.trial_bundles import trial_bundles
 from presets.run_config import RunConfig
 from presets.schedule import Schedule
 from presets.truth.source import truth_source
@@ -34,7 +35,6 @@ from rollout.progress import Progress
 from rollout.prompts import load_prompts
 from rollout.rllib.config import RunFileConfig
 from rollout.rllib.resumable import ResumableAlgorithm
-from rollout.rllib.trial_bundles import trial_bundles
 from rollout.scheduling.scheduler import Scheduler
 from rollout.trajectory import Turn
 from rollout.update_record import numbers_of, update_record

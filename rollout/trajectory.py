@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.flow_path import FlowPath
+from learner.saving.picture_tables import PICTURES, write_tables
 from presets.keep import KeepConfig
 from rewards.part import Part
 from rewards.part_table import PARTS, parts_from_rows, parts_to_rows
-from rollout.trajectory_parquet import PICTURES, write_tables
 from scenes.png import Picture, encode_together
 from scenes.whole_file import whole_file
 

@@ -1,5 +1,5 @@
-"""How trajectories lie in Parquet: pictures once for all rows that share them, bytes that nothing makes smaller as they
-are."""
+"""Tables with pictures in Parquet, as trajectories are: pictures once for all rows that share them, bytes that nothing
+makes smaller as they are."""
 
 from __future__ import annotations
 
