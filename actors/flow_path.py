@@ -6,9 +6,12 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Sampler = Literal["sde", "cps"]
 _LATENT_DTYPE = np.dtype("<f4")  # the byte order of a stored path does not depend on the machine
@@ -120,11 +123,16 @@ class FlowPath:
         """Whether it is the clean latent of an ODE."""
         return len(self) == 0 and bool(self.sigmas[-1] == 0)
 
+    @property
+    def latent_bytes(self) -> np.ndarray:
+        """uint8 (N,), a view of the latents in little-endian float32, C order."""
+        return self.latents.astype(_LATENT_DTYPE, copy=False).reshape(-1).view(np.uint8)
+
     def to_record(self) -> dict[str, Any]:
         """Flat values for one Arrow row; `latents` is a view of the little-endian float32 bytes of an array of `shape`,
         since copies of all of an update's would cost seconds."""
         return {
-            "latents": self.latents.astype(_LATENT_DTYPE, copy=False).reshape(-1).view(np.uint8).data,
+            "latents": self.latent_bytes.data,
             "shape": list(self.latents.shape),
             "sigmas": self.sigmas.tolist(),
             "log_probs": self.log_probs.tolist(),
@@ -144,3 +152,39 @@ class FlowPath:
             raise ValueError(f"latents has {len(record['latents'])} bytes; shape {shape} needs {expected}")
         latents = np.frombuffer(record["latents"], dtype=_LATENT_DTYPE).reshape(shape)
         return cls(latents, np.asarray(record["sigmas"]), np.asarray(record["log_probs"]), float(record["eta"]))
+
+
+_NO_PATH = {"latents": b"", "shape": [], "sigmas": [], "log_probs": [], "eta": 0.0}
+
+
+def to_array(paths: Sequence[FlowPath | None], kind: pa.StructType) -> pa.StructArray:
+    """The records of paths as an Arrow array of `kind`; latents, most of a trajectory's bytes, as `binary_array` makes
+    them."""
+    import pyarrow as pa
+
+    from scenes.columns.binary import binary_array  # loads Arrow, which sampling does without
+
+    records = [_NO_PATH if path is None else {**path.to_record(), "latents": b""} for path in paths]
+    small = pa.array(records, kind)
+    latents = binary_array([b"" if path is None else path.latent_bytes for path in paths])
+    parts = [latents if field.name == "latents" else small.field(field.name) for field in kind]
+    return pa.StructArray.from_arrays(
+        parts, fields=list(kind), mask=pa.array([path is None for path in paths], pa.bool_())
+    )
+
+
+def from_array(array: pa.StructArray) -> list[FlowPath | None]:
+    """The inverse of `to_array`, exact to the bit; latents are views of the array's memory.
+
+    Raises:
+        ValueError: see `FlowPath.from_record`.
+    """
+    from scenes.columns.binary import values_of
+
+    names = [name for name in _NO_PATH if name != "latents"]
+    columns = [array.field(name).to_pylist() for name in names]
+    rows = zip(array.is_valid().to_pylist(), values_of(array.field("latents")), *columns, strict=True)
+    return [
+        FlowPath.from_record({"latents": latents, **dict(zip(names, values, strict=True))}) if there else None
+        for there, latents, *values in rows
+    ]

@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.flow_path import FlowPath
+from actors.flow_path import FlowPath, from_array, to_array
 from learner.saving.picture_tables import PICTURES, write_tables
 from presets.keep import KeepConfig
 from rewards.part import Part
 from rewards.part_table import PARTS, parts_from_rows, parts_to_rows
+from scenes.columns.pictures import picture_array, pictures_in
 from scenes.png import Picture, encode_together
 from scenes.whole_file import whole_file
 
@@ -170,29 +171,24 @@ SCHEMA = pa.schema(
     metadata={"rlrig.table": "trajectory", "rlrig.version": str(SCHEMA_VERSION)},
 )
 
+_SMALL = pa.schema([column for column in SCHEMA if column.name not in (*PICTURES, "flow")])
+
 
 def _row(turn: Turn) -> dict[str, Any]:
-    row = {name: getattr(turn, name) for name in SCHEMA.names}
+    row = {name: getattr(turn, name) for name in _SMALL.names}
     row["scene_graph"] = json.dumps(turn.scene_graph)
-    for name in PICTURES:
-        row[name] = None if row[name] is None else row[name].png
     row["seconds"] = asdict(turn.seconds)
     row["compute_seconds"] = asdict(turn.compute_seconds)
     row["reward_parts"] = parts_to_rows(turn.reward_parts)
-    row["flow"] = None if turn.flow is None else turn.flow.to_record()
     return row
 
 
-def _turn(row: dict[str, Any], pictures: dict[bytes, Picture]) -> Turn:
-    row = dict(row)
+def _turn(row: dict[str, Any], before: Picture | None, after: Picture | None, flow: FlowPath | None) -> Turn:
+    row |= {"image_before": before, "image_after": after, "flow": flow}
     row["scene_graph"] = json.loads(row["scene_graph"])
-    for name in PICTURES:
-        png = row[name]
-        row[name] = None if png is None else pictures.setdefault(png, Picture(png=png))
     row["seconds"] = TurnSeconds(**row["seconds"])
     row["compute_seconds"] = TurnSeconds(**row["compute_seconds"])
     row["reward_parts"] = parts_from_rows(row.get("reward_parts"))
-    row["flow"] = None if row["flow"] is None else FlowPath.from_record(row["flow"])
     return Turn(**row)
 
 
@@ -204,7 +200,10 @@ def to_table(turns: Iterable[Turn]) -> pa.Table:
     """
     turns = list(turns)
     encode_together([picture for turn in turns for picture in _pictures(turn)])
-    return pa.Table.from_pylist([_row(turn) for turn in turns], schema=SCHEMA)
+    small = pa.Table.from_pylist([_row(turn) for turn in turns], schema=_SMALL)
+    large = {name: picture_array([getattr(turn, name) for turn in turns]) for name in PICTURES}
+    large["flow"] = to_array([turn.flow for turn in turns], _FLOW)
+    return pa.Table.from_arrays([large[n] if n in large else small[n] for n in SCHEMA.names], schema=SCHEMA)
 
 
 def check_schema(schema: pa.Schema) -> None:
@@ -239,9 +238,11 @@ def from_table(table: pa.Table) -> list[Turn]:
         ValueError: the table is of another schema or version.
     """
     check_schema(table.schema)
-    pictures: dict[bytes, Picture] = {}
-    ours = table.select([name for name in SCHEMA.names if name in table.schema.names])
-    return [_turn(row, pictures) for row in ours.to_pylist()]
+    known: dict[bytes, Picture] = {}
+    before, after = (pictures_in(table[name], known) for name in PICTURES)
+    flows = (flow for chunk in table["flow"].chunks for flow in from_array(chunk))
+    small = table.select([name for name in _SMALL.names if name in table.schema.names]).to_pylist()
+    return [_turn(*parts) for parts in zip(small, before, after, flows, strict=True)]
 
 
 def write_parquet(turns: Iterable[Turn], path: Path, keep: KeepConfig | None = None) -> Path:

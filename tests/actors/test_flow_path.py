@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.flow_path import FlowOde, FlowPath, FlowSde
+from actors.flow_path import FlowOde, FlowPath, FlowSde, from_array, to_array
+
+
+KIND = pa.struct([
+    pa.field("latents", pa.binary(), nullable=False),
+    pa.field("shape", pa.list_(pa.int32()), nullable=False),
+    pa.field("sigmas", pa.list_(pa.float32()), nullable=False),
+    pa.field("log_probs", pa.list_(pa.float32()), nullable=False),
+    pa.field("eta", pa.float64(), nullable=False),
+])  # fmt: skip
 
 
 def path(steps: int = 3, tokens: int = 4, channels: int = 2, seed: int = 0) -> FlowPath:
@@ -62,12 +71,27 @@ def test_shared_noise_is_that_of_one_image_and_one_prompt_and_nothing_else(asked
 
 def test_a_clean_latent_survives_arrow_with_all_noise_levels_that_led_to_it():
     clean = FlowPath(np.ones((1, 4, 2)), np.array([1.0, 0.6, 0.0]), np.zeros(0), 0.0)
-    after = FlowPath.from_record(pa.Table.from_pylist([clean.to_record()]).to_pylist()[0])
+    (after,) = from_array(to_array([clean], KIND))
     assert after.is_clean
     assert after.latents.tobytes() == clean.latents.tobytes()
     assert after.sigmas.tolist() == clean.sigmas.tolist()
     assert not path().is_clean
     assert not FlowPath(np.ones((1, 4, 2)), np.ones(1), np.zeros(0), 0.7).is_clean
+
+
+@given(st.lists(st.none() | st.integers(1, 4), max_size=6), st.integers(0, 6))
+@settings(deadline=None)
+def test_paths_are_a_column_as_arrow_makes_it_and_parts_of_it_are_theirs(steps, start):
+    before = [None if count is None else path(count, seed=seed) for seed, count in enumerate(steps)]
+    column = to_array(before, KIND)
+    column.validate(full=True)
+    assert column.to_pylist() == pa.array([it and it.to_record() for it in before], KIND).to_pylist()
+    after = from_array(column[start:])
+    assert [it and it.to_record() for it in after] == [it and it.to_record() for it in before[start:]]
+    again = to_array(after, KIND)
+    assert again.equals(column[start:])
+    if any(after):
+        assert again.field("latents").buffers()[2].address == next(it for it in after if it).latents.ctypes.data
 
 
 def test_a_cut_record_is_refused():
