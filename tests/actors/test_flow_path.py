@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from actors.flow_path import FlowOde, FlowPath, FlowSde, from_array, to_array
 
-
 KIND = pa.struct([
     pa.field("latents", pa.binary(), nullable=False),
     pa.field("shape", pa.list_(pa.int32()), nullable=False),
