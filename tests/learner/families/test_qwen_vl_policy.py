@@ -15,6 +15,7 @@ from learner.config import LearnerConfig
 from learner.ranks import Learner
 from learner.samples import ActorSample
 from learner.vlm_policy import VlmPolicy
+from scenes.pictures.size import PictureSize
 from tests.adapted import trained_a_little
 from tests.learner.plain_update import RATE, PlainUpdates, assert_same_step, weights
 from tests.tiny_families import images
@@ -48,7 +49,7 @@ def samples(own) -> list[ActorSample]:
     model, processor = own
     found = []
     for index in range(4):
-        image, prompt = images(4, 64 if index % 2 else 112)[index], ASKED[index // 2]
+        image, prompt = images(4, PictureSize.of(64 if index % 2 else 112))[index], ASKED[index // 2]
         inputs = asked(processor, image, prompt)
         torch.manual_seed(index)
         answer = model.generate(

@@ -50,7 +50,11 @@ def test_generate_takes_any_relation_with_models_that_know_more(
 
 @pytest.mark.parametrize(
     ("prompt", "words"),
-    [("a red fox", "in brackets"), ("fox \x1b on log", r"'\x1b' (it is a control character"), ("fox on <log>", "'<'")],
+    [
+        ("fox jumps fence", "in brackets"),
+        ("fox \x1b on log", r"'\x1b' (it is a control character"),
+        ("fox on <log>", "'<'"),
+    ],
 )
 def test_generate_refuses_what_is_no_requirement_before_anything_starts(
     run_file: Path, started: list[tuple[Any, ...]], prompt: str, words: str
