@@ -14,13 +14,14 @@ from rollout.groups.batches import describe, rollout_seconds, staleness
 from rollout.incidents import Incidents
 from rollout.object_store import object_store_bytes
 from rollout.trajectory import Turn
-from weights.receipts import WeightReceipt, describe_weights
+from weights.received import describe_weights
 
 if TYPE_CHECKING:
     from learner.stats import LearnerStats
     from rollout.groups.stream import GroupStream
     from rollout.models import Models
     from weights.manifest import WeightUpdate
+    from weights.receipts import WeightReceipt
 
 
 def update_record(

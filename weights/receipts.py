@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from weights.checksums import checksums_digest, tensor_checksums
-from weights.manifest import Manifest, WeightMismatch, WeightUpdate
+from weights.manifest import Manifest, WeightMismatch
 
 
 @dataclass(frozen=True)
@@ -125,24 +124,3 @@ def _difference(sent: Mapping[str, str], held: Mapping[str, str] | None) -> str:
     missing, added = sorted(sent.keys() - held.keys()), sorted(held.keys() - sent.keys())
     parts = (("tensors that differ", different), ("missing", missing), ("not in the manifest", added))
     return "; ".join(f"{what}: {', '.join(names[:3])} ({len(names)})" for what, names in parts if names)
-
-
-def describe_weights(update: WeightUpdate, receipts: Sequence[WeightReceipt]) -> dict[str, Any]:
-    """What was sent, and what every replica held before and holds now, and how that came to it."""
-    return {
-        "policy": update.manifest.policy,
-        "version": update.manifest.version,
-        "kind": update.kind,
-        "tensors": len(update.manifest.tensors),
-        "bytes": update.nbytes,
-        "digest": update.manifest.digest,
-        "replicas": {
-            r.replica: {
-                "digest": r.digest,
-                "previous": r.previous_digest,
-                "transport": r.transport,
-                **({} if r.surviving is None else {"surviving": r.surviving}),
-            }
-            for r in receipts
-        },
-    }
