@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.preloaded.start import ForkServer, no_gpu_here, server_of_process, workers_forked_by
+from actors.preloaded.start import lent_socket, no_gpu_here, server_of_process, workers_forked_by
 from actors.preloaded.variable import variable
 from presets.checks import cpu_demand
 from presets.errors import BadInput
@@ -69,12 +69,13 @@ def worker_environment(gpu_learner: bool) -> dict[str, str]:
     return {**WORKER_ENVIRONMENT, **({} if gpu_learner else {"DS_ACCELERATOR": "cpu"})}
 
 
-def fork_server(config: RayConfig, gpu_learner: bool = False) -> ForkServer | None:
-    """What imports for the workers of the Ray that this process will start, from now on and beside whatever this
-    process does until then. None where `ray.preload` cannot be had."""
+def fork_server(config: RayConfig, gpu_learner: bool = False) -> Path | None:
+    """The socket of what imports for the workers of the Ray that this process will start, from now on and beside
+    whatever this process does until then. None where `ray.preload` cannot be had."""
     if config.address is not None or not config.preload or not no_gpu_here():
         return None
-    return server_of_process(worker_environment(gpu_learner))
+    environment = worker_environment(gpu_learner)
+    return lent_socket(environment) or server_of_process(environment).socket
 
 
 def port_is_free(port: int) -> bool:

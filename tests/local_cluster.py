@@ -11,12 +11,14 @@ from typing import Any
 
 import ray
 
+from actors.preloaded.enter import SOCKET
 from actors.preloaded.start import no_gpu_here, server_of_process, workers_forked_by
+from rollout.local_ray import worker_environment
 from tests.places import ROOT
 
 _MIB = 1 << 20
 _POLL_S = 0.5
-_WORKERS = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+_WORKERS = worker_environment(gpu_learner=False)  # that of a run: a Ray that one starts in between shares the server
 
 
 class _Shared:
@@ -36,7 +38,7 @@ class _Shared:
         return self._forking(*arguments, **named)
 
     def _forking(self, *arguments: Any, **named: Any) -> Any:
-        with workers_forked_by(server_of_process(_WORKERS)) if no_gpu_here() else nullcontext():
+        with workers_forked_by(server_of_process(_WORKERS).socket) if no_gpu_here() else nullcontext():
             return self._init(*arguments, **named)
 
     def begin(self) -> None:
@@ -54,6 +56,12 @@ class _Shared:
 
 
 _shared = _Shared()
+
+
+def lent_workers() -> dict[str, str]:
+    """The variable by which a command that a test starts has this process's fork server fork its workers, too: they
+    start sooner. They are then no descendants of the command, and do not have its environment in `/proc`."""
+    return {SOCKET: str(server_of_process(_WORKERS).socket)} if no_gpu_here() else {}
 
 
 @contextmanager

@@ -36,16 +36,25 @@ def asked(arguments: list[str]) -> dict[str, object]:
 def forked(path: str, arguments: list[str], deadline_s: float = _DEADLINE_S) -> bool:
     """Whether the server at this socket has forked the worker. False says nothing about why."""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(deadline_s)
-            connection.connect(path)
-            socket.send_fds(connection, [b"+"], [0, 1, 2])
-            connection.sendall(json.dumps(asked(arguments)).encode())
-            connection.shutdown(socket.SHUT_WR)
-            return connection.recv(len(FORKED)) == FORKED
+        return answer(path, asked(arguments), deadline_s)
     except (OSError, ValueError) as error:
         print(f"no worker from {path}: {error!r}; starting one in a new interpreter", file=sys.stderr)
         return False
+
+
+def answer(path: str, question: dict[str, object], deadline_s: float = _DEADLINE_S) -> bool:
+    """Whether the server at this socket forks what is asked for; with `would`, whether it would.
+
+    Raises:
+        OSError: nothing answers there in time.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(deadline_s)
+        connection.connect(path)
+        socket.send_fds(connection, [b"+"], [0, 1, 2])
+        connection.sendall(json.dumps(question).encode())
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(len(FORKED)) == FORKED
 
 
 def _as_ever(arguments: list[str]) -> None:

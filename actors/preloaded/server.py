@@ -34,6 +34,7 @@ _PEER = struct.Struct("3i")  # pid, uid, gid: what SO_PEERCRED answers
 _READ_LATE = {
     "FORWARDED_ALLOW_IPS",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "PATH",
     "PYTEST_CURRENT_TEST",
     "PYTHONBREAKPOINT",
     "PYTHONPATH",
@@ -164,14 +165,15 @@ def _asked(connection: socket.socket, files: int) -> dict[str, Any]:
 
 
 def _answer(connection: socket.socket, before: Mapping[str, str]) -> tuple[Worker, list[int]] | None:
-    """Fork one worker. In the new process, what it is to become; in this one nothing."""
+    """Fork one worker, or say only whether it would. In the new process, what it is to become; in this one nothing."""
     files: list[int] = []
     try:
         connection.settimeout(_READ_S)
         _refuse_others(connection)
         _, files, _, _ = socket.recv_fds(connection, 1, 3)
-        worker = Worker(_asked(connection, len(files)), before)
-        if os.fork() == 0:
+        asked = _asked(connection, len(files))
+        worker = Worker(asked, before)
+        if not asked.get("would") and os.fork() == 0:
             return worker, files
         connection.sendall(_FORKED)
     except (Refused, OSError, ValueError, KeyError, TypeError, argparse.ArgumentError) as error:

@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from actors.preloaded.enter import SOCKET
+from actors.preloaded.enter import SOCKET, answer, asked
 from actors.preloaded.variable import variable
 
 MODULES = (
@@ -48,6 +49,9 @@ _QUIET = {
 }
 _HERE = Path(__file__).parent
 _END_S = 10.0
+_LISTENS_S = 10.0  # after it was begun
+_POLL_S = 0.1
+_ANY_WORKER = "default_worker.py"
 _ROOM_FOR_TITLE = "." * 256  # a worker's title is written over its command line
 _log = logging.getLogger(__name__)
 
@@ -105,20 +109,39 @@ def server_of_process(environment: Mapping[str, str]) -> ForkServer:
     return _of_process[key]
 
 
+def lent_socket(environment: Mapping[str, str]) -> Path | None:
+    """The socket of a fork server that a process above this one has begun and lends by `RLRIG_PRELOADED`, if it forks
+    workers with this environment: one command after another shares it. The lender ends it."""
+    path = os.environ.get(SOCKET)
+    if path is None:
+        return None
+    question = {**asked([_ANY_WORKER, "--language=PYTHON"]), "would": True}
+    question["environment"] = {**os.environ, **environment}
+    ends = time.monotonic() + _LISTENS_S
+    while Path(path).parent.exists():  # until its lender ends
+        try:
+            return Path(path) if answer(path, question) else None
+        except OSError:
+            if time.monotonic() >= ends:
+                break
+            time.sleep(_POLL_S)
+    return None
+
+
 def no_gpu_here() -> bool:
     """Whether this machine has none: forking was not tried where CUDA's libraries are loaded."""
     return not any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 @contextmanager
-def workers_forked_by(server: ForkServer) -> Iterator[None]:
-    """A Ray that is started within the block takes its workers from the server, as long as it lives."""
+def workers_forked_by(server: Path) -> Iterator[None]:
+    """A Ray that is started within the block takes its workers from the server at this socket, as long as it lives."""
     from ray._private import parameter
 
     ray_s = parameter.RayParams
     parameter.RayParams = partial(ray_s, setup_worker_path=str(_HERE / "enter.py"))
     try:
-        with variable(SOCKET, str(server.socket)):
+        with variable(SOCKET, str(server)):
             yield
     finally:
         parameter.RayParams = ray_s

@@ -126,10 +126,11 @@ def test_the_examples_are_as_the_repository_writes_code(command: list[str]) -> N
 @pytest.mark.engines
 def test_the_trainer_of_the_page_trains_on_its_prompts_with_its_reward(tmp_path: Path) -> None:
     from rollout.trajectory import read_parquet
+    from tests.local_cluster import lent_workers
 
     for name, text in files_of(PAGE).items():
         (tmp_path / name).write_text(text)
-    environment = dict(environment_with_rlrig(tmp_path / "bin"))
+    environment = {**environment_with_rlrig(tmp_path / "bin"), **lent_workers()}
     done = subprocess.run(
         [sys.executable, "-c", ON_RAY[0].text],
         cwd=tmp_path,

@@ -15,26 +15,28 @@ import pytest
 
 from benchmarks.tiny_families.__main__ import build, overrides
 from presets.run_file import load_config
+from tests.local_cluster import lent_workers
 from tests.places import ROOT
 
 pytestmark = pytest.mark.engines
 LIMIT_S = 900
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 IN_TURN, ONE_AFTER_THE_OTHER = [(1, 0), (1, 1), (2, 1), (2, 2)], [(1, 0), (2, 0), (2, 1), (2, 2)]
+FIRST_OF_EACH = "stages=[{stage: alternate, updates: 2}]"
 
 
 def rlrig(*arguments: str, sets: list[str]) -> subprocess.CompletedProcess[str]:
     words = [word for override in sets for word in ("--set", override)]
     command = [sys.executable, "-m", "rlrig.cli", *arguments, *words]
-    return subprocess.run(
-        command, cwd=ROOT, env=ENVIRONMENT, timeout=LIMIT_S, capture_output=True, text=True, check=False
-    )
+    env = {**ENVIRONMENT, **lent_workers()}
+    return subprocess.run(command, cwd=ROOT, env=env, timeout=LIMIT_S, capture_output=True, text=True, check=False)
 
 
-def trained(preset: str, folder: Path) -> tuple[Any, list[dict[str, Any]]]:
-    """The configuration of a run of the preset, which ends in `folder / "run"`, and what its updates say."""
+def trained(preset: str, folder: Path, *more: str) -> tuple[Any, list[dict[str, Any]]]:
+    """The configuration of a run of the preset, which ends in `folder / "run"`, and what its updates say; `more` are
+    overrides besides."""
     build(preset, folder)
-    file, sets, out = f"presets/{preset}.yaml", overrides(preset, folder), folder / "run"
+    file, sets, out = f"presets/{preset}.yaml", [*overrides(preset, folder), *more], folder / "run"
     plain = load_config(ROOT / file, [f"data.path={folder / 'records.json'}"])
     config = load_config(ROOT / file, sets)
     for policy in ("actor", "editor"):
@@ -62,13 +64,22 @@ def versions(updates: list[dict[str, Any]]) -> list[tuple[int, int]]:
     return [(one["actor_version"], one["editor_version"]) for one in updates]
 
 
-def test_one_gpus_roles_take_turns_and_both_policies_train(tmp_path: Path) -> None:
-    config, updates = trained("one-gpu", tmp_path)
-    assert versions(updates) == IN_TURN
+def on_one_gpu(folder: Path, *more: str) -> list[dict[str, Any]]:
+    """What the updates say of a run of the one-GPU preset, whose roles take turns."""
+    config, updates = trained("one-gpu", folder, *more)
     assert set(config.vlms) == {"actor"}  # it is the Checker, too
     assert config.diffuser.share
     assert all(one["staleness"]["max"] == 0 for one in updates)
+    return updates
 
+
+def test_one_gpus_roles_take_turns_and_both_policies_train(tmp_path: Path) -> None:
+    assert versions(on_one_gpu(tmp_path, FIRST_OF_EACH)) == IN_TURN[:2]
+
+
+@pytest.mark.long
+def test_one_gpus_roles_come_back_and_the_actor_learns_from_the_run_s_answers(tmp_path: Path) -> None:
+    assert versions(on_one_gpu(tmp_path)) == IN_TURN
     sets = [*overrides("one-gpu", tmp_path), "learner.actor.learning_rate=1e-3"]
     answers = str(tmp_path / "run" / "trajectories")
     teaching = ("--answers", answers, "--epochs", "3", "--batch", "8", "--out", str(tmp_path / "sft"))

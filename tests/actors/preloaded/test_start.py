@@ -1,11 +1,12 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import ray
 
-from actors.preloaded.start import ForkServer, workers_forked_by
+from actors.preloaded.start import ForkServer, lent_socket, workers_forked_by
 from tests.local_cluster import _shared, local_ray
 
 pytestmark = pytest.mark.engines
@@ -41,7 +42,7 @@ def forking(server, monkeypatch):
     """A Ray whose workers come from `server`."""
     real = _shared._init
     monkeypatch.setattr(ray, "init", lambda *a, **k: _shared.end() or real(*a, **k))
-    with workers_forked_by(server), local_ray(4):
+    with workers_forked_by(server.socket), local_ray(4):
         yield server
 
 
@@ -73,3 +74,19 @@ def test_without_the_server_workers_start_all_the_same(forking):
     fresh = Worker.options(runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "NEW": "1"}}).remote()
     (seen,) = seen_by(fresh)
     assert seen["parent"] != forking.process.pid
+
+
+def children(pid: int) -> list[str]:
+    return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def test_a_server_that_another_process_lends_is_asked_whether_it_would_fork_and_does_not(monkeypatch):
+    assert lent_socket({}) is None
+    lender = ForkServer({"OMP_NUM_THREADS": "1", "TORCH_LOGS": "x"}, ["fractions"])
+    monkeypatch.setenv("RLRIG_PRELOADED", str(lender.socket))
+    assert lent_socket({"TORCH_LOGS": "x", "PATH": "/elsewhere"}) == lender.socket
+    assert lent_socket({"TORCH_LOGS": "y"}) is None
+    assert "its environment differs in TORCH_LOGS" in lender.log.read_text()
+    assert children(lender.process.pid) == []
+    lender.close()
+    assert lent_socket({"TORCH_LOGS": "x"}) is None
