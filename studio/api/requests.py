@@ -122,7 +122,8 @@ class ImageRequest(BaseModel):
             fields["size"] = Literal["auto", str(size)] | None
         examples = {"prompt": [example]}
         fields = {k: (kind, _unlimited(cls.model_fields[k], examples.get(k))) for k, kind in fields.items()}
-        return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
+        as_described = {"use_attribute_docstrings": False}  # else Pydantic reads the source of all modules on the stack
+        return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, __cls_kwargs__=as_described, **fields)
 
 
 def _unlimited(field: FieldInfo, examples: list[Any] | None) -> Any:
