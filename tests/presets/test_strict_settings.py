@@ -5,7 +5,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from presets.mistakes import section_of
@@ -69,6 +69,8 @@ def test_a_key_takes_only_its_own_type(path: str, model: type[BaseModel], field:
         wrong += ["yes", "true", "1", 1, 0, 1.0]
     if found == {str}:
         wrong += [1, 1.5, True, ["a"]]
-    alone = create_model("Alone", __config__=model.model_config, key=(field.annotation, field))
+    # Pydantic would look for docstrings in all modules that are loaded, which takes long where these are many.
+    config = ConfigDict(**{**model.model_config, "use_attribute_docstrings": False})
+    alone = create_model("Alone", __config__=config, key=(field.annotation, field))
     for value in wrong:
         assert refuses(alone, value), f"{path} takes {value!r}"
