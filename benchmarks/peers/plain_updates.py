@@ -20,7 +20,7 @@ def train(work: Work, turns: Turns, updates: int) -> None:
     """So many updates, each when `turns` says so."""
     config, size = work.config, work.config.rollout.group_size
     learner, editor = config.learner.editor, config.editor
-    policy = FlowPolicy(config.models.edits_with, learner, image_size=config.diffuser.image_size)
+    policy = FlowPolicy(config.models.edits_with, learner, image_size=config.diffuser.size.plain)
     work.models.editor.model.pipe.transformer = policy.module  # one set of weights samples and learns
     sde = FlowSde(editor.eta, editor.steps, editor.sde_window)
     parameters = [one for one in policy.module.parameters() if one.requires_grad]

@@ -71,7 +71,7 @@ class Recipe:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        settings = {"image_size": config.diffuser.image_size, **config.editor.model_settings}
+        settings = {"image_size": config.diffuser.size.plain, **config.editor.model_settings}
         if config.learner.editor.algorithm == "flow_grpo":
             settings["sampler"] = config.editor.sampler
         self.policy = new_policy("editor", config.models.edits_with, config.learner.editor, settings)

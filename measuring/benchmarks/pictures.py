@@ -98,7 +98,7 @@ def protocol_of(config: RunConfig, folder: Folder, prompts: Path) -> dict[str, A
         "prompts_sha256": hashlib.sha256(prompts.read_bytes()).hexdigest() if prompts.is_file() else str(prompts),
         "images_a_prompt": folder.n,
         "seed": f"{SEED} + k",
-        "size": config.diffuser.image_size,
+        "size": str(config.diffuser.size),
         "drawing": {"steps": config.diffuser.steps, "guidance": config.diffuser.guidance},
         "editing": {"steps": config.editor.ode_steps, "guidance": config.editor.guidance},
         "turns": config.rollout.turns,

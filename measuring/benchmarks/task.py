@@ -20,6 +20,11 @@ class WordedGraph(SceneGraph):
         """The prompt as it was published."""
         return self.words
 
+    @property
+    def drawing(self) -> str:
+        """The same."""
+        return self.words
+
 
 @dataclass(frozen=True)
 class Task:

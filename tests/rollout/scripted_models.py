@@ -33,6 +33,7 @@ class ScriptedModels:
     ) -> None:
         self.threshold, self.unparsable_every, self.first, self.spread = threshold, unparsable_every, first, spread
         self.cut_every = cut_every
+        self.drawn: list[str] = []
         self.asked: list[tuple[int, list[int]]] = []
         self.edited: list[list[tuple[str, int]]] = []
         self.temperatures: list[float] = []
@@ -43,6 +44,7 @@ class ScriptedModels:
 
     def _draw(self, prompts, seeds):
         self.diffuser.compute_seconds += self.SECONDS.draw
+        self.drawn += prompts
         return [picture(self.first) for _ in prompts]
 
     def _satisfaction(self, images, requirements):

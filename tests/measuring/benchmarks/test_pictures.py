@@ -75,6 +75,15 @@ def test_pictures_of_t2i_compbench_are_called_by_prompt_and_running_number(tmp_p
     ]
 
 
+def test_the_diffuser_gets_the_prompt_as_published_and_the_loop_its_relation(tmp_path: Path) -> None:
+    models = ScriptedModels(threshold=250)
+    draw_missing(models, folder_of(tmp_path, "geneval-position", GENEVAL[:1], 1), turns=1, drawings=1)
+    assert models.drawn == ["a photo of a dog right of a teddy bear"]
+    (task,) = GENEVAL[:1]
+    assert task.graph is not None
+    assert [one.text for one in task.graph.requirements] == ["dog right of teddy bear"]
+
+
 def test_a_prompt_without_a_relation_is_drawn_alone(tmp_path: Path) -> None:
     task = Task("00000", "a photo of a cat", None, {"tag": "single_object", "include": [{"class": "cat", "count": 1}]})
     models = ScriptedModels()
@@ -92,6 +101,8 @@ def test_a_folder_that_was_made_otherwise_is_refused_and_named(tmp_path: Path) -
     assert protocol["drawing"] == {"steps": 24, "guidance": 1.0}
     settle(folder, protocol)
     settle(folder, protocol_of(load_config(PRESET), folder, prompts))
+    wide = protocol_of(load_config(PRESET, ["diffuser.width=96"]), folder, prompts)
+    assert (protocol["size"], wide["size"]) == ("64x64", "96x64")
     other = protocol_of(load_config(PRESET, ["diffuser.steps=9"]), folder, prompts)
     with pytest.raises(BadInput, match=r"drawing was {'steps': 24.* and is {'steps': 9.*use another folder"):
         settle(folder, other)
