@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from measuring.benchmarks.pictures import BATCH, CORRECTED, DRAWN, Folder, Wanted, is_whole
+from measuring.benchmarks.pictures import BATCH, CORRECTED, DRAWN, Folder, Wanted, is_whole, write_text
 from measuring.benchmarks.verdicts import RULES, Verdict, visor_result
 from scenes.detected.boxes import Detection
 from scenes.detected.reading import Find
-from scenes.whole_file import whole_file
 
 VERDICTS = "verdicts.jsonl"
 Metrics = dict[str, dict[str, Any]]
@@ -61,8 +60,10 @@ def score_pictures(folder: Folder, eye: Eye, given: bool = False) -> tuple[Metri
         metrics[name] = {**_means(by_prompt), "pictures": len(there), "missing": missing}
         if folder.benchmark.name == "visor":
             results = {f"{one.task.key}_{one.k}": visor_result(one.task.record, seen) for one, _, seen in found}
-            _write(folder.path / "od" / f"results_{name}_{_STEM}_{eye.name}_{eye.threshold}.json", json.dumps(results))
-    _write(folder.path / VERDICTS, "".join(f"{line}\n" for line in lines))
+            write_text(
+                folder.path / "od" / f"results_{name}_{_STEM}_{eye.name}_{eye.threshold}.json", json.dumps(results)
+            )
+    write_text(folder.path / VERDICTS, "".join(f"{line}\n" for line in lines))
     return metrics, scores
 
 
@@ -112,9 +113,3 @@ def _mean(values: Sequence[float]) -> float:
 def _pixels(file: Path) -> np.ndarray:
     with Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as partial:
-        partial.write_text(text, encoding="utf-8")

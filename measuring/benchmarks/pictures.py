@@ -72,7 +72,7 @@ class Folder:
         for task in self.tasks:
             if (found := self.benchmark.beside(task)) is not None:
                 for images in (DRAWN, CORRECTED):
-                    _write_text(self.path / images / found[0], found[1])
+                    write_text(self.path / images / found[0], found[1])
 
 
 def is_whole(file: Path) -> bool:
@@ -129,7 +129,7 @@ def settle(folder: Folder, protocol: Mapping[str, Any]) -> None:
                 f"{protocol[differs[0]]!r:.100}; use another folder"
             )
         return
-    _write_text(file, json.dumps(dict(protocol), indent=2) + "\n")
+    write_text(file, json.dumps(dict(protocol), indent=2) + "\n")
 
 
 def draw_missing(
@@ -186,7 +186,8 @@ def _note(folder: Folder, one: Wanted, facts: Mapping[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _write_text(file: Path, text: str) -> None:
+def write_text(file: Path, text: str) -> None:
+    """Write a file in one piece, in folders that are made for it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as partial:
         partial.write_text(text, encoding="utf-8")
