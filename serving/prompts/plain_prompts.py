@@ -50,6 +50,15 @@ def reading(text: str, vocabulary: Vocabulary) -> Generator[str, Answer, ReadPro
     raise _unreadable(f"made no requirements of it in {TRIES} tries; at last: {problem}", vocabulary)
 
 
+def _told(asking: Generator[str, Answer, ReadPrompt], answer: Answer) -> str | ReadPrompt:
+    """The next question after an answer, or what came of the last one."""
+    try:
+        return asking.send(answer)
+    except StopIteration as end:
+        found: ReadPrompt = end.value
+        return found
+
+
 def _unreadable(what: str, vocabulary: Vocabulary) -> UnreadablePrompt:
     return UnreadablePrompt(
         f"prompt: the Actor's VLM {what}. Write the requirements yourself, for example {vocabulary.example!r}"
@@ -68,17 +77,14 @@ def read_plain_prompt(vlm: Vlm, text: str, vocabulary: Vocabulary, size: Picture
         TimeoutError: no answer within the Actor's `call_deadline_s`.
     """
     asking = reading(text, vocabulary)
-    question = next(asking)
-    while True:
+    step: str | ReadPrompt = next(asking)
+    while isinstance(step, str):
         try:
-            ((answer,),) = vlm.generate([blank(size)], [Question(question, 0, 0)], SAMPLING)
+            ((answer,),) = vlm.generate([blank(size)], [Question(step, 0, 0)], SAMPLING)
         except ValueError as error:
             raise _unreadable(f"cannot be asked: {error}", vocabulary) from error
-        try:
-            question = asking.send(answer)
-        except StopIteration as end:
-            found: ReadPrompt = end.value
-            return found
+        step = _told(asking, answer)
+    return step
 
 
 async def read_prompt(say: Callable[[str], Awaitable[Answer]], text: str, vocabulary: Vocabulary) -> ReadPrompt:
@@ -97,14 +103,11 @@ async def read_prompt(say: Callable[[str], Awaitable[Answer]], text: str, vocabu
         return ReadPrompt(vocabulary.read(text))
     except NotUnderstood:
         asking = reading(text, vocabulary)
-    question = next(asking)
-    while True:
+    step: str | ReadPrompt = next(asking)
+    while isinstance(step, str):
         try:
-            answer = await say(question)
+            answer = await say(step)
         except ValueError as error:
             raise _unreadable(f"cannot be asked: {error}", vocabulary) from error
-        try:
-            question = asking.send(answer)
-        except StopIteration as end:
-            found: ReadPrompt = end.value
-            return found
+        step = _told(asking, answer)
+    return step
