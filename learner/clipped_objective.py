@@ -41,7 +41,11 @@ def clipped_objective(
 def drift_of(log_probs: torch.Tensor, behaviour_log_probs: torch.Tensor) -> torch.Tensor:
     """ρ − 1 − log ρ for each element, without gradient: an estimate of the KL of the weights before the update to those
     during it (k3 of J. Schulman, "Approximating KL divergence", 2020)."""
-    difference = (log_probs - behaviour_log_probs).detach()
+    return k3((log_probs - behaviour_log_probs).detach())
+
+
+def k3(difference: torch.Tensor) -> torch.Tensor:
+    """exp(d) − 1 − d, the estimate of a KL divergence that is never negative; accurate for small d."""
     return torch.expm1(difference) - difference
 
 

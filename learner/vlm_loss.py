@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from learner.clipped_objective import clipped_objective, drift_of, truncated_importance
+from learner.clipped_objective import clipped_objective, drift_of, k3, truncated_importance
 
 _FARTHEST = 20.0
 
@@ -34,9 +34,8 @@ def k3_divergence(
     """
     difference = reference_log_probs - log_probs
     if bound is None:
-        return torch.expm1(difference) - difference
-    difference = difference.clamp(-_FARTHEST, _FARTHEST)
-    return (torch.expm1(difference) - difference).clamp(max=bound)
+        return k3(difference)
+    return k3(difference.clamp(-_FARTHEST, _FARTHEST)).clamp(max=bound)
 
 
 def vlm_loss(
