@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,36 +22,41 @@ from learner.samples import EditorSample
 from learner.saving.model_card import editor_card, write_card
 from learner.trained_weights import TrainedWeights
 from weights.adapter_folder import AdapterFolder
-from weights.lora import ADAPTER, without_adapter
+from weights.lora import ADAPTER, starting_model
 
 
-@dataclass(frozen=True)
-class StepBatch:
-    """One forward pass: one denoising step of B edits.
-
-    `latents` and `next_latents` are (B, S, C), `step` the step's place in the paths (0: their first stochastic step),
-    all others but `eta` (B,).
-    """
+@dataclass(frozen=True, kw_only=True)
+class EditBatch:
+    """One forward pass over B edits, at the same place of each; `sigma` and `advantages` are (B,)."""
 
     conditioning: Conditioning
-    step: int
-    latents: torch.Tensor
-    next_latents: torch.Tensor
+    place: int
     sigma: torch.Tensor
-    next_sigma: torch.Tensor
-    eta: float
-    rollout_log_probs: torch.Tensor
     advantages: torch.Tensor
 
     @property
     def count(self) -> int:
-        """(edit, step) pairs that the loss is a mean over."""
+        """(edit, place) pairs that the loss is a mean over."""
         return len(self.advantages)
 
     @property
     def term_positions(self) -> list[int]:
-        """Denoising step of each of these pairs, in the order of `FlowPolicy.mismatch`."""
-        return [self.step] * self.count
+        """The place of each of these pairs, in the order of `FlowPolicy.mismatch`."""
+        return [self.place] * self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBatch(EditBatch):
+    """One denoising step of B edits, by its place in the paths (0: their first stochastic step).
+
+    `latents` and `next_latents` are (B, S, C), all others but `eta` (B,).
+    """
+
+    latents: torch.Tensor
+    next_latents: torch.Tensor
+    next_sigma: torch.Tensor
+    eta: float
+    rollout_log_probs: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,8 @@ class FlowPolicy:
         """The editor's loss for this part of a batch of `normaliser` pairs; see `flow_loss`."""
         divergence = None
         if self.config.kl_coefficient > 0:
-            with torch.no_grad(), without_adapter(self.module) if self.reference is None else nullcontext():
-                reference = self.evaluate(self.reference or self.module, batch)
+            with starting_model(self.module, self.reference) as network:
+                reference = self.evaluate(network, batch)
             divergence = gaussian_divergence(evaluation.mean, reference.mean, evaluation.std)
         guard = None
         if self.config.guard:
@@ -206,15 +210,15 @@ class FlowPolicy:
         advantages = torch.tensor([sample.advantage for sample in samples], dtype=torch.float32, device=device)
         return [
             StepBatch(
-                conditioning,
-                step,
-                latents[step],
-                latents[step + 1],
-                sigmas[step],
-                sigmas[step + 1],
-                samples[0].path.eta,
-                log_probs[step],
-                advantages,
+                conditioning=conditioning,
+                place=step,
+                sigma=sigmas[step],
+                advantages=advantages,
+                latents=latents[step],
+                next_latents=latents[step + 1],
+                next_sigma=sigmas[step + 1],
+                eta=samples[0].path.eta,
+                rollout_log_probs=log_probs[step],
             )
             for step in range(len(log_probs))
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import MutableMapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from serving.answers.form import AnswerForm
 from serving.answers.grammar import AnswerGrammar, unpacked
 from serving.generation import IMAGE_BIAS, messages
 from weights.adapter_folder import AdapterFolder
-from weights.lora import ADAPTER, without_adapter
+from weights.lora import ADAPTER, starting_model
 
 _PEFT = "base_model.model."  # before the names in an adapter's file
 
@@ -152,8 +151,8 @@ class VlmPolicy:
         """The Actor's loss for this part of a batch of `normaliser` tokens; see `vlm_loss`."""
         reference = None
         if self.config.kl_coefficient > 0:
-            with torch.no_grad(), without_adapter(self.module) if self.reference is None else nullcontext():
-                reference = self.evaluate(self.reference or self.module, batch).log_probs
+            with starting_model(self.module, self.reference) as network:
+                reference = self.evaluate(network, batch).log_probs
         return vlm_loss(
             evaluation.log_probs,
             behaviour_log_probs,

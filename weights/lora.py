@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import peft
@@ -124,6 +124,14 @@ def without_adapter(module: Any) -> Iterator[None]:
         yield
     finally:
         module.enable_adapters()
+
+
+@contextmanager
+def starting_model(module: Any, reference: Any) -> Iterator[Any]:
+    """The model that training started from, without gradients: its frozen copy where there is one, or else the module
+    without its adapter."""
+    with torch.no_grad(), without_adapter(module) if reference is None else nullcontext():
+        yield module if reference is None else reference
 
 
 def _stands_for(lora: LoraConfig, pattern: str, name: str) -> bool:

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from actors.conditioning import Conditioning, Network, velocity
-from learner.flow_policy import FlowPolicy
+from actors.conditioning import Network, velocity
+from learner.flow_policy import EditBatch, FlowPolicy
 from learner.nft.loss import nft_loss
 from learner.samples import EditorSample
-from weights.lora import without_adapter
+from weights.lora import starting_model
 
 
-@dataclass(frozen=True)
-class LevelBatch:
-    """One forward pass: one noise level of each of B edits. `clean` and `noise` are (B, S, C), all others but
-    `level` (the place of the noise level among those that the edit is trained at) (B,)."""
+@dataclass(frozen=True, kw_only=True)
+class LevelBatch(EditBatch):
+    """One noise level of B edits, by its place among those that each edit is trained at. `clean` and `noise` are
+    (B, S, C)."""
 
-    conditioning: Conditioning
-    level: int
     clean: torch.Tensor
     noise: torch.Tensor
-    sigma: torch.Tensor
-    advantages: torch.Tensor
-
-    @property
-    def count(self) -> int:
-        """(edit, noise level) pairs that the loss is a mean over."""
-        return len(self.advantages)
-
-    @property
-    def term_positions(self) -> list[int]:
-        """Noise level of each of these pairs."""
-        return [self.level] * self.count
 
 
 @dataclass(frozen=True)
@@ -84,8 +69,8 @@ class NftPolicy(FlowPolicy):
         """The loss of this part of a batch of `normaliser` pairs; see `nft_loss`."""
         reference = None
         if self.config.kl_coefficient > 0:
-            with torch.no_grad(), without_adapter(self.module) if self.reference is None else nullcontext():
-                reference = self.evaluate(self.reference or self.module, batch).velocity
+            with starting_model(self.module, self.reference) as network:
+                reference = self.evaluate(network, batch).velocity
         return nft_loss(
             evaluation.velocity,
             anchor,
@@ -114,12 +99,12 @@ class NftPolicy(FlowPolicy):
         drawn = [self._drawn(sample) for sample in samples]
         return [
             LevelBatch(
-                conditioning,
-                level,
-                clean,
-                torch.stack([noise[level] for _, noise in drawn]).to(device),
-                torch.stack([sigmas[level] for sigmas, _ in drawn]).to(device),
-                advantages,
+                conditioning=conditioning,
+                place=level,
+                sigma=torch.stack([sigmas[level] for sigmas, _ in drawn]).to(device),
+                advantages=advantages,
+                clean=clean,
+                noise=torch.stack([noise[level] for _, noise in drawn]).to(device),
             )
             for level in range(len(drawn[0][0]))
         ]

@@ -29,7 +29,7 @@ def test_each_terms_mismatch_comes_with_its_denoising_step(policy, editor_sample
     batches = policy.batches(editor_samples)
     assert [batch.term_positions for batch in batches] == [[0, 0], [1, 1], [2, 2]] * 2 + [[0], [1], [2]]
     for batch in batches:
-        sigmas = torch.tensor([sample.path.sigmas[batch.step] for sample in editor_samples[: batch.count]])
+        sigmas = torch.tensor([sample.path.sigmas[batch.place] for sample in editor_samples[: batch.count]])
         torch.testing.assert_close(batch.sigma, sigmas, atol=0, rtol=0)
 
 

@@ -38,7 +38,7 @@ def test_every_edit_is_trained_at_all_levels_that_its_denoising_went_through(flu
     batches = nft(flux_folder).batches(samples)
     assert [batch.term_positions for batch in batches] == [[0, 0], [1, 1], [2, 2], [3, 3]] * 2
     for batch in batches:
-        torch.testing.assert_close(batch.sigma, torch.full((2,), float(samples[0].path.sigmas[batch.level])))
+        torch.testing.assert_close(batch.sigma, torch.full((2,), float(samples[0].path.sigmas[batch.place])))
         assert batch.noise.std() == pytest.approx(1, abs=0.1)
 
 
