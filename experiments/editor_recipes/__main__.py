@@ -71,9 +71,8 @@ class Recipe:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        settings = {"image_size": config.diffuser.size.plain, **config.editor.model_settings}
-        if config.learner.editor.algorithm == "flow_grpo":
-            settings["sampler"] = config.editor.sampler
+        fixed = {"image_size": config.diffuser.size.plain, "sampler": config.editor.sampler}
+        settings = {**fixed, **config.editor.model_settings}
         self.policy = new_policy("editor", config.models.edits_with, config.learner.editor, settings)
         self.optimizer = torch.optim.AdamW(self.policy.module.parameters(), weight_decay=0.0)
 
