@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from presets.errors import BadInput
 from presets.scoring.checks import impossible_rewards, own_scorers, scorer_cpus
-from presets.settings import RunSettings
+from presets.settings import HUB_PREFIX, RunSettings
 from presets.sharing.gpus import turns_that_cannot_be, unshareable_gpus
 from presets.sharing.pipeline import unshareable_pipeline
 from presets.truth.source import impossible_truth
@@ -277,6 +277,6 @@ def contradictions(config: RunSettings, derived: Mapping[str, str]) -> list[str]
     problems = []
     for key, source in derived.items():
         value, wanted = (config.value_of(name) for name in (key, source))
-        if str(value) != str(wanted).removeprefix("hf://"):
+        if str(value) != str(wanted).removeprefix(HUB_PREFIX):
             problems.append(f"{key}: {value!r} is refused: it follows from {source}; set that instead")
     return problems

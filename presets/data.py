@@ -9,6 +9,8 @@ from pydantic import Field
 from scenes.records.from_items import RecordKind
 from scenes.section import OrOwn, Pair, Section
 
+Truth = Literal["exact", "detector", "vlm"]
+
 
 class DataConfig(Section):
     """The scene graphs that are asked for."""
@@ -30,7 +32,7 @@ class DataConfig(Section):
     """Training prompts in one pass."""
     held_out_size: int = Field(512, ge=1)
     """Prompts that only evaluation sees."""
-    truth: Literal["exact", "detector", "vlm"] | None = None
+    truth: Truth | None = None
     """What measures the truth beside the reward, so that a reward that rises while the truth does not is seen. `exact`:
     the extractor of the shape world; `detector`: the entry of `rewards` that is the scorer `detector` with weight 0;
     `vlm`: that which is a `vlm_judge` with weight 0. No reward may use the same model. null: `exact` in the shape

@@ -10,14 +10,13 @@ from pydantic_core import PydanticUndefinedType
 
 from presets.checks import contradictions, impossible_combinations, shares_vlm
 from presets.placement import parts_of_gpus
-from presets.settings import RunSettings
+from presets.settings import HUB_PREFIX, RunSettings
 from presets.sharing.pipeline import CALLED_ALIKE
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from scenes.vocabulary.vocabulary import Vocabulary, vocabulary_of
 from serving.config import VlmConfig
 from serving.prompt_limits import PromptLimits
 
-HUB_PREFIX = "hf://"
 DERIVED = {  # settings of the engines that the run file says once, elsewhere
     "vlm.actor.model": "models.actor",
     "vlm.checker.model": "models.checker",

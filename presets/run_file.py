@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from presets.errors import BadInput, ConfigError
 from presets.mistakes import explain, shown
 from presets.places import BASE, preset_names
-from presets.run_config import DERIVED, HUB_PREFIX, RunConfig
+from presets.run_config import DERIVED, RunConfig
+from presets.settings import HUB_PREFIX
 from presets.yaml_text import MOST_CHARACTERS, parse_yaml, write_yaml
 from scenes.entry_point import is_entry_point
 

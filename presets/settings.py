@@ -22,6 +22,7 @@ from serving.config import VlmConfig
 from weights.transports.sync_config import SyncConfig
 
 Logger = Literal["tensorboard", "mlflow", "wandb"]
+HUB_PREFIX = "hf://"
 
 
 class ModelsConfig(Section):

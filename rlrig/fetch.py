@@ -14,8 +14,8 @@ import typer
 from presets.errors import BadInput, RunFailed
 from presets.memory.hub import INDEX, WEIGHTS, files_read, parts_of_index
 from presets.places import TINY, preset_at
-from presets.run_config import HUB_PREFIX
 from presets.run_file import load_config
+from presets.settings import HUB_PREFIX
 from rlrig.command import Json, Preset, Set, exit_codes, settings
 from scenes.harmless_text import harmless
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from presets.errors import BadInput
 from presets.run_file import load_config
+from presets.settings import HUB_PREFIX
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
@@ -64,7 +65,7 @@ def trained_models(config: RunConfig, run_dir: Path | None) -> RunConfig:
         base = _put_beside(values, policy, folder / "lora")
         values["models"][policy] = base or str(folder)
     if "actor" in found:
-        values["vlm"]["actor"]["model"] = values["models"]["actor"].removeprefix("hf://")
+        values["vlm"]["actor"]["model"] = values["models"]["actor"].removeprefix(HUB_PREFIX)
     return type(config).model_validate(values)
 
 
@@ -85,4 +86,4 @@ def _put_beside(values: dict[str, Any], policy: str, lora: Path) -> str | None:
     ends = sorted({target.module.rpartition(".")[2] for target in spec.targets})
     values["models"]["adapters"][policy] = str(lora)
     values["learner"][policy]["lora"] = {"rank": spec.rank, "alpha": spec.alpha, "target_modules": ends}
-    return adapter.base if adapter.base.startswith("/") else f"hf://{adapter.base}"
+    return adapter.base if adapter.base.startswith("/") else f"{HUB_PREFIX}{adapter.base}"

@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from presets.data import Truth
 from presets.scoring.scorers import ScorerConfig
+from presets.settings import HUB_PREFIX
 
 if TYPE_CHECKING:
     from presets.settings import RunSettings
 
-Truth = Literal["exact", "detector", "vlm"]
 EXACT: Truth = "exact"
 _SCORERS: dict[str, str] = {"detector": "detector", "vlm": "vlm_judge"}
-_HUB = "hf://"
 
 
 @dataclass(frozen=True)
@@ -113,4 +113,4 @@ def _same_folder(models: dict[str, Any], model: str) -> Sequence[str]:
 
 
 def _name(model: str) -> str:
-    return model.removeprefix(_HUB).rstrip("/").casefold()
+    return model.removeprefix(HUB_PREFIX).rstrip("/").casefold()

@@ -19,7 +19,8 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from presets.checks import own_code
 from presets.errors import BadInput, RunFailed
-from presets.run_config import HUB_PREFIX, RunConfig
+from presets.run_config import RunConfig
+from presets.settings import HUB_PREFIX
 from rlrig.cluster.package import EXCLUDES, check_travels, package_sizes
 
 _TOOK_OVER = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # Ray prefers these to what it is told
