@@ -27,7 +27,7 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "RLRIG_WORKER": "1",
     # What Serve's HTTP proxy calls when it starts, so that it keeps limits; and it trusts no `X-Forwarded-For`.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.http_limits.guard",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.proxy.limits.guard",
     "FORWARDED_ALLOW_IPS": "",
 }
 

@@ -32,7 +32,7 @@ from rollout.state import Episode, Frame
 from scenes.pictures.size import PictureSize
 from scenes.png import encode_png
 from serving.generation import Answer
-from serving.http_limits import LimitedProtocol
+from serving.proxy.limits import LimitedProtocol
 from studio.api.app import make_app
 from studio.config import GatewayConfig
 from studio.episodes.service import Ask, Finished, ModelInfo, ServiceUnavailable, TurnReady

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from serving.http_limits import LimitedProtocol, OneRequestId
+from serving.proxy.limits import LimitedProtocol, OneRequestId
 from studio.exposure import bound, in_url
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _BACKLOG = 2048
 
 
 def run_server(app: ASGIApp, gateway: GatewayConfig, beside: Callable[[str], None]) -> None:
-    """Answer HTTP as Ray Serve's proxy does with `serving.http_limits`, until a signal ends it.
+    """Answer HTTP as Ray Serve's proxy does with `serving.proxy.limits`, until a signal ends it.
 
     Args:
         beside: is called in a thread with the address once that listens. Where it raises, the server ends.

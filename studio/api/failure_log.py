@@ -8,7 +8,7 @@ import secrets
 from collections.abc import MutableMapping
 from typing import Any
 
-from serving.http_limits import given_id
+from serving.proxy.limits import given_id
 
 _LOG = logging.getLogger(__name__)
 _KEY = "rlrig.request_id"

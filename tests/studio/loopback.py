@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from serving.http_limits import LimitedProtocol
+from serving.proxy.limits import LimitedProtocol
 
 DEADLINE_S = 20.0
 

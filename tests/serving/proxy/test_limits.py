@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rollout.local_ray import WORKER_ENVIRONMENT
-from serving import http_limits
-from serving.http_limits import MAX_HEAD_BYTES, OneRequestId, guard
+from serving.proxy import limits
+from serving.proxy.limits import MAX_HEAD_BYTES, OneRequestId, guard
 from tests.studio.loopback import wait_for
 
 
@@ -29,9 +29,9 @@ async def length(request: Request) -> Response:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(http_limits, "HEAD_DEADLINE_S", 1.0)
+    monkeypatch.setattr(limits, "HEAD_DEADLINE_S", 1.0)
     app = Starlette(routes=[Route("/", length, methods=["GET", "POST"])])
-    config = uvicorn.Config(app, port=0, http=http_limits.LimitedProtocol, log_level="critical", lifespan="off")
+    config = uvicorn.Config(app, port=0, http=limits.LimitedProtocol, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -159,7 +159,7 @@ def test_what_is_no_request_gets_a_400_in_the_same_form(port: int, head: bytes) 
 def test_one_connection_too_many_is_told_to_come_back_and_gets_in_when_another_has_gone(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_limits, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 2)
     request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with connection(port) as first, connection(port) as second:
         time.sleep(0.1)  # the server takes them one after another
@@ -217,4 +217,4 @@ def test_the_name_in_the_environment_is_the_guards(monkeypatch: pytest.MonkeyPat
     assert [one.cls for one in guard()] == [OneRequestId]
     made = uvicorn.Config(Starlette())
     made.load()
-    assert made.http_protocol_class is http_limits.LimitedProtocol
+    assert made.http_protocol_class is limits.LimitedProtocol
