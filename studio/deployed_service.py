@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from presets.images import PipelineConfig
     from presets.run_config import RunConfig
     from serving.config import VlmConfig
+    from serving.proxy.early_port import EarlyPort
     from weights.manifest import WeightUpdate
     from weights.receipts import WeightReceipt
 
@@ -50,6 +51,7 @@ class DeployedService:
         token: the bearer token, empty for none.
         runs: the folder whose runs the pages show.
         note: hears of each part that became ready.
+        early: answers at the endpoint's port until Serve listens there, and is closed then.
 
     Attributes:
         url: where the endpoint listens.
@@ -69,18 +71,21 @@ class DeployedService:
         token: str = "",
         runs: Path = Path("runs"),
         note: Callable[[str], None] = lambda _: None,
+        early: EarlyPort | None = None,
     ) -> None:
         check_exposure(gateway, token)
         self._config, self._runs = config, runs.resolve()
         gateway = gateway.with_turns(config.rollout.turns)
         self._update_deadline_s = 4 * gateway.update_deadline_s  # the endpoint's own deadlines come first and say more
-        port = free_port(gateway.host, gateway.port)
+        port = early.port if early else free_port(gateway.host, gateway.port)
         self.url = f"http://{in_url(gateway.host)}:{port}"
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": gateway.host, "port": port},
             logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
+        if early:
+            early.close()
         self._board = WeightBoard(config.rollout.deadline_s)
         self._applications: list[str] = []
         try:
@@ -142,8 +147,7 @@ class DeployedService:
         serve.run_many([target], wait_for_applications_running=False)
         wait_for_applications([ENDPOINT], deadline_s)
         _wait_for_answer(self.url, deadline_s)
-        note(f"{self.url}/studio answers, and tells what is loading")
-        note(f"waits for {', '.join(self._applications[:-1])}")
+        note(f"the endpoint's process answers, and waits for {', '.join(self._applications[:-1])}")
         wait_for_applications(self._applications[:-1], deadline_s, lambda role: note(f"{role}: ready"))
         note(f"ready: {self.url}/studio; models: {', '.join(models)}")
 

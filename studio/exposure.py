@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 from presets.errors import BadInput
 from studio.access import Access
 from studio.config import GatewayConfig
+
+if TYPE_CHECKING:
+    from serving.proxy.early_port import EarlyPort
 
 
 def check_exposure(gateway: GatewayConfig, token: str) -> None:
@@ -33,11 +37,25 @@ def bound(host: str, port: int) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        raise BadInput(
-            f"gateway.host: {host!r}, gateway.port: {port}: this machine cannot listen there ({error.strerror}); "
-            "choose another port with --port, 0 takes a free one"
-        ) from error
+        raise _unusable(host, port, error) from error
     return found
+
+
+def early_port(gateway: GatewayConfig) -> EarlyPort:
+    """What answers at the endpoint's port until Ray Serve listens there. Raises as `bound`."""
+    from serving.proxy.early_port import EarlyPort
+
+    try:
+        return EarlyPort(gateway.host, gateway.port, "Ray starts")
+    except OSError as error:
+        raise _unusable(gateway.host, gateway.port, error) from error
+
+
+def _unusable(host: str, port: int, error: OSError) -> BadInput:
+    return BadInput(
+        f"gateway.host: {host!r}, gateway.port: {port}: this machine cannot listen there ({error.strerror}); "
+        "choose another port with --port, 0 takes a free one"
+    )
 
 
 def free_port(host: str, port: int) -> int:

@@ -7,18 +7,13 @@ from collections.abc import Callable
 from threading import Thread
 from typing import TYPE_CHECKING
 
-import uvicorn
-
-from serving.proxy.limits import LimitedProtocol, OneRequestId
+from serving.proxy.http_server import BACKLOG, limited_server
 from studio.exposure import bound, in_url
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from studio.config import GatewayConfig
-
-_END_S = 5
-_BACKLOG = 2048
 
 
 def run_server(app: ASGIApp, gateway: GatewayConfig, beside: Callable[[str], None]) -> None:
@@ -32,21 +27,9 @@ def run_server(app: ASGIApp, gateway: GatewayConfig, beside: Callable[[str], Non
         Exception: what `beside` raised.
     """
     listener = bound(gateway.host, gateway.port)
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     port: int = listener.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            OneRequestId(app),
-            http=LimitedProtocol,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            proxy_headers=False,  # the app itself says which proxies count
-            server_header=False,
-            timeout_graceful_shutdown=_END_S,
-        )
-    )
+    server = limited_server(app)
     failures: list[Exception] = []
 
     def work() -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from actors.site import last_line
 from rollout.local_ray import ray_for_run
 from studio.episodes.follow import CheckpointGone, RunFollower
+from studio.exposure import early_port, in_url
 
 if TYPE_CHECKING:
     from rlrig.endpoint.plan import ServingPlan
     from rollout.progress import Progress
+    from serving.proxy.early_port import EarlyPort
     from studio.config import GatewayConfig
     from studio.deployed_service import DeployedService
 
@@ -26,9 +28,20 @@ def serve_on_ray(plan: ServingPlan, gateway: GatewayConfig, token: str, progress
         BadInput: a port that is taken.
         RunFailed, StartFailed, TimeoutError: a part did not start.
     """
+    if plan.config.ray.address is not None:  # the endpoint listens on the cluster's head, which may be another machine
+        _serve(plan, gateway, token, progress, None)
+        return
+    with early_port(gateway) as early:
+        progress.note(f"http://{in_url(gateway.host)}:{early.port}/studio answers, and tells what is loading")
+        _serve(plan, gateway, token, progress, early)
+
+
+def _serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progress, early: EarlyPort | None) -> None:
     with ray_for_run(plan.config.ray):
         from studio.deployed_service import DeployedService  # it loads the image models' libraries
 
+        if early:
+            early.now = "Ray Serve starts"
         with progress.phase("start"):
             service = DeployedService(
                 plan.config,
@@ -38,6 +51,7 @@ def serve_on_ray(plan: ServingPlan, gateway: GatewayConfig, token: str, progress
                 token=token,
                 runs=plan.runs,
                 note=progress.note,
+                early=early,
             )
         try:
             watch = ServiceWatch(service, RunFollower(plan.follow, plan.config) if plan.follow else None, progress)

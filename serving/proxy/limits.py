@@ -16,6 +16,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.proxy.loading import UntilServed
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,12 +43,12 @@ def guard() -> list[Middleware]:
     """Make this process's HTTP servers keep the limits.
 
     Returns:
-        What surrounds Serve's own app.
+        What surrounds Serve's own app, the innermost first.
     """
     from uvicorn.config import HTTP_PROTOCOLS
 
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{LimitedProtocol.__name__}"
-    return [Middleware(OneRequestId)]
+    return [Middleware(UntilServed), Middleware(OneRequestId)]
 
 
 class LimitedProtocol(HttpToolsProtocol):

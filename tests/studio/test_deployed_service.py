@@ -23,6 +23,7 @@ from presets.run_file import load_config
 from rollout.local_ray import ray_for_run
 from scenes.png import decode_png, encode_png
 from studio.config import GatewayConfig
+from studio.exposure import early_port
 from tests.places import TINY
 from weights.manifest import WeightMismatch, WeightUpdate, pack
 
@@ -34,28 +35,47 @@ PROMPTS = ("red circle left of blue square; green star above red circle", "yello
 TURN_S = 120.0
 
 
-EARLY: dict[str, httpx.Response] = {}
-"""What the endpoint answered before the models were there, by path."""
+class Early:
+    """Asks a port again and again from the moment that it listens, until it is told to stop."""
 
+    def __init__(self, port: int) -> None:
+        self._url, self._stop = f"http://127.0.0.1:{port}", threading.Event()
+        self.pages: list[httpx.Response] = []
+        self.ready: list[httpx.Response] = []
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
 
-def ask_early(note: str) -> None:
-    if note.endswith("tells what is loading"):
-        url = note.partition("/studio")[0]
-        EARLY.update({path: httpx.get(url + path, trust_env=False, timeout=60) for path in ("/studio", "/readyz")})
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            for path, answers in (("/studio", self.pages), ("/readyz", self.ready)):
+                answers.append(httpx.get(self._url + path, trust_env=False, timeout=60))
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join(120)
+        assert not self._thread.is_alive(), "an answer did not come"
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Any]:
-    from studio.deployed_service import DeployedService
-
+def started() -> Iterator[tuple[Any, Early]]:
     config = load_config(TINY / "run.yaml", ["ray.object_store_gib=0.3"])
     raw = load_config(TINY / "run.yaml", ["editor.workers=1"])
     gateway = GatewayConfig(port=0, max_requests_per_client=32, turn_deadline_s=TURN_S, max_turns=3)
-    with ray_for_run(config.ray):
+    with early_port(gateway) as port, ray_for_run(config.ray):
+        early = Early(port.port)
+        from studio.deployed_service import DeployedService
+
         versions = {"actor": 0, "editor": 7}
-        deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions=versions, note=ask_early)
-        yield deployed
+        deployed = DeployedService(config, gateway, raw=raw, token=TOKEN, versions=versions, early=port)
+        early.end()
+        yield deployed, early
         deployed.close()
+
+
+@pytest.fixture(scope="module")
+def service(started: tuple[Any, Early]) -> Any:
+    return started[0]
 
 
 @pytest.fixture
@@ -130,12 +150,16 @@ class Askers:
         self._pool.shutdown()
 
 
-def test_the_port_says_from_the_beginning_whether_the_models_are_there(service: Any) -> None:
-    page, ready = EARLY["/studio"], EARLY["/readyz"]
-    roles = ready.json()["roles"].values()
-    assert (ready.status_code, ready.json()["ready"]) == ((200, True) if set(roles) == {"ready"} else (503, False))
-    assert page.status_code in (200, ready.status_code)  # it was asked first
-    assert (page.status_code == 503) == bool(re.search(r"<h1>Loading, [1-6] of 6</h1>", page.text))
+def test_the_port_says_from_the_beginning_whether_the_models_are_there(service: Any, started: Any) -> None:
+    """No connection is refused, and no path is said to be unknown: `Early` would have ended with an exception."""
+    pages, ready = started[1].pages, started[1].ready
+    assert {one.status_code for one in [*pages, *ready]} <= {200, 503}
+    assert all(one.json()["ready"] == (one.status_code == 200) for one in ready)
+    told = [re.search(r"<h1>(Loading.*?)</h1>", one.text) for one in pages]
+    assert [one.status_code == 503 for one in pages] == [found is not None for found in told]
+    early = {found.group(1) for found in told if found}
+    assert "Loading" in early  # before there was an endpoint
+    assert all(re.fullmatch(r"Loading(, [1-6] of 6)?", words) for words in early)
     assert httpx.get(f"{service.url}/studio", trust_env=False, timeout=60).status_code == 200
 
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from rollout.local_ray import WORKER_ENVIRONMENT
 from serving.proxy import limits
 from serving.proxy.limits import MAX_HEAD_BYTES, OneRequestId, guard
+from serving.proxy.loading import UntilServed
 from tests.studio.loopback import wait_for
 
 
@@ -214,7 +215,7 @@ def test_the_name_in_the_environment_is_the_guards(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(config, "HTTP_PROTOCOLS", dict(config.HTTP_PROTOCOLS))
     module, _, name = WORKER_ENVIRONMENT["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"].rpartition(".")
     assert getattr(importlib.import_module(module), name) is guard
-    assert [one.cls for one in guard()] == [OneRequestId]
+    assert [one.cls for one in guard()] == [UntilServed, OneRequestId]
     made = uvicorn.Config(Starlette())
     made.load()
     assert made.http_protocol_class is limits.LimitedProtocol
