@@ -13,6 +13,7 @@ from presets.memory.image_models import image_worker
 from presets.memory.learners import learner_rank
 from presets.memory.run_devices import run_devices
 from presets.memory.sizes import Sizes
+from presets.memory.switches import Switch, switches_of
 from presets.memory.vlms import vlm_replica
 from presets.planning.packing import Demand, Resources
 
@@ -82,11 +83,13 @@ class Plan:
     Attributes:
         devices: what each kind of GPU holds.
         sources: where the sizes of the models come from, by model.
+        switches: what it costs, by policy that trains, that roles take turns on their GPUs.
     """
 
     roles: tuple[Role, ...]
     devices: tuple[Device, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    switches: tuple[Switch, ...] = ()
 
     @property
     def moments(self) -> dict[str, tuple[Role, ...]]:
@@ -148,7 +151,7 @@ def make_plan(
     if sizes is None:
         return Plan(roles)
     devices = run_devices(config, sizes, gpu_gib)
-    return Plan(roles, devices, sizes.sources)
+    return Plan(roles, devices, sizes.sources, switches_of(config, devices))
 
 
 def _image_models(config: RunConfig, sizes: Sizes | None) -> list[Role]:

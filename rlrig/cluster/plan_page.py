@@ -12,6 +12,7 @@ from rich.table import Table
 from presets.disk import Disk, PolicyDisk
 from presets.keep import KEPT
 from presets.memory.devices import Device
+from presets.memory.switches import Switch
 from presets.placement import LABEL
 from presets.planning.plan import Plan, Role
 from rlrig.cluster.room import Verdict, resources_text
@@ -46,6 +47,8 @@ def show_plan(
                     console.print(f"  {role.name}, {line}", style="dim", highlight=False, markup=False)
     if plan.devices:
         console.print(_device_table(plan))
+    for switch in plan.switches:
+        console.print(f"  {switch}", style="dim", highlight=False, markup=False)
     console.print(_UNCOUNTED, style="dim", highlight=False)
     for source, models in _by_source(plan).items():
         console.print(f"sizes of {', '.join(models)}: {source}", style="dim", highlight=False, markup=False)
@@ -75,6 +78,7 @@ def plan_as_dict(
         "most": {"CPU": plan.full_grown.total("CPU"), "GPU": plan.full_grown.total("GPU")},
         "unknown": {role: list(reasons) for role, reasons in plan.unknown.items()},
         "devices": [_device_as_dict(device) for device in plan.devices],
+        "switches": [_switch_as_dict(switch) for switch in plan.switches],
         "sizes": dict(plan.sources),
         "misfits": list(misfits),
     }
@@ -185,6 +189,11 @@ def _device_as_dict(device: Device) -> dict[str, Any]:
     ]
     roles = [resident.role for resident in device.holds]
     return {"roles": roles, "count": device.count, "gib": device.gib, "complete": device.complete, "peaks": peaks}
+
+
+def _switch_as_dict(one: Switch) -> dict[str, Any]:
+    gib = {"leave_gib": one.sampling / _GIB, "come_gib": one.learner / _GIB}
+    return {"while_training": one.policy, **gib, "seconds": one.seconds, "cheap_from_update_s": one.update_s}
 
 
 def _disk_table(disk: Disk) -> Table:

@@ -9,6 +9,7 @@ from presets.memory.devices import CONTEXT_GIB, in_short
 from presets.memory.image_models import image_worker
 from presets.memory.run_devices import check_memory, run_devices, too_large
 from presets.memory.sizes import Sizes
+from presets.memory.switches import switches_of
 from presets.memory.vlms import vlm_replica
 from presets.run_config import RunConfig
 from presets.run_file import load_config
@@ -53,8 +54,12 @@ def test_the_presets_fit_on_the_gpus_that_they_are_for(name, gib, counts):
 def test_a_presets_head_says_what_the_plan_says(name):
     head = (ROOT / "presets" / f"{name}.yaml").read_text().partition("\nseed:")[0]
     told = " ".join(line.removeprefix("#").strip() for line in head.splitlines())
-    for device in run_devices(preset(name), SIZES):
+    config = preset(name)
+    devices = run_devices(config, SIZES)
+    for device in devices:
         assert in_short(device) in told
+    for switch in switches_of(config, devices):
+        assert str(switch) in told
 
 
 def test_roles_that_do_not_leave_their_gpu_do_not_fit_and_turns_are_the_way_out():

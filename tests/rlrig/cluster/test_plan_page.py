@@ -5,13 +5,14 @@ import pytest
 from rich.console import Console
 
 from presets.disk import trajectories_on_disk
+from presets.memory.sizes import Sizes
 from presets.planning.packing import Node
 from presets.planning.plan import make_plan
 from presets.run_file import load_config
 from rlrig.cluster.nodes import Cluster
 from rlrig.cluster.plan_page import disk_text, plan_as_dict, show_plan, totals_text
 from rlrig.cluster.room import judge
-from tests.places import PRESET
+from tests.places import PRESET, ROOT
 
 
 def page(*overrides: str, nodes: tuple[Node, ...] = ()) -> str:
@@ -116,3 +117,22 @@ def test_what_each_gpu_holds_has_a_row_a_phase_with_its_arithmetic():
     assert " ".join(row(table, "learner.editor")).startswith("2 update (editor)")
     assert " ".join(row(table, "diffuser")).endswith("4 – diffuser 0.042 GiB + 1 × 0.5 GiB of CUDA")
     assert "on one GPU" not in page()
+
+
+def test_what_turns_cost_is_told_by_policy_that_trains():
+    plan = make_plan(
+        load_config(
+            ROOT / "presets" / "one-gpu.yaml", [f"data.path={ROOT / 'tests' / 'data' / 'laion_sg_example.json'}"]
+        ),
+        sizes=Sizes(ask_hub=False),
+    )
+    text = io.StringIO()
+    show_plan(plan, "one-gpu", console=Console(file=text, width=300))
+    lines = [line.strip() for line in text.getvalue().splitlines() if line.strip().startswith("switches of an update")]
+    assert lines == [str(switch) for switch in plan.switches]
+    actor, editor = plan_as_dict(plan)["switches"]
+    assert (actor["while_training"], editor["while_training"]) == ("actor", "editor")
+    assert actor["leave_gib"] == editor["leave_gib"]
+    assert editor["cheap_from_update_s"] == pytest.approx(10 * editor["seconds"])
+    assert "switches of an update" not in page()
+    assert plan_as_dict(make_plan(load_config(PRESET)))["switches"] == []
