@@ -211,6 +211,8 @@ class RayConfig(Section):
     has no GPU. A worker then takes less than a second to start."""
     dashboard: bool = False
     """Start the Ray dashboard."""
+    fetch_s: float = Field(3600.0, gt=0)
+    """Seconds within which each node has the hub's models that its roles read; a run begins once all have them."""
     ports: PortsConfig = PortsConfig()
     """Ports that the run listens on."""
 

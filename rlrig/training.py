@@ -13,6 +13,7 @@ from presets.errors import RunFailed
 from presets.memory.run_devices import check_memory
 from rlrig.checks.dry_run import check_before_start, check_services
 from rlrig.checks.preflight import check_adapters, check_disk, check_models, check_room
+from rlrig.cluster.model_fetch import fetch_models
 from rlrig.cluster.nodes import own_gpu_gib
 from rlrig.run_folder import RunFolder
 from rlrig.run_watch import RunWatch
@@ -79,6 +80,7 @@ def train(
         try:
             with ray_for_run(config.ray, config.gpu_learner), loggers:
                 check_room(config)
+                fetch_models(config, progress)
                 watch.inform(_job_of(config, out_dir, progress))
                 training.go(checkpoint, trust_pickles)
         finally:
