@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that was left behind would start a Ray beside the next one's
 
+from tests.marked_files import has_none
 from tests.tutorial import Tutorial, go_through
 
 RUN_FILE = """\
@@ -24,6 +25,12 @@ models: {flux: models/flux, checker: models/checker, actor: models/actor}
 
 
 _STATUS = pytest.StashKey[int]()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files without a test of this run are not imported, unless they are named on the command line."""
+    a_test_file = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if a_test_file and has_none(collection_path, config.option.markexpr) else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
