@@ -183,13 +183,15 @@ def measure(
     out: Out = MODELS, prompts: Annotated[int, typer.Option(min=8, help="Held-out prompts.")] = 512, seed: int = 9
 ) -> None:
     """Print what the models can do on held-out prompts, beside what is asked of them; exit code 1 if one misses."""
+    models = _needed(out / "flux", "flux").parent  # before what takes seconds to import
+
     from rich.console import Console
     from rich.table import Table
 
     from learner.pretraining.measure import measure_models
 
     _given()
-    results = measure_models(_needed(out / "flux", "flux").parent, prompts, seed)
+    results = measure_models(models, prompts, seed)
     table = Table("model", "what", "value", "must be", "cases", "met")
     for one in results:
         must = f"{one.low:.2f} to {one.high:.2f}"
