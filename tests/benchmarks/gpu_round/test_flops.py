@@ -51,9 +51,16 @@ def asked(name: str, width: int) -> dict[str, torch.Tensor]:
     return given if name == KLEIN else {**given, "pooled_projections": torch.zeros(1, 768)}
 
 
-@pytest.mark.parametrize(("name", "blocks"), [(KLEIN, (5, 20)), (KONTEXT, (19, 38))], ids=["klein", "Kontext"])
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        pytest.param(KLEIN, (5, 20), id="klein"),
+        pytest.param(KONTEXT, (2, 4), id="Kontext of fewer blocks"),
+        pytest.param(KONTEXT, (19, 38), id="Kontext", marks=pytest.mark.long),
+    ],
+)
 def test_a_step_of_an_edit_costs_what_torch_counts(name: str, blocks: tuple[int, int]) -> None:
-    settings = PIPELINES[name][1]["transformer"]
+    settings = {**PIPELINES[name][1]["transformer"], "num_layers": blocks[0], "num_single_layers": blocks[1]}
     size = size_of_settings(settings)
     sample = Geometry(OWN, SOURCE, TEXT, 24 * 128, sum(blocks), gated=name == KLEIN)
     found = flow_pass(size, sample)
