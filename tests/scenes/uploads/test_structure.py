@@ -32,10 +32,11 @@ def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG with more chunks behind its header."""
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64)).save(buffer, "PNG")
-    whole, more = buffer.getvalue(), b""
-    for kind, body in chunks:
-        more += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return whole[:33] + more + whole[33:]
+    whole = buffer.getvalue()
+    more = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    return whole[:33] + b"".join(more) + whole[33:]
 
 
 def webp_with(chunks: int) -> bytes:
