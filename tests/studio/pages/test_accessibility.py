@@ -13,6 +13,8 @@ PAGES = {
     "/runs/sample/groups": ".group",
     "/runs/sample/trajectories/3/1/0": ".tokens",
 }
+# What moves has come to rest.
+REST = "Promise.all(document.getAnimations().map((one) => one.finished))"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
@@ -33,7 +35,7 @@ def ready(sample, serve, open_page):
                 "rlrig.showProblem(document.getElementById('problem'), {title: 'A title', lines: ['a line']})"
             )
         page.locator(PAGES[path]).first.wait_for()
-        page.wait_for_timeout(1300)  # what moves has come to rest
+        page.evaluate(REST)
         return page
 
     return ready
