@@ -27,10 +27,8 @@ from weights.adapter_folder import adapter_update
 from weights.board import WeightBoard
 from weights.manifest import WeightUpdate
 from weights.receipts import WeightReceipt, verify_receipts
-from weights.transports.group import Group
-from weights.transports.object_store import ObjectStore
+from weights.transports.chosen import new_transports
 from weights.transports.transport import Transport, TransportUnusable
-from weights.transports.vllm_transfer import VllmTransfer
 
 if TYPE_CHECKING:
     from presets.images import PipelineConfig
@@ -225,7 +223,7 @@ class ModelStart:
                 raise RuntimeError(f"models.adapters.{policy}: {', '.join(without)} started without {folder}")
         if self._keeper is not None:
             self._keeper.watch_these()
-        transports = new_transports(config, editor, clients["actor"])
+        transports = new_transports(config.sync, editor, clients["actor"])
         for transport in transports.values():
             undo.callback(transport.close)
             transport.start()
@@ -267,15 +265,3 @@ class ModelStart:
 def start_models(config: RunConfig, progress: Progress) -> Models:
     """Start all models at the same time and return when each of them takes calls. Raises as `ModelStart.finish`."""
     return ModelStart(config).finish(progress)
-
-
-def new_transports(config: RunConfig, editor: Fleet, actor: VlmClient) -> dict[str, Transport]:
-    """What `sync` chooses, by policy; nothing is started."""
-    sync = config.sync
-    transports: dict[str, Transport] = {"actor": ObjectStore(actor), "editor": ObjectStore(editor)}
-    if sync.actor != "object_store":
-        transports["actor"] = VllmTransfer(actor, sync.actor, sync.sender_gpus)
-    if sync.editor != "object_store":
-        share = sync.sender_gpus if sync.editor == "nccl" else 0.0
-        transports["editor"] = Group(editor, sync.editor, share, sync.deadline_s)
-    return transports

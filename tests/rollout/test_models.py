@@ -1,27 +1,5 @@
-import pickle
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
-
-from presets.run_file import load_config
-from rollout.models import new_transports
-
-
-@pytest.mark.parametrize(
-    ("overrides", "actor", "editor"),
-    [
-        ([], ("ObjectStore", "vlm"), ("ObjectStore", "fleet")),
-        (["sync.editor=gloo"], ("ObjectStore", "vlm"), ("Group", "fleet")),
-        (["sync.actor=nccl", "vlm.actor.gpus=1"], ("VllmTransfer", "vlm"), ("ObjectStore", "fleet")),
-    ],
-)
-def test_sync_chooses_the_transport_of_each_policy(run_file: Path, overrides, actor, editor) -> None:
-    transports = pickle.loads(pickle.dumps(new_transports(load_config(run_file, overrides), "fleet", "vlm")))
-    found = {policy: (type(transport).__name__, *vars(transport).values()) for policy, transport in transports.items()}
-    assert found["actor"][:2] == actor
-    assert found["editor"][:2] == editor
 
 
 def test_a_process_that_only_holds_handles_loads_no_model_library() -> None:
