@@ -20,7 +20,7 @@ from actors.roster import Roster, maker
 from actors.site import end_of, lacks_memory, last_line
 
 if TYPE_CHECKING:
-    from weights.manifest import WeightUpdate
+    from weights.manifest import Manifest, WeightUpdate
     from weights.receipts import WeightReceipt
 
 _RETRIES = 2
@@ -120,6 +120,10 @@ class Fleet(Roster):
     def apply_weights(self, update: WeightUpdate) -> list[WeightReceipt]:
         """InverseDiffuser.apply_weights on every replica; one receipt from each."""
         return list(self.broadcast("apply_weights", update).values())
+
+    def confirm_weights(self, manifest: Manifest) -> list[WeightReceipt]:
+        """See `weights.transports.shared.Ranks`."""
+        return list(self.broadcast("confirm_weights", manifest).values())
 
     def split_call(
         self, method: str, columns: Sequence[Sequence[Any]], deadline_s: float | None = None, **arguments: Any

@@ -79,7 +79,7 @@ class InverseDiffuser(Replica):
 
     def version(self) -> int:
         """Version of the weights in use; 0 is the model as it lies on disk."""
-        return self._weights.receipt.version
+        return self.receipt().version
 
     def receipt(self) -> WeightReceipt:
         """Of the last update; before the first, what it holds from disk, as version 0."""
@@ -104,11 +104,10 @@ class InverseDiffuser(Replica):
         Raises:
             ValueError: all weights are another version's; or see ImageModel.draw.
         """
-        from weights.adapter_holder import AdapterHolder  # loads peft
-        from weights.lora import without_adapter
+        from weights.lora import without_adapter  # loads peft
 
         with self._at_work:
-            adapted = isinstance(self._weights, AdapterHolder)
+            adapted = self._adapted
             if self.version() > 0 and not adapted:
                 raise ValueError(
                     f"replica {self.replica!r} holds version {self.version()} of all weights: it draws no more"
@@ -135,6 +134,12 @@ class InverseDiffuser(Replica):
             receipt = holder.load(update.manifest, sent)
             self._weights = holder
             return replace(receipt, probe=self._probe(), previous_probe=before)
+
+    @property
+    def _adapted(self) -> bool:
+        from weights.adapter_holder import AdapterHolder  # loads peft
+
+        return isinstance(self._weights, AdapterHolder)
 
     def _holder(self, update: WeightUpdate) -> WeightHolder | AdapterHolder:
         from weights.adapter_holder import AdapterHolder  # loads peft

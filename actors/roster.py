@@ -96,9 +96,11 @@ def maker(kind: type, options: Mapping[str, Any], arguments: Mapping[str, Any]) 
     """What makes replica number n of a class: its name and its handle. One that is made after the others belongs to no
     placement group: Tune's holds those that a trial begins with."""
     later = {"scheduling_strategy": "DEFAULT"} if get_current_placement_group() else {}
+    groups = getattr(kind, "concurrency_groups", None)  # which Ray takes with the class, not among its options
+    actor: Any = ray.remote(concurrency_groups=groups)(kind) if groups else ray.remote(kind)
 
     def make(number: int, more: Mapping[str, Any] = later) -> tuple[str, ActorHandle]:
         name = f"{kind.__name__}-{number}"
-        return name, ray.remote(kind).options(**options, **more).remote(replica=name, **arguments)
+        return name, actor.options(**options, **more).remote(replica=name, **arguments)
 
     return make

@@ -94,6 +94,11 @@ class LearnerConfig(Section):
         """torch device of each rank, which sees only the GPU that Ray sets aside for it."""
         return "cuda" if self.gpus_per_rank else "cpu"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the process of a rank must find in its environment when it starts."""
+        return {"DS_ACCELERATOR": self.device, "OMP_NUM_THREADS": str(self.threads)}
+
     def learning_rate_at(self, version: int) -> float:
         """The step size of the update that makes version `version` + 1."""
         if self.decay_updates is None:

@@ -71,6 +71,18 @@ def new_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
     return with_safe_files(engine)
 
 
+def dissolve(engine: Any) -> None:
+    """Leave the process group, and let go of what an engine, None where none was made, keeps for training. The process
+    can join another group and make another engine for the same module."""
+    if engine is not None:
+        engine.destroy()
+    if torch.distributed.is_initialized():
+        from deepspeed.utils import groups
+
+        torch.distributed.destroy_process_group()
+        groups._release_process_group_references(group=None)
+
+
 def frozen_engine(module: torch.nn.Module, config: LearnerConfig) -> Any:
     """An engine that splits a model over the ranks as `new_engine` does with ZeRO-3, and trains nothing of it."""
     settings = {key: value for key, value in _engine_config(config).items() if key != "optimizer"}

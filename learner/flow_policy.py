@@ -14,6 +14,7 @@ from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from actors.conditioning import Conditioning, Network, velocity
 from actors.flow_path import Sampler
 from actors.flow_sde import gaussian_log_prob, sde_log_prob, sde_mean_std
+from actors.image_model import ImageModel
 from actors.model_families import load_editor
 from actors.pipelines.text_encoders import move
 from learner.config import EditorLearnerConfig, LearnerConfig
@@ -76,6 +77,7 @@ class FlowPolicy:
         config: settings of the loss and of the adapter. A KL coefficient above 0 keeps a frozen copy of the transformer
             as it is on disk; with an adapter, the transformer without it is that.
         sampler: of the rollout, see `actors.flow_sde`.
+        model: the pipeline, where somebody has loaded it and goes on using it; None loads it.
         settings: what ImageModel takes besides (`image_size`, `max_sequence_length`, …); must be those of the rollout.
 
     Attributes:
@@ -89,10 +91,15 @@ class FlowPolicy:
     """
 
     def __init__(
-        self, model_path: str | Path, config: LearnerConfig, sampler: Sampler = "sde", **settings: Any
+        self,
+        model_path: str | Path,
+        config: LearnerConfig,
+        sampler: Sampler = "sde",
+        model: ImageModel | None = None,
+        **settings: Any,
     ) -> None:
         self.config, self._base, self._sampler = EditorLearnerConfig.of(config), model_path, sampler
-        self.model = load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
+        self.model = model or load_editor(model_path, device=config.device, dtype=config.dtype, **settings)
         for part in self.model.pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()

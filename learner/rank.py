@@ -15,7 +15,7 @@ import torch
 from actors.gpu import gpu_uuid, peak_gpu_bytes
 from learner.average import PolicyAverage
 from learner.config import LearnerConfig
-from learner.engine import frozen_engine, join, listen, new_engine, step
+from learner.engine import dissolve, frozen_engine, join, listen, new_engine, step
 from learner.offload import come_back, leave
 from learner.policy import new_policy
 from learner.samples import ActorSample, EditorSample
@@ -187,9 +187,8 @@ class LearnerRank:
         return gpu_uuid()
 
     def stop(self) -> None:
-        """Leave the process group."""
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        """Leave the process group, and let go of what only training needs."""
+        dissolve(getattr(self, "_engine", None))
 
     def _identity(self) -> dict[str, Any]:
         return identity(self._policy_name, self._config, self._policy.weights.spec())

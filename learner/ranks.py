@@ -22,6 +22,8 @@ _SAMPLE_TYPES = {"actor": ActorSample, "editor": EditorSample}
 _LOOPBACK = "127.0.0.1"
 _CLOSE_DEADLINE_S = 10.0
 _LEAVE_S = 2.0  # for ranks to leave their process group; one that is in an update does not hear of it
+_LEAVE_LENT_S = 30.0  # for those whose processes go on
+_WAY_ON = "; go on from the last checkpoint with --resume"
 _MEANWHILE_S = 0.1
 
 
@@ -29,7 +31,7 @@ class LearnerFailed(RuntimeError):
     """A rank of the learner died or did not answer in time; the learner is closed."""
 
 
-class _RankActor(LearnerRank):
+class RankActor(LearnerRank):
     """LearnerRank with what only a Ray actor knows."""
 
     def __repr__(self) -> str:
@@ -52,6 +54,8 @@ class Learner:
         config: settings.
         model_settings: for the editor, what ImageModel takes besides the path (`image_size`, …), as in the rollout.
         options: further options of the ranks' Ray actors, such as label_selector.
+        lent: Ray actors that are the ranks (`learner.editor_rank.EditorRank`) in place of processes of the learner's
+            own. They go on when it is closed, and one that it must end is started again by Ray.
 
     Raises:
         LearnerFailed: a rank died, or was not ready within `config.start_deadline_s`.
@@ -65,25 +69,28 @@ class Learner:
         config: LearnerConfig,
         model_settings: dict[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        lent: Sequence[ray.actor.ActorHandle] = (),
     ) -> None:
         if policy not in _SAMPLE_TYPES:
             raise ValueError(f"policy is {policy!r}; it must be one of {', '.join(_SAMPLE_TYPES)}")
         self.policy, self.config, self.version = policy, config, 0
         folder = Path(model_path)
         self.model = str(folder.resolve()) if folder.exists() else str(model_path)
-        environment = {"DS_ACCELERATOR": config.device, "OMP_NUM_THREADS": str(config.threads)}
-        actor = ray.remote(_RankActor).options(
-            num_cpus=config.cpus_per_rank,
-            num_gpus=config.gpus_per_rank,
-            runtime_env={"env_vars": environment},
-            max_restarts=0,
-            **(options or {}),
-        )
         self.sites: list[Site] = []
         self._samples = 0  # those that were added since the last update
-        self._ranks = [
-            actor.remote(policy, self.model, config, model_settings or {}, rank) for rank in range(config.ranks)
-        ]
+        self._ranks, self._lent = list(lent), bool(lent)
+        settings = (policy, self.model, config, model_settings or {})
+        for number, rank in enumerate(self._ranks):
+            rank.become.remote(*settings, number)
+        if not lent:
+            actor = ray.remote(RankActor).options(
+                num_cpus=config.cpus_per_rank,
+                num_gpus=config.gpus_per_rank,
+                runtime_env={"env_vars": config.environment},
+                max_restarts=0,
+                **(options or {}),
+            )
+            self._ranks = [actor.remote(*settings, number) for number in range(config.ranks)]
         try:
             self._start(config.start_deadline_s)
         except BaseException:
@@ -103,7 +110,7 @@ class Learner:
         if batch:
             shared = ray.put(list(batch))
             for rank in self._open_ranks():
-                rank.add.remote(shared)
+                self._ask(rank, "add", shared)
             self._samples += len(batch)
 
     def update(
@@ -125,8 +132,9 @@ class Learner:
         if samples == 0:
             raise ValueError(f"policy {self.policy!r}: the batch is empty; an update needs at least one sample")
         started = time.monotonic()
-        shared = ray.put(list(batch))
-        ranks = self._call(self._open_ranks(), "update", (shared,), None, meanwhile)
+        if self._lent:  # one that was started again says so, before the others wait for it in vain
+            self._call(self._open_ranks(), "site", (), None, meanwhile)
+        ranks = self._call(self._open_ranks(), "update", (ray.put(list(batch)),), None, meanwhile)
         self.version += 1
         seconds = time.monotonic() - started
         return merge(ranks, self.policy, self.version, samples, self.config.kl_coefficient, seconds)
@@ -191,9 +199,10 @@ class Learner:
         """End all ranks. May be called twice."""
         ranks, self._ranks = self._ranks, []
         if ranks:
-            ray.wait([rank.stop.remote() for rank in ranks], num_returns=len(ranks), timeout=_LEAVE_S)
-        for rank in ranks:
-            ray.kill(rank)
+            left = {self._ask(rank, "stop"): rank for rank in ranks}
+            _, late = ray.wait(list(left), num_returns=len(left), timeout=_LEAVE_LENT_S if self._lent else _LEAVE_S)
+            ranks = [left[call] for call in late] if self._lent else ranks
+        self._end(ranks)
 
     def __enter__(self) -> Learner:
         return self
@@ -231,7 +240,7 @@ class Learner:
     ) -> list[Any]:
         deadline_s = self.config.deadline_s if deadline_s is None else deadline_s
         where = f"learner of policy {self.policy!r}, {method}"
-        calls = {getattr(rank, method).remote(*arguments): index for index, rank in enumerate(ranks)}
+        calls = {self._ask(rank, method, *arguments): index for index, rank in enumerate(ranks)}
         answers: dict[int, Any] = {}
         end = time.monotonic() + deadline_s
         waiting = list(calls)
@@ -248,14 +257,14 @@ class Learner:
                     f"{where}: rank {late} did not answer within {deadline_s} s and was ended ({self._places(late)}); "
                     "raise deadline_s if the learner is only slow"
                 )
+            rank = calls[done[0]]
             try:
-                answers[calls[done[0]]] = ray.get(done[0], timeout=_CLOSE_DEADLINE_S)
+                answers[rank] = ray.get(done[0], timeout=_CLOSE_DEADLINE_S)
             except ray.exceptions.RayTaskError as error:
                 starved = lacks_memory(error.cause)
                 if len(self._ranks) > 1 or starved:
                     self._kill()
                 if starved:
-                    rank = calls[done[0]]
                     raise LearnerFailed(
                         f"{where}: rank {rank} could not get the memory that it needs ({self._places([rank])}): "
                         f"{last_line(error.cause)}; lower learner.{self.policy}.micro_batch, or use a larger node"
@@ -263,9 +272,8 @@ class Learner:
                 raise error.cause from error
             except ray.exceptions.RayError as error:
                 self._kill()
-                rank = calls[done[0]]
                 raise LearnerFailed(
-                    f"{where}: rank {rank} was lost ({self._places([rank])}): {end_of(error)}"
+                    f"{where}: rank {rank} was lost ({self._places([rank])}): {end_of(error)}{_WAY_ON * self._lent}"
                 ) from error
         return [answers[index] for index in range(len(ranks))]
 
@@ -282,5 +290,11 @@ class Learner:
 
     def _kill(self) -> None:
         ranks, self._ranks = self._ranks, []
+        self._end(ranks)
+
+    def _ask(self, rank: Any, method: str, *arguments: Any) -> ray.ObjectRef:
+        return rank.learn.remote(method, *arguments) if self._lent else getattr(rank, method).remote(*arguments)
+
+    def _end(self, ranks: list[Any]) -> None:
         for rank in ranks:
-            ray.kill(rank)
+            ray.kill(rank, no_restart=not self._lent)

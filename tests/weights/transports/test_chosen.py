@@ -7,6 +7,14 @@ import pytest
 
 from presets.run_file import load_config
 from weights.transports.chosen import new_transports
+from weights.transports.object_store import ObjectStore
+from weights.transports.shared import Shared
+from weights.transports.sync_config import SyncConfig
+
+
+def test_an_editor_that_trains_itself_is_sent_nothing() -> None:
+    transports = new_transports(SyncConfig(), "fleet", "vlm", colocated=True)
+    assert transports == {"actor": ObjectStore("vlm"), "editor": Shared("fleet")}
 
 
 @pytest.mark.parametrize(
