@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from presets.errors import BadInput
 from presets.scoring.checks import impossible_rewards, own_scorers, scorer_cpus
 from presets.settings import HUB_PREFIX, RunSettings
+from presets.sharing.colocated import own_learners, uncolocatable
 from presets.sharing.gpus import turns_that_cannot_be, unshareable_gpus
 from presets.sharing.pipeline import unshareable_pipeline
 from presets.truth.source import impossible_truth
@@ -85,7 +86,7 @@ def deployed_vlms(config: RunSettings) -> dict[str, VlmConfig]:
 def cpu_demand(config: RunSettings) -> dict[str, float]:
     """Logical CPUs by role. A learner exists only while its policy trains, so the largest one counts, unless all are
     kept."""
-    learners = [getattr(config.learner, policy) for policy in config.trained]
+    learners = [learner.ranks * learner.cpus_per_rank for learner in own_learners(config).values()]
     together = sum if config.learner.keep else max
     return {
         "diffuser": 0.0 if config.diffuser.share else config.diffuser.workers * config.diffuser.cpus,
@@ -96,7 +97,7 @@ def cpu_demand(config: RunSettings) -> dict[str, float]:
             f"vlm.{role}": vlm.replicas * sum(bundle["CPU"] for bundle in vlm.bundles)
             for role, vlm in deployed_vlms(config).items()
         },
-        "learner": together(learner.ranks * learner.cpus_per_rank for learner in learners),
+        "learner": together(learners or [0.0]),
     }
 
 
@@ -194,7 +195,7 @@ def impossible_combinations(config: RunSettings) -> list[str]:
     if config.vlm.share and (why := _unshareable(config)):
         problems.append(f"vlm.share: True is refused: {why}, or leave vlm.share out")
     problems += _unreachable(config) + _fixed_only(config) + turns_that_cannot_be(config)
-    problems += unshareable_pipeline(config)
+    problems += unshareable_pipeline(config) + uncolocatable(config)
     problems += impossible_rewards(config.rewards, config.trained, config.rollout.deadline_s)
     problems += impossible_truth(config)
     problems += unshareable_gpus(config, set(deployed_vlms(config)))

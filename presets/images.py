@@ -107,6 +107,11 @@ class EditorConfig(PipelineConfig):
 
     steps: int = Field(8, ge=2)
     """Denoising steps."""
+    colocated: bool = False
+    """Let each worker be a rank of the editor's learner, too, with one copy of the model: the adapter that trains is
+    the one that samples, and no weights are sent. `learner.editor.ranks`, `cpus_per_rank` and `gpus_per_rank` then
+    follow from `editor.workers`, `cpus` and `gpus`. Nobody samples while a learner works, so `rollout.max_staleness`
+    must be 0. Without a stage that trains the editor it does nothing."""
     source_size: int | None = Field(None, ge=16)
     """Height and width, in pixels, at which Qwen-Image-Edit (2509 and 2511, too) sees the image that it edits, or
     null: 1024, as its pipeline has it. An image that is no square is seen with its own ratio and about as many pixels

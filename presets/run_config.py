@@ -9,8 +9,10 @@ from pydantic import BaseModel, model_validator
 from pydantic_core import PydanticUndefinedType
 
 from presets.checks import contradictions, impossible_combinations, shares_vlm
+from presets.images import EditorConfig
 from presets.placement import parts_of_gpus
 from presets.settings import HUB_PREFIX, RunSettings
+from presets.sharing.colocated import RANK_IS_WORKER
 from presets.sharing.pipeline import CALLED_ALIKE
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from scenes.vocabulary.vocabulary import Vocabulary, vocabulary_of
@@ -98,7 +100,8 @@ class RunConfig(RunSettings):
 
 def derive(values: dict[str, Any]) -> dict[str, Any]:
     """A copy of a raw configuration in which each key of `DERIVED` that is not set has the value of its source, and
-    each role of `placement.share` its part of a GPU; with `diffuser.share`, the Diffuser is called as the editor is."""
+    each role of `placement.share` its part of a GPU; with `diffuser.share`, the Diffuser is called as the editor is;
+    with `editor.colocated`, a rank is a worker."""
     values = deepcopy(values)
     for key, part in parts_of_gpus(_value_at(values, "placement.share")).items():
         _set_default(values, key, part)
@@ -106,6 +109,11 @@ def derive(values: dict[str, Any]) -> dict[str, Any]:
         for name in CALLED_ALIKE:
             if (value := _value_at(values, f"editor.{name}")) is not None:
                 _set_default(values, f"diffuser.{name}", value)
+    if _value_at(values, "editor.colocated") is True:
+        for name, source in RANK_IS_WORKER.items():
+            value = _value_at(values, f"editor.{source}")
+            default = EditorConfig.model_fields[source].get_default()
+            _set_default(values, f"learner.editor.{name}", default if value is None else value)
     for key, source in DERIVED.items():
         section, name = source.split(".")
         kind = RunConfig.model_fields[section].annotation

@@ -98,7 +98,8 @@ class ReflectionGRPO(ResumableAlgorithm):
         self.models = start.finish(self.progress)
         self.devices = Devices(self.run, self.models, self.progress, self._let_settle)
         self.devices.prove()
-        self.policies = Policies(self.run, self.folder / "policies", self.models.board.settle, self.devices)
+        editors, settle = self.models.editor.handles.values(), self.models.board.settle
+        self.policies = Policies(self.run, self.folder / "policies", settle, self.devices, editors)
         self.stream = self.new_stream(new_scheduler(self.run.rollout))
         self.elastic = Elastic(self.run, self.models, self.env_runner_group, lambda: self.stream, self.progress.note)
 

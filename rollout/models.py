@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from actors.diffuser import Diffuser
 from actors.fleet import Fleet
 from actors.inverse_diffuser import InverseDiffuser
+from learner.editor_rank import EditorRank
 from presets.errors import BadInput
 from presets.run_file import model_source
 from presets.settings import RolloutConfig
+from presets.sharing.colocated import is_colocated
 from rewards.fleet.fleets import close_fleets, start_fleets
 from scenes.dialogues.dialogue import Dialogue, load_dialogue
 from serving.actor import Actor
@@ -208,7 +210,10 @@ class ModelStart:
         if not config.diffuser.share:
             diffuser = self._fleet(Diffuser, config.diffuser, flux, 1, steps, undo, progress)
         more = {"board": self._board.name, "steps": config.editor.ode_steps, "draw_steps": config.diffuser.steps}
-        editor = self._fleet(InverseDiffuser, config.editor, edits_with, _EDITOR_CALLS, more, undo, progress)
+        kind: type = InverseDiffuser
+        if is_colocated(config):
+            kind, more["threads"] = EditorRank, config.learner.editor.threads
+        editor = self._fleet(kind, config.editor, edits_with, _EDITOR_CALLS, more, undo, progress)
         if diffuser is None:  # the same processes; what they draw is counted by itself
             diffuser = Fleet(editor.handles, editor.deadline_s, editor.restart_s)
         for role in self._vlms:
@@ -223,7 +228,7 @@ class ModelStart:
                 raise RuntimeError(f"models.adapters.{policy}: {', '.join(without)} started without {folder}")
         if self._keeper is not None:
             self._keeper.watch_these()
-        transports = new_transports(config.sync, editor, clients["actor"])
+        transports = new_transports(config.sync, editor, clients["actor"], is_colocated(config))
         for transport in transports.values():
             undo.callback(transport.close)
             transport.start()
@@ -247,6 +252,8 @@ class ModelStart:
         config = self._config
         placement = config.placement.actor_options("image")
         options = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **placement}
+        if kind is EditorRank:
+            options["runtime_env"] = {"env_vars": config.learner.editor.environment}
         fleet = Fleet.start(
             kind,
             settings.workers,

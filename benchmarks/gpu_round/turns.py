@@ -99,7 +99,7 @@ class Turns:
         self._planned, self._found = planned, found
         timed: Any = TimedModels(models, progress)
         self._devices = Devices(config, timed, progress)
-        self._policies = Policies(config, folder, models.board.settle, self._devices)
+        self._policies = Policies(config, folder, models.board.settle, self._devices, models.editor.handles.values())
         self._sizes = Sizes(ask_hub=False)
         self.card: dict[str, float | None] = {}
 

@@ -27,6 +27,7 @@ class Resident:
         works: what one of them holds in the phases in which it works.
         sleeps: it is in CPU memory while it does not work.
         policy: of a learner's ranks: they exist only while it trains.
+        trains: the policy that those train which are there all the time: in the update of another one they are idle.
     """
 
     role: str
@@ -35,6 +36,7 @@ class Resident:
     works: Mapping[Phase, Estimate]
     sleeps: bool = False
     policy: str | None = None
+    trains: str | None = None
 
     @property
     def kept(self) -> float:
@@ -97,7 +99,8 @@ class Device:
     @property
     def peaks(self) -> tuple[Peak, ...]:
         """For each phase in which one of its roles works the most that it holds, by policy."""
-        policies: list[str | None] = [*sorted({one.policy for one in self.holds if one.policy})] or [None]
+        trained = {policy for one in self.holds if (policy := one.policy or one.trains)}
+        policies: list[str | None] = [*sorted(trained)] or [None]
         found = (self._peak(phase, policy) for policy in policies for phase in PHASES)
         return tuple(peak for peak in found if peak is not None)
 
@@ -117,7 +120,8 @@ class Device:
             return None
         total, asleep, parts = 0.0, 0.0, []
         for resident in here:
-            working = resident.works.get(phase)
+            others = phase == "update" and resident.trains not in (None, policy)
+            working = None if others else resident.works.get(phase)
             if resident.sleeps and working is None:
                 asleep += resident.processes * resident.kept
                 continue

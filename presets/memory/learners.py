@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from presets.memory.estimate import Estimate, Term, count, unknown
-from presets.memory.image_models import geometry, largest, parameters, passes, visitors, weights_terms, worker_stages
+from presets.memory.devices import Phase
+from presets.memory.estimate import KEPT, Estimate, Term, count, unknown
+from presets.memory.image_models import (
+    geometry,
+    image_worker,
+    largest,
+    parameters,
+    passes,
+    visitors,
+    weights_terms,
+    worker_stages,
+)
 from presets.memory.model_size import DTYPE_BYTES, ModelSize, UnknownSize
 from presets.memory.sizes import Adapter, Model, Sizes
 from presets.memory.vlms import held, vlm_training
@@ -50,6 +60,15 @@ def learner_rank(config: RunConfig, policy: str, sizes: Sizes) -> Estimate:
     except UnknownSize as error:
         terms += unknown(error, "activations")
     return Estimate(tuple(terms))
+
+
+def editor_rank(config: RunConfig, sizes: Sizes) -> dict[Phase, Estimate]:
+    """A process that is a rank of the editor's learner and samples with what it trains, in each phase: one pipeline
+    with its adapter, gradients and optimizer, and the activations of the one work or of the other."""
+    training = learner_rank(config, "editor", sizes)
+    sampling = image_worker(config, "editor", sizes)
+    rollout = Estimate((*training.having(*KEPT), *sampling.having("activations")))
+    return {"rollout": rollout, "update": training}
 
 
 def model_states(learner: LearnerConfig, size: ModelSize, adapter: Adapter | None, name: str = "") -> list[Term]:

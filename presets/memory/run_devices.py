@@ -12,9 +12,10 @@ from presets.errors import BadInput
 from presets.memory.devices import Device, Phase, Resident, arrange, largest_terms
 from presets.memory.estimate import Estimate, gib
 from presets.memory.image_models import SOURCE_SIZE, image_worker
-from presets.memory.learners import learner_rank
+from presets.memory.learners import editor_rank, learner_rank
 from presets.memory.sizes import Sizes
 from presets.memory.vlms import vlm_replica
+from presets.sharing.colocated import is_colocated, own_learners
 
 if TYPE_CHECKING:
     from presets.images import PipelineConfig
@@ -27,6 +28,8 @@ _LORA: dict[str, str | tuple[str, ...]] = {
     "editor": ("to_q", "to_k", "to_v", "to_out.0"),
 }
 _ALTERNATIVES = 3
+_ONE_PROCESS = tuple(f"learner.editor.{name}" for name in ("zero_stage", "ranks", "dtype"))
+"""Settings of a learner that cannot change alone where its ranks are workers, too."""
 _SOURCE_STEP = 16  # pixels of a token's side, of which `editor.source_size` is a multiple
 
 
@@ -42,15 +45,17 @@ def run_devices(config: RunConfig, sizes: Sizes, gpu_gib: float | None = None) -
     residents = [
         while_sampling(role, section.workers, section, image_worker(config, role, sizes))
         for role, section in (("diffuser", config.diffuser), ("editor", config.editor))
-        if section.gpus
+        if section.gpus and not (role == "editor" and is_colocated(config))
     ]
+    if is_colocated(config) and config.editor.gpus:
+        both = editor_rank(config, sizes)
+        residents.append(Resident("editor", config.editor.workers, config.editor.gpus, both, trains="editor"))
     residents += [
         while_sampling(role, vlm.replicas, vlm, vlm_replica(vlm, sizes, gpu_gib))
         for role, vlm in deployed_vlms(config).items()
         if vlm.gpus
     ]
-    for policy in sorted(config.trained):
-        learner = getattr(config.learner, policy)
+    for policy, learner in own_learners(config).items():
         if learner.gpus_per_rank:
             works: dict[Phase, Estimate] = {"update": learner_rank(config, policy, sizes)}
             its = None if config.learner.keep else policy
@@ -128,7 +133,8 @@ def _changes(config: RunConfig, role: str, gpu_gib: float) -> Iterator[Change]:
     section, _, policy = role.partition(".")
     shared = {one for group in config.placement.share for one in group}
     key = f"vlm.{role}" if role in ("actor", "checker") else role
-    by_turns = role in shared and not config.rollout.max_staleness
+    learns = role == "editor" and is_colocated(config)
+    by_turns = role in shared and not config.rollout.max_staleness and not learns
     if by_turns and not (section == "learner" and getattr(config.learner, policy).zero_stage == 3):
         yield f"{key}.offload", "cpu"
     images = {"diffuser": "diffuser", "editor": "editor", "learner.editor": "editor"}.get(role)
@@ -136,6 +142,8 @@ def _changes(config: RunConfig, role: str, gpu_gib: float) -> Iterator[Change]:
         yield f"{images}.text_offload", "cpu"
     if section == "learner":
         yield from _of_learner(config, policy)
+    elif learns:
+        yield from (change for change in _of_learner(config, "editor") if change[0] not in _ONE_PROCESS)
     elif section in ("diffuser", "editor"):
         settings = getattr(config, section)
         if settings.dtype == "float32":

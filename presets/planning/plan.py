@@ -10,12 +10,13 @@ from presets.checks import deployed_vlms
 from presets.memory.devices import Device
 from presets.memory.estimate import Estimate
 from presets.memory.image_models import image_worker
-from presets.memory.learners import learner_rank
+from presets.memory.learners import editor_rank, learner_rank
 from presets.memory.run_devices import run_devices
 from presets.memory.sizes import Sizes
 from presets.memory.switches import Switch, switches_of
 from presets.memory.vlms import vlm_replica
 from presets.planning.packing import Demand, Resources
+from presets.sharing.colocated import is_colocated, own_learners
 
 if TYPE_CHECKING:
     from presets.run_config import RunConfig
@@ -33,6 +34,7 @@ class Role:
         bundles: bundles of the placement group (strategy PACK); 0 without one.
         required, preferred: labels of the nodes that it runs on.
         policy: of a learner's ranks, the policy: they exist only while it trains, unless they are `kept`.
+        trains: the policy that processes train which are there all the time.
         keys: the keys of the run file that it follows from.
         estimate: memory of one process; None for those that hold no model.
         most: of a role that follows the backlog, how many there may be; `count` is the least, with which a run starts.
@@ -50,6 +52,7 @@ class Role:
     estimate: Estimate | None = None
     most: int | None = None
     kept: bool = False
+    trains: str | None = None
 
     @property
     def numbers(self) -> str:
@@ -94,7 +97,7 @@ class Plan:
     @property
     def moments(self) -> dict[str, tuple[Role, ...]]:
         """The roles that are there together, by the policy that trains meanwhile."""
-        policies = [role.policy for role in self.roles if role.policy]
+        policies = [policy for role in self.roles if (policy := role.policy or role.trains)]
         return {
             policy: tuple(role for role in self.roles if role.kept or role.policy in (None, policy))
             for policy in policies
@@ -156,10 +159,10 @@ def make_plan(
 
 def _image_models(config: RunConfig, sizes: Sizes | None) -> list[Role]:
     both = config.diffuser.share
-    models = (
-        ("Diffuser", "diffuser"),
-        ("Diffuser and Inverse Diffuser" if both else "Inverse Diffuser", "editor"),
-    )
+    editor = "Diffuser and Inverse Diffuser" if both else "Inverse Diffuser"
+    if is_colocated(config):
+        editor = f"{'Diffuser, ' if both else ''}Inverse Diffuser and learner rank (editor)"
+    models = (("Diffuser", "diffuser"), (editor, "editor"))
     return [
         Role(
             name,
@@ -169,12 +172,19 @@ def _image_models(config: RunConfig, sizes: Sizes | None) -> list[Role]:
             required=config.placement.required("image"),
             preferred=config.placement.preferred("image"),
             keys=_keys(section, "workers", "cpus", "gpus"),
-            estimate=image_worker(config, section, sizes) if sizes else None,
+            estimate=_image_model(config, section, sizes) if sizes else None,
             most=getattr(config, section).most_workers,
+            trains="editor" if section == "editor" and is_colocated(config) else None,
         )
         for name, section in models
         if section == "editor" or not both
     ]
+
+
+def _image_model(config: RunConfig, section: str, sizes: Sizes) -> Estimate:
+    if section == "editor" and is_colocated(config):
+        return max(editor_rank(config, sizes).values(), key=lambda phase: phase.known)
+    return image_worker(config, section, sizes)
 
 
 def _scorers(config: RunConfig) -> list[Role]:
@@ -215,8 +225,7 @@ def _vlms(config: RunConfig, sizes: Sizes | None, gpu_gib: float | None) -> list
 
 def _learners(config: RunConfig, sizes: Sizes | None) -> list[Role]:
     roles = []
-    for policy in sorted(config.trained):
-        learner = getattr(config.learner, policy)
+    for policy, learner in own_learners(config).items():
         roles.append(
             Role(
                 f"learner rank ({policy})",

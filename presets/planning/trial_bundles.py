@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from ray.tune import PlacementGroupFactory
 
+from presets.sharing.colocated import own_learners
+
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
@@ -17,9 +19,9 @@ def trial_bundles(settings: AlgorithmConfig, run: RunConfig) -> PlacementGroupFa
 
     Serve places its replicas itself, outside of the trial.
     """
-    learners = [getattr(run.learner, policy) for policy in run.trained]
+    learners = list(own_learners(run).values())
     kept = learners
-    if not run.learner.keep:
+    if learners and not run.learner.keep:
         kept = [max(learners, key=lambda each: (each.ranks * each.gpus_per_rank, each.ranks * each.cpus_per_rank))]
     bundles = [
         {"CPU": settings.num_cpus_for_main_process},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from presets.placement import GPU_KEYS, in_order, parts_of_gpus
+from presets.sharing.colocated import own_learners
 
 if TYPE_CHECKING:
     from presets.settings import RunSettings
@@ -117,8 +118,7 @@ def _several_ranks_on_one(config: RunSettings) -> list[str]:
     """Learners of which Ray would put two ranks on a GPU, where they cannot exchange gradients."""
     shared = {role for group in config.placement.share for role in group}
     problems = []
-    for policy in sorted(config.trained):
-        learner = getattr(config.learner, policy)
+    for policy, learner in own_learners(config).items():
         if learner.ranks > 1 and 0 < learner.gpus_per_rank <= 0.5 and f"learner.{policy}" not in shared:
             problems.append(
                 f"learner.{policy}.gpus_per_rank: {learner.gpus_per_rank:g} is refused with ranks {learner.ranks}: two "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from presets.errors import RunFailed
 from presets.placement import apart
+from presets.sharing.colocated import is_colocated
 from presets.sharing.gpus import SAMPLING
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Devices:
 
     @property
     def in_turns(self) -> bool:
-        """Whether roles that sample, or a learner, leave their GPUs for others."""
-        return bool(self._sampling) or any(map(self._leaves, self._config.trained))
+        """Whether roles that sample, or a learner, leave their GPUs for others, or one process is both."""
+        return is_colocated(self._config) or bool(self._sampling) or any(map(self._leaves, self._config.trained))
 
     @contextmanager
     def learning(self, learner: Learner | None = None) -> Iterator[None]:

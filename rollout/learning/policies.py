@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,11 @@ from learner.ranks import Learner
 from learner.saving.atomic_directory import atomic_directory
 from learner.saving.pickled import unpickle
 from presets.run_file import model_source
+from presets.sharing.colocated import is_colocated
 
 if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
     from presets.run_config import RunConfig
     from rollout.learning.devices import Devices
 
@@ -26,10 +29,19 @@ class Policies:
         folder: where the states of policies whose learner is closed are kept.
         settle: called before a learner ends whose weights are to stay in use; see `WeightBoard.settle`.
         devices: gives a learner its GPUs while it works.
+        editors: the editor's workers, which are the ranks of its learner with `editor.colocated`.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, settle: Callable[[], None], devices: Devices) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        settle: Callable[[], None],
+        devices: Devices,
+        editors: Iterable[ActorHandle] = (),
+    ) -> None:
         self._config, self._folder, self._settle, self._devices = config, folder, settle, devices
+        self._editors = list(editors) if is_colocated(config) else []
         self._learners: dict[str, Learner] = {}
         self.versions = {"actor": 0, "editor": 0}
 
@@ -61,7 +73,8 @@ class Policies:
             settings = {**fixed, **config.editor.model_settings}
         options = config.placement.actor_options("learner")
         with self._devices.learning():
-            learner = Learner(policy, model, getattr(config.learner, policy), settings, options)
+            lent = self._editors if policy == "editor" else ()
+            learner = Learner(policy, model, getattr(config.learner, policy), settings, options, lent)
             self._learners[policy] = learner
             if self.state(policy).exists():
                 learner.load(self.state(policy))

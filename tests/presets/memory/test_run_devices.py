@@ -62,6 +62,56 @@ def test_a_presets_head_says_what_the_plan_says(name):
         assert str(switch) in told
 
 
+ACTORS = "vlm.actor.offload=none"
+COLOCATED = (
+    "editor.colocated=true",
+    "editor.offload=none",
+    "learner.editor.offload=none",
+    "learner.editor.ema=0",
+)
+
+
+def test_one_process_that_samples_and_trains_has_the_model_once():
+    apart = preset("eight-gpus", "editor.offload=none", "learner.editor.offload=none")
+    both = preset("eight-gpus", *COLOCATED, "placement.share=[[diffuser, checker]]", "editor.gpus=1", ACTORS)
+    two = next(it for it in run_devices(apart, SIZES) if it.name == "editor + learner.editor")
+    one = next(it for it in run_devices(both, SIZES) if it.name == "editor")
+    assert [(resident.role, resident.processes) for resident in one.holds] == [("editor", 1)]
+    assert (one.count, two.count) == (6, 6)
+    model = image_worker(both, "editor", SIZES).kept
+    assert {peak.phase for peak in one.peaks} == {"rollout", "update"}
+    for alone, together in zip(one.peaks, two.peaks, strict=True):
+        assert alone.asleep == together.asleep == 0
+        assert together.nbytes - alone.nbytes > 0.99 * model  # and a context of CUDA
+
+
+def test_in_the_update_of_another_policy_it_is_idle():
+    shared = preset("one-gpu", *COLOCATED, "placement.share=[[editor, actor, learner.actor]]")
+    (device,) = run_devices(shared, SIZES)
+    peaks = {(peak.phase, peak.policy): peak for peak in device.peaks}
+    assert "editor, idle" in peaks["update", "actor"].how
+    assert "editor, idle" not in peaks["update", "editor"].how
+    assert "learner.actor" not in peaks["update", "editor"].how
+
+
+@pytest.mark.parametrize(
+    ("changes", "gib", "setting"),
+    [
+        (["editor.text_offload=none"], 36.0, "editor.text_offload=cpu"),
+        (
+            ["learner.editor.gradient_checkpointing=false", "learner.editor.micro_batch=16"],
+            40.0,
+            "learner.editor.micro_batch=1",
+        ),
+    ],
+)
+def test_a_refusal_of_such_a_process_names_a_setting_that_it_can_have(changes, gib, setting):
+    layout = ("placement.share=[[diffuser, checker]]", "editor.gpus=1", ACTORS)
+    line = refused(preset("eight-gpus", *COLOCATED, *layout, *changes), gib)["editor"]
+    assert line.rpartition(". Set ")[2].startswith(setting)
+    assert refused(preset("eight-gpus", *COLOCATED, *layout, *changes, setting), gib).get("editor") is None
+
+
 def test_roles_that_do_not_leave_their_gpu_do_not_fit_and_turns_are_the_way_out():
     stays = preset("one-gpu", "editor.offload=none", "vlm.actor.offload=none")
     line = refused(stays, 40.0)["editor + actor + learner.actor + learner.editor"]

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 
 from presets.checks import cpu_demand
 from presets.planning.plan import Plan, Role, make_plan
+from presets.planning.trial_bundles import trial_bundles
 from presets.run_file import load_config
 from tests.places import PRESET
 
@@ -33,6 +36,40 @@ def test_the_tiny_preset_asks_for_what_its_configuration_says():
         "learner rank (editor)": (2, 2.0, 0.0),
     }
     assert [role.name for role in found.values() if role.bundles] == ["VLM Actor", "VLM Checker"]
+
+
+LORA = "learner.editor.lora={rank: 4, alpha: 8.0, target_modules: [to_q]}"
+EDITOR_STAGE = "stages=[{stage: editor, updates: 1}]"
+
+
+def test_an_editor_that_is_its_learners_rank_is_one_process_with_one_copy_of_the_model():
+    config = load_config(PRESET, ["editor.colocated=true", LORA])
+    plan = make_plan(config)
+    by_name = {role.name: role for role in plan.roles}
+    assert "learner rank (editor)" not in by_name
+    both = by_name["Inverse Diffuser and learner rank (editor)"]
+    assert (both.count, both.total("CPU")) == (2, 2.0)
+    assert set(plan.moments) == {"actor", "editor"}
+    assert all(both in there for there in plan.moments.values())
+    assert plan.total("CPU") == pytest.approx(sum(cpu_demand(config).values())) == pytest.approx(5.3)
+    apart = {role.name: role.estimate for role in make_plan(load_config(PRESET, [LORA])).roles}
+    worker, rank = apart["Inverse Diffuser"], apart["learner rank (editor)"]
+    assert both.estimate.kept == rank.kept < worker.kept + rank.kept
+    assert both.estimate.known == max(rank.known, rank.kept + worker.parts()["activations"])
+    alone = make_plan(load_config(PRESET, ["editor.colocated=true", LORA, EDITOR_STAGE]), memory=False)
+    assert list(alone.moments) == ["editor"]
+    assert alone.total("CPU") == pytest.approx(4.3)
+
+
+@pytest.mark.parametrize("stages", [[], [EDITOR_STAGE]])
+def test_a_trial_sets_aside_what_the_plan_counts(stages):
+    config = load_config(PRESET, ["editor.colocated=true", LORA, *stages])
+    settings = SimpleNamespace(num_cpus_for_main_process=0, placement_strategy="PACK")
+    bundles = trial_bundles(settings, config).bundles
+    served = sum(role.total("CPU") for role in make_plan(config, memory=False).roles if role.bundles)
+    assert sum(bundle.get("CPU", 0) for bundle in bundles) == pytest.approx(
+        make_plan(config, memory=False).total("CPU") - served
+    )
 
 
 def test_of_the_learners_one_is_there_at_a_time():

@@ -33,6 +33,18 @@ class Told:
         )
 
 
+def test_who_samples_with_what_it_trains_has_to_settle_first(run_file: Path) -> None:
+    told, settled = Told(), []
+    lora = "learner.editor.lora={rank: 4, alpha: 8.0, target_modules: [to_q]}"
+    config = load_config(run_file, ["editor.colocated=true", lora])
+    devices = Devices(config, told.models, Progress(), lambda: settled.append("settled"))
+    assert devices.in_turns
+    with devices.learning(told.learner):
+        assert settled == ["settled"]
+    assert told.done == [" sleep", " wake"]  # of no role
+    assert not Devices(load_config(run_file, [lora]), told.models, Progress()).in_turns
+
+
 def test_without_offload_nothing_happens(run_file: Path) -> None:
     told, progress = Told(), Progress()
     devices = Devices(load_config(run_file), told.models, progress)

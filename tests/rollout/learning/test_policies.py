@@ -22,8 +22,8 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class ScriptedLearner:
         version = 1
 
-        def __init__(self, policy: str, *_: object) -> None:
-            self.policy = policy
+        def __init__(self, policy: str, *more: object) -> None:
+            self.policy, self.lent = policy, more[-1]
             done.append(f"start {policy}")
 
         def save(self, folder: Path) -> None:
@@ -63,8 +63,8 @@ def new_policies(run_file: Path, tmp_path: Path, done: list[str]) -> Callable[..
             done.append("rest")
 
     def new(*overrides: str) -> policies.Policies:
-        config = load_config(run_file, list(overrides))
-        return policies.Policies(config, tmp_path / "policies", lambda: done.append("settle"), ScriptedDevices())
+        config, settle = load_config(run_file, list(overrides)), lambda: done.append("settle")
+        return policies.Policies(config, tmp_path / "policies", settle, ScriptedDevices(), ["worker-0", "worker-1"])
 
     return new
 
@@ -122,6 +122,16 @@ def test_a_kept_learner_ends_with_its_last_turn(new_policies, done: list[str]) -
     turns.versions["actor"] = 1
     turns.learner("editor")
     assert not turns.alive("actor")
+
+
+@pytest.mark.parametrize(("colocated", "ranks"), [("false", []), ("true", ["worker-0", "worker-1"])])
+def test_the_editors_workers_are_the_ranks_of_its_learner_alone_and_only_where_asked(
+    new_policies, colocated, ranks
+) -> None:
+    lora = "learner.editor.lora={rank: 4, alpha: 8.0, target_modules: [to_q]}"
+    turns = new_policies(ALTERNATE, lora, f"editor.colocated={colocated}")
+    assert list(turns.learner("editor").lent) == ranks
+    assert list(turns.learner("actor").lent) == []
 
 
 def test_a_run_that_failed_ends_its_learners_at_once(new_policies, done: list[str]) -> None:
