@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.frontier.prompts import BATCH
 from presets.errors import BadInput
+
+_DIGITS = 4
 
 
 class Point(NamedTuple):
@@ -66,9 +68,15 @@ class Trace:
         return max(range(len(first)), key=lambda k: (first[k].held, first[k].checker, -k))
 
     @property
+    def kept(self) -> Trace:
+        """With as many digits as a line has: the Checker chooses the same before and after a line is read."""
+        points = tuple(Point._make(round(value, _DIGITS) for value in point) for point in self.points)
+        return replace(self, points=points)
+
+    @property
     def line(self) -> str:
         """As a line of JSON."""
-        points = [[round(value, 4) for value in point] for point in self.points]
+        points = self.kept.points
         return json.dumps({**self.key._asdict(), **_without(asdict(self)), "points": points}, separators=(",", ":"))
 
 
@@ -112,7 +120,7 @@ class Rows:
         """Append traces."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for trace in traces:
-            self._traces[trace.key] = trace
+            self._traces[trace.key] = trace.kept
             path = self.folder / f"traces-{trace.key.phase}.jsonl"
             with path.open("ab") as file:
                 if file.tell():

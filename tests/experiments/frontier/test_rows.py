@@ -64,3 +64,10 @@ def test_of_a_batch_that_is_not_done_no_prompt_counts() -> None:
     assert whole_batches(ids, set(ids) - {"p-39"}) == ids[:32]
     assert whole_batches(ids, set(ids) - {"p-20"}) == ids[:16]
     assert whole_batches(ids, {"p-1", "p-2"}) == []
+
+
+def test_the_checkers_choice_is_the_same_before_and_after_a_trace_is_read(tmp_path: Path) -> None:
+    rows = Rows(tmp_path)
+    rows.keep([Trace(START, 4, 2, (Point(0, 0, 0.60001, 0.5), Point(1, 1, 0.60002, 0.5)))])
+    choices = [found.choice(2) for one in (rows, Rows(tmp_path)) if (found := one.find(START, 2))]
+    assert choices == [0, 0]
