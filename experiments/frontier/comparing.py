@@ -12,6 +12,8 @@ from experiments.frontier.rows import Rows, whole_batches
 from experiments.frontier.systems import BUDGETS, RL_RIG, SYSTEMS, System
 from reports.intervals import Bootstrap, Difference, Interval, Scores
 
+ALL = "all"
+"""All sets together."""
 _ROUNDING = 1e-9
 
 
@@ -108,6 +110,48 @@ def comparisons_of(cells: Cells, bootstrap: Bootstrap) -> list[Comparison]:
                 difference = None if own is None else bootstrap.difference(own.scores, other.scores)
                 compared.append(Comparison(prompts, budget, system, difference))
     return compared
+
+
+def pooled_of(cells: Cells, bootstrap: Bootstrap) -> list[Comparison]:
+    """`comparisons_of` over the prompts of all sets, each prompt once, with the settings of its own set. Only systems
+    and budgets for which every set has a setting; nothing while a set was not tested."""
+    compared = []
+    for system in SYSTEMS:
+        for budget in BUDGETS if system != RL_RIG else ():
+            ours, other = (_together(cells, name, budget) for name in (RL_RIG.name, system.name))
+            if ours and other:
+                compared.append(Comparison(ALL, budget, system, bootstrap.difference(ours, other)))
+    return compared
+
+
+def _together(cells: Cells, name: str, budget: float) -> Scores | None:
+    """A system's scores of every set, the prompts under the name of their set; None where a set has none."""
+    found: dict[str, float] = {}
+    for prompts, systems in cells.items():
+        one = systems.get(name, {}).get(budget)
+        if one is None:
+            return None
+        values = zip(one.scores.prompt_ids, one.scores.values.mean(axis=0), strict=True)
+        found |= {f"{prompts}/{prompt}": float(value) for prompt, value in values}
+    return Scores.from_cells({0: found}) if found else None
+
+
+def pooled_verdict(pooled: list[Comparison]) -> str:
+    """How many untrained systems RL-RIG is clearly above over all prompts, by budget; empty without comparisons."""
+    untrained = [one for one in pooled if one.other.kind == "untrained"]
+    by_budget = {budget: [one for one in untrained if one.budget == budget] for budget in BUDGETS}
+    told = [
+        f"{sum(one.clearly_above for one in ones)} of {len(ones)} at {budget:g}×"
+        for budget, ones in by_budget.items()
+        if ones
+    ]
+    if not told:
+        return ""
+    below = sum(one.clearly_below for one in untrained) or "none"
+    return (
+        f"Over all prompts together, intervals of the difference to untrained systems above zero: {', '.join(told)}; "
+        f"below zero: {below}."
+    )
 
 
 def validation_verdict(preview: Choices) -> str:

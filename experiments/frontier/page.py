@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from experiments.frontier.choosing import Choices, choose
-from experiments.frontier.comparing import Cells, Comparison, cells_of, comparisons_of, verdict
+from experiments.frontier.comparing import (
+    ALL,
+    Cells,
+    Comparison,
+    cells_of,
+    comparisons_of,
+    pooled_of,
+    pooled_verdict,
+    verdict,
+)
 from experiments.frontier.costs import Costs
 from experiments.frontier.ledger import Ledger
 from experiments.frontier.plot import frontier_plot
@@ -30,7 +39,10 @@ from reports.intervals import Bootstrap
 from scenes.whole_file import whole_file
 
 PAGE, PLOT = "README.md", "frontier.svg"
-COMMAND = "python -m experiments.frontier --run RUN"
+COMMAND = """\
+rlrig train --set 'stages=[{stage: actor, updates: 32}]' --out runs/actor
+rlrig sft-actor --answers runs/actor/trajectories --out runs/imitating
+python -m experiments.frontier --run presets/tiny/trained --imitating runs/imitating --validation 48 --test 64"""
 
 
 def _difference_text(comparison: Comparison) -> str:
@@ -96,12 +108,12 @@ def render(
     """The files of the page by name."""
     bootstrap = bootstrap or Bootstrap()
     cells = cells_of(rows, costs, choices, bootstrap)
-    comparisons = comparisons_of(cells, bootstrap)
+    comparisons, pooled = comparisons_of(cells, bootstrap), pooled_of(cells, bootstrap)
     preview, plot = choose(rows, costs, Choices()), frontier_plot(cells)
     counts = [count for some in choices.prompts.values() for count in some.values()]
     environment = markdown_templates()
     text = environment.get_template("frontier.md.j2").render(
-        verdict=verdict(comparisons, preview),
+        verdict=f"{verdict(comparisons, preview)} {pooled_verdict(pooled)}".rstrip(),
         level=f"{100 * bootstrap.level:g} %",
         plot=PLOT if plot else None,
         ours=RL_RIG.name,
@@ -109,6 +121,7 @@ def render(
         words=SET_WORDS,
         budgets=BUDGETS,
         differences=_differences(comparisons),
+        pooled=_differences(pooled).get(ALL, {}),
         base=BASE.words,
         cells=cells,
         tested=_tested(cells),

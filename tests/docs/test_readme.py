@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 from typer.main import get_command
 
+from experiments.frontier.systems import SYSTEMS
 from rlrig.cli import app
 from tests.docs.pages import DOCS, ROOT, blocks_of
 
 README = (ROOT / "README.md").read_text()
 STATUS = (DOCS / "status.md").read_text()
+FRONTIER = (DOCS / "frontier" / "README.md").read_text()
 RESULTS = json.loads((DOCS / "results.json").read_text())
 MOST_LINES, MOST_FILES, MOST_BYTES_OF_A_PICTURE = 150, 20, 300_000
 _INTERVAL = re.compile(r"([-+]?0\.\d{3}) \[([-+]?0\.\d{3}), ([-+]?0\.\d{3})\]")
@@ -31,11 +33,21 @@ def printed(number: dict[str, float], sign: str = "") -> tuple[str, ...]:
 
 
 def measured() -> set[tuple[str, ...]]:
-    """The SG-IoU of each arm, and each difference of a claim or a sweep, as pages print them."""
+    """The SG-IoU of each arm, differences of claims and sweeps, and what the frontier says, as pages print them."""
     arms = {printed(arm["metrics"]["sg_iou"]) for by_name in RESULTS["arms"].values() for arm in by_name.values()}
     claims = {printed(claim["difference"], "+") for claim in RESULTS["claims"]}
     settings = [setting for sweep in RESULTS["sweeps"] for setting in sweep["settings"]]
-    return arms | claims | {printed(one["difference"], "+") for one in settings if one["difference"]}
+    sweeps = {printed(one["difference"], "+") for one in settings if one["difference"]}
+    return arms | claims | sweeps | intervals_of(FRONTIER)
+
+
+def pooled() -> dict[str, list[str]]:
+    """What the frontier says of RL-RIG over all prompts together, by other system: a text for each budget."""
+    table = FRONTIER.partition("### All prompts together")[2].partition("###")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
+    ]
+    return {name: texts for name, *texts in rows[2:]}
 
 
 def test_the_readme_is_short_and_docs_is_tidy() -> None:
@@ -77,10 +89,27 @@ def test_a_number_that_was_not_measured_is_found() -> None:
     assert intervals_of("0.609 [0.574, 0.645]") - measured() == {("0.609", "0.574", "0.645")}
 
 
-def test_best_of_n_is_not_claimed_to_be_beaten() -> None:
-    (claim,) = (line for line in STATUS.splitlines() if line.startswith("|") and "best-of-N at equal compute" in line)
-    assert "does not hold" in claim
-    assert "best-of-N is ahead" in README
+def test_the_table_of_equal_compute_is_the_frontiers() -> None:
+    names = {
+        "best-of-k": "Best-of-k",
+        "the loop, after best-of-k": "Raw loop after best-of-k",
+        "a template in the Actor's place, after best-of-k": "Template Actor after best-of-k",
+    }
+    for said, name in names.items():
+        assert f"| {said} | {' | '.join(pooled()[name][1:])} |" in README
+
+
+def test_at_equal_compute_no_more_is_claimed_than_the_frontier_shows() -> None:
+    """A bold interval does not contain zero."""
+    untrained = [one.name for one in SYSTEMS if one.kind == "untrained"]
+    assert len(untrained) == 6
+    assert all(pooled()[name][1].startswith("**+") for name in untrained)  # ahead of every untrained system at 1×
+    assert all(text.startswith("**+") for text in pooled()["Best-of-k"][1:])
+    assert not any(text.startswith("**") for text in pooled()["Imitating Actor after best-of-k"])
+    claims = [line for line in STATUS.splitlines() if line.startswith("|") and "at equal compute" in line]
+    assert len(claims) == 2
+    assert all("not**" in line for line in claims)
+    assert "No difference is shown to an Actor that was fine-tuned" in README
 
 
 def commands() -> Iterator[list[str]]:

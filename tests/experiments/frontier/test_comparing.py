@@ -1,7 +1,7 @@
 import numpy as np
 
 from experiments.frontier.choosing import Choices, Tried
-from experiments.frontier.comparing import Cells, Measured, comparisons_of, verdict
+from experiments.frontier.comparing import ALL, Cells, Measured, comparisons_of, pooled_of, pooled_verdict, verdict
 from experiments.frontier.plot import frontier_plot
 from experiments.frontier.systems import RL_RIG, Setting
 from reports.intervals import Bootstrap, Scores
@@ -71,3 +71,19 @@ def test_the_plot_has_a_line_for_each_system_and_a_panel_for_each_set() -> None:
     assert "two relations" in svg
     assert "three relations" not in svg
     assert frontier_plot({"two": {}}) == ""
+
+
+def test_all_prompts_together_are_compared_where_every_set_has_a_setting() -> None:
+    cells: Cells = {
+        "two": {RL_RIG.name: {1.0: OURS, 2.0: OURS}, "Best-of-k": {1.0: LOWER, 2.0: LOWER}},
+        "three": {RL_RIG.name: {1.0: OURS, 2.0: OURS}, "Best-of-k": {1.0: HIGHER}},
+    }
+    (found,) = pooled_of(cells, QUICK)
+    assert (found.prompts, found.budget, found.other.name) == (ALL, 1.0, "Best-of-k")
+    assert found.difference is not None
+    assert abs(found.difference.absolute.mean) < 1e-9  # +0.1 in one set, -0.1 in the other
+    assert found.difference.absolute.low < -0.01
+    assert found.difference.absolute.high > 0.01
+    assert pooled_of({**cells, "six_eight": {}}, QUICK) == []
+    assert pooled_verdict([found]).endswith("above zero: 0 of 1 at 1×; below zero: none.")
+    assert pooled_verdict([]) == ""
