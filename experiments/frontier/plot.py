@@ -32,7 +32,8 @@ def _look(name: str) -> tuple[str, str, float]:
     if name == RL_RIG.name:
         return "s0", DASHES[0], 3.0
     index = [system.name for system in SYSTEMS if system != RL_RIG].index(name)
-    return f"s{1 + index % (len(COLOURS) - 1)}", DASHES[1 + index % (len(DASHES) - 1)], 1.6
+    again, colour = divmod(index, len(COLOURS) - 1)  # a colour that comes again has other dashes
+    return f"s{1 + colour}", DASHES[1 + (colour + 3 * again) % (len(DASHES) - 1)], 1.6
 
 
 def _panel(prompts: str, systems: Mapping[str, Mapping[float, Measured]], left: float, top: float) -> list[str]:

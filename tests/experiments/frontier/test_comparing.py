@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 
 from experiments.frontier.choosing import Choices, Tried
 from experiments.frontier.comparing import ALL, Cells, Measured, comparisons_of, pooled_of, pooled_verdict, verdict
 from experiments.frontier.plot import frontier_plot
-from experiments.frontier.systems import RL_RIG, Setting
+from experiments.frontier.systems import RL_RIG, SYSTEMS, Setting
 from reports.intervals import Bootstrap, Scores
 
 QUICK = Bootstrap(resamples=500)
@@ -87,3 +89,10 @@ def test_all_prompts_together_are_compared_where_every_set_has_a_setting() -> No
     assert pooled_of({**cells, "six_eight": {}}, QUICK) == []
     assert pooled_verdict([found]).endswith("above zero: 0 of 1 at 1×; below zero: none.")
     assert pooled_verdict([]) == ""
+
+
+def test_no_two_systems_look_alike_in_the_plot() -> None:
+    cells: Cells = {"two": {system.name: {1.0: OURS} for system in SYSTEMS}}
+    legend = r'<polyline class="(s\d)" points="(?:52|392),\d+ [^"]*" stroke-width="[\d.]+" stroke-dasharray="([^"]*)"'
+    lines = re.findall(legend, frontier_plot(cells))
+    assert len(lines) == len(set(lines)) == len(SYSTEMS)
