@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from presets.errors import RunFailed
 from presets.hub.fetcher import NodeFetcher
 from presets.hub.nodes import Share, models_by_node, progress_text
+from presets.hub.repository import hub_models
 from presets.planning.packing import Node
 from presets.settings import HUB_PREFIX
 
@@ -26,6 +27,8 @@ def fetch_models(config: RunConfig, progress: Progress) -> None:
     Raises:
         RunFailed: a node could not, or not within `ray.fetch_s`; the message names the node, the model and a remedy.
     """
+    if not any(hub_models(config.models.model_dump())):
+        return
     import ray
 
     alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.site import last_line
+from rlrig.cluster.model_fetch import fetch_models
 from rollout.local_ray import ray_for_run
 from studio.episodes.follow import CheckpointGone, RunFollower
 from studio.exposure import early_port, in_url
@@ -38,6 +39,8 @@ def serve_on_ray(plan: ServingPlan, gateway: GatewayConfig, token: str, progress
 
 def _serve(plan: ServingPlan, gateway: GatewayConfig, token: str, progress: Progress, early: EarlyPort | None) -> None:
     with ray_for_run(plan.config.ray):
+        for config in filter(None, (plan.config, plan.raw)):
+            fetch_models(config, progress)
         from studio.deployed_service import DeployedService  # it loads the image models' libraries
 
         if early:

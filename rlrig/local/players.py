@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rlrig.cluster.model_fetch import fetch_models
 from rollout.local_ray import ray_for_run
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def players(config: RunConfig, on_ray: bool, progress: Progress) -> Iterator[Pla
     Raises:
         ModelLoadError, VlmError, WeightMismatch: as `rlrig.local.models.load_models`.
         BadInput: as `rollout.local_ray.start_ray`.
+        RunFailed: as `rlrig.cluster.model_fetch.fetch_models`.
     """
     if not on_ray:
         from rlrig.local.models import load_models
@@ -32,6 +34,7 @@ def players(config: RunConfig, on_ray: bool, progress: Progress) -> Iterator[Pla
     from rollout.models import start_models
 
     with ray_for_run(config.ray):
+        fetch_models(config, progress)
         with progress.phase("start"):
             started = start_models(config, progress)
         try:

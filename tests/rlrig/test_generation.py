@@ -96,6 +96,15 @@ def test_other_models_are_on_ray_which_says_why_and_ends_them(
     assert started["ray"].closed == [kept]
 
 
+def test_on_ray_the_hubs_models_come_to_the_nodes_before_any_is_started(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there: list[list[str]] = []
+    monkeypatch.setattr(players, "fetch_models", lambda config, progress: there.append(list(started)))
+    play(tmp_path / "out", on_ray=True)
+    assert (there, list(started)) == ([[]], ["ray"])
+
+
 @pytest.mark.parametrize("on_ray", [False, True])
 def test_what_cannot_work_is_refused_before_anything_starts(
     started: dict[str, Any], tmp_path: Path, on_ray: bool

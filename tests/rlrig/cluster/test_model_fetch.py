@@ -43,6 +43,12 @@ def config(*changes: str) -> RunConfig:
     return load_config(PRESET, ["ray.address=auto", *models, *changes])
 
 
+def test_without_models_of_the_hub_not_even_ray_is_asked() -> None:
+    said = Said()
+    fetch_models(load_config(TINY / "run.yaml", []), said)
+    assert said.lines == []
+
+
 @pytest.mark.engines
 def test_every_node_that_may_hold_a_role_has_the_models_before_it_starts(
     hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
