@@ -254,7 +254,9 @@ def test_a_real_job_shows_its_progress_and_its_actors_by_name(
         assert (seen["source"], seen["run"]["state"], seen["run"]["reward"]["values"]) == ("job", "running", [0.5])
         assert seen["message"].startswith("running: update 1 of 2, learn, reward 0.500")
         assert client.get_job_info(job).metadata["rlrig_update"] == "1 of 2"
-        names = {actor.repr_name for actor in list_actors(detail=True, filters=[("state", "=", "ALIVE")])}
+        # With an address, for Ray would take any that it finds on the machine, such as one of a test before that ends.
+        alive = list_actors(address, detail=True, filters=[("state", "=", "ALIVE")])
+        names = {actor.repr_name for actor in alive}
         assert {"Diffuser-0", "Diffuser-1"} <= names
 
         (folder / "go on").touch()
