@@ -31,14 +31,12 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         BadInput: the port is taken, or the address is none of this machine.
     """
-    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    from serving.proxy.http_server import bound_socket
+
     try:
-        found.bind((host, port))
+        return bound_socket(host, port)
     except OSError as error:
-        found.close()
         raise _unusable(host, port, error) from error
-    return found
 
 
 def early_port(gateway: GatewayConfig) -> EarlyPort:

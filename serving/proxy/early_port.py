@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from threading import Thread
 from types import TracebackType
 from typing import Self
 
-from serving.proxy.http_server import BACKLOG, limited_server
+from serving.proxy.http_server import BACKLOG, bound_socket, limited_server
 from serving.proxy.loading import StillLoading
 
 _END_S = 10.0
@@ -28,20 +27,10 @@ class EarlyPort:
 
     def __init__(self, host: str, port: int, now: str) -> None:
         self.now = now
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as alone:  # without SO_REUSEPORT: it fails where another process listens
-            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            alone.bind((host, port))
+        with bound_socket(host, port) as alone:  # it fails where another process has the port, shared or not
             self.port: int = alone.getsockname()[1]
-        listener = socket.socket(family)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind((host, self.port))
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
+        listener = bound_socket(host, self.port, shared=True)
+        listener.listen(BACKLOG)
         self._server = limited_server(StillLoading(lambda: self.now))
         self._thread = Thread(target=self._server.run, args=([listener],), name="early port", daemon=True)
         self._thread.start()
