@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.places import TINY
+
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+NAMED = {"own/flux": "models.flux", "own/actor": "models.actor"}
+"""Keys of a run file by the model of `small_hub` that they name."""
 
 
 @dataclass
@@ -70,6 +75,14 @@ def local_hub(folders: dict[str, Path], **more: Any) -> Iterator[LocalHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def small_hub(folder: Path) -> Iterator[LocalHub]:
+    """A hub that has copies of two small models, made in `folder`, under the names of `NAMED`."""
+    folders = {name: shutil.copytree(TINY / "models" / name[4:], folder / name[4:]) for name in NAMED}
+    with local_hub(folders) as hub:
+        yield hub
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +10,13 @@ from huggingface_hub.utils import close_session
 
 from presets.hub.fetcher import NodeFetcher
 from presets.hub.nodes import Share
-from tests.places import TINY
 from tests.presets.memory.test_hub import at
-from tests.rlrig.local_hub import LocalHub, local_hub
-
-NAMED = {"own/flux": "models.flux", "own/actor": "models.actor"}
+from tests.rlrig.local_hub import NAMED, LocalHub, small_hub
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    folders = {name: shutil.copytree(TINY / "models" / name[4:], tmp_path / name[4:]) for name in NAMED}
-    with local_hub(folders) as hub:
+    with small_hub(tmp_path) as hub:
         yield hub
 
 

@@ -15,15 +15,12 @@ from presets.run_file import load_config
 from rlrig.cluster.model_fetch import fetch_models
 from rollout.progress import Progress
 from tests.places import PRESET, ROOT, TINY
-from tests.rlrig.local_hub import LocalHub, local_hub
-
-NAMED = {"own/flux": "models.flux", "own/actor": "models.actor"}
+from tests.rlrig.local_hub import LocalHub, small_hub
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    folders = {name: shutil.copytree(TINY / "models" / name[4:], tmp_path / name[4:]) for name in NAMED}
-    with local_hub(folders) as hub:
+    with small_hub(tmp_path) as hub:
         yield hub
 
 
