@@ -76,8 +76,9 @@ class Trace:
     @property
     def line(self) -> str:
         """As a line of JSON."""
-        points = self.kept.points
-        return json.dumps({**self.key._asdict(), **_without(asdict(self)), "points": points}, separators=(",", ":"))
+        return json.dumps(
+            {**self.key._asdict(), **_without(asdict(self)), "points": self.points}, separators=(",", ":")
+        )
 
 
 def _without(values: dict[str, Any]) -> dict[str, Any]:
@@ -119,8 +120,8 @@ class Rows:
     def keep(self, traces: Iterable[Trace]) -> None:
         """Append traces."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for trace in traces:
-            self._traces[trace.key] = trace.kept
+        for trace in (one.kept for one in traces):
+            self._traces[trace.key] = trace
             path = self.folder / f"traces-{trace.key.phase}.jsonl"
             with path.open("ab") as file:
                 if file.tell():
